@@ -1,0 +1,116 @@
+# Reproduction of "Hidden Breakthroughs in Language Model Training". `make help` lists what there is to do.
+
+PRESET ?= laptop
+# An empty VENV takes the Python that is active already, for example conda's.
+VENV ?= .venv
+# PyTorch's CPU build, tried first: the plain Linux build brings gigabytes of CUDA libraries and other bits.
+# Leave TORCH_INDEX empty for the plain build, which can use a GPU.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+# The environment that gives the same bits on every x86-64 CPU; polca.runtime.ENVIRONMENT is the same block.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export ATEN_CPU_CAPABILITY := avx2
+export MKL_CBWR := COMPATIBLE
+export ONEDNN_MAX_CPU_ISA := AVX2
+export OPENBLAS_CORETYPE := Haswell
+export NPY_DISABLE_CPU_FEATURES := X86_V4,AVX512_ICL,AVX512_SPR
+export PYTHONHASHSEED := 0
+export CUBLAS_WORKSPACE_CONFIG := :4096:8
+
+export PYTHONPATH := $(CURDIR)/src
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# DVC runs stages with the shell that SHELL names; users' own shells differ in quoting and start-up files.
+SHELL := /bin/sh
+export SHELL
+
+# The stages call `python`, so the environment's own must come first on PATH.
+ifneq ($(VENV),)
+export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$(PATH)
+BIN := $(VENV)/bin/
+STAMP := $(VENV)/.installed
+endif
+
+# The first Python of 3.11 or newer that can make virtual environments; 3.11 is what the lock was resolved with.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+PRESETS := $(sort $(patsubst presets/%/params.yaml,%,$(wildcard presets/*/params.yaml)))
+ifneq ($(words $(PRESET)) $(filter-out $(PRESETS),$(PRESET)),1 )
+$(error unknown PRESET "$(PRESET)": choose one of $(PRESETS))
+endif
+# The root's own dvc.yaml is the default preset's, so that a bare `dvc repro` works.
+PIPELINE := $(if $(filter laptop,$(PRESET)),dvc.yaml,presets/$(PRESET)/dvc.yaml)
+RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
+DVC := $(BIN)python -m dvc
+
+.DEFAULT_GOAL := help
+.PHONY: help repro verify test lint format lock clean distclean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "PRESET=$(PRESET) (of $(PRESETS)), VENV=$(VENV), PYTHON=$(PYTHON), TORCH_INDEX=$(TORCH_INDEX)"
+
+# Made anew where the lock is newer; pip then changes only what differs.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11+ with venv found: install one (Debian, Ubuntu: python3-venv) or name it, PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv "$(VENV)"
+	$(call install_torch,"$(VENV)/bin/python")
+	"$(VENV)/bin/python" -m pip install -r requirements.lock
+	"$(VENV)/bin/python" -m pip install --no-deps --no-build-isolation --editable .
+	@touch "$@"
+
+# $(1): the Python to install into. Never as an extra index: pip would take other packages from there too.
+define install_torch
+@torch=$$(grep '^torch==' requirements.lock) && { \
+	{ test -n "$(TORCH_INDEX)" && echo "installing $$torch from $(TORCH_INDEX)" && \
+	$(1) -m pip install --no-deps --retries 0 --timeout 5 --index-url "$(TORCH_INDEX)" "$$torch"; } || \
+	{ echo "installing the plain build of $$torch"; $(1) -m pip install --no-deps "$$torch"; }; }
+endef
+
+repro: $(STAMP) ## reproduce a preset: make repro [PRESET=laptop]
+	$(DVC) repro $(PIPELINE)
+	@echo "results: figures/$(PRESET)/ and paper/$(PRESET)/"
+
+verify: $(STAMP) ## run every stage of a preset anew and compare with the committed results, byte for byte
+	@git rev-parse --is-inside-work-tree >/dev/null
+	$(DVC) repro --force $(PIPELINE)
+	@changed=$$(git status --porcelain -- $(RESULTS)) && { test -z "$$changed" || \
+	{ echo "differs from what is committed:" >&2; echo "$$changed" >&2; git --no-pager diff --stat HEAD -- $(RESULTS) >&2; exit 1; }; }
+	@echo "$(RESULTS): the same, byte for byte, as committed"
+
+test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
+	$(BIN)python -m pytest -q -n 2 -m "not smoke"
+	$(BIN)python -m pytest -q -m smoke
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)python -m ruff check
+	$(BIN)python -m ruff format --check
+	$(BIN)python -m mypy
+
+format: $(STAMP) ## mend what ruff can mend
+	$(BIN)python -m ruff check --fix
+	$(BIN)python -m ruff format
+
+# The plain build's CUDA packages and local version suffixes belong to one machine, so they stay out of the lock.
+lock: ## resolve requirements.in anew into requirements.lock
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m venv "$$work"; \
+	torch=$$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.in); \
+	{ test -n "$(TORCH_INDEX)" && "$$work/bin/python" -m pip install --no-deps --retries 0 --timeout 5 --index-url "$(TORCH_INDEX)" "$$torch"; } || \
+	"$$work/bin/python" -m pip install --no-deps "$$torch"; \
+	"$$work/bin/python" -m pip install -r requirements.in; \
+	{ echo "# Made by \`make lock\` from requirements.in with $$("$$work/bin/python" --version); do not edit."; \
+	"$$work/bin/python" -m pip freeze --all | sed -e '/^\(pip\|wheel\|triton\|nvidia-.*\|cuda-.*\)==/d' -e 's/^\(torch==[^+]*\)+.*/\1/'; } > "$$work/lock"; \
+	if grep -vE '^(#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.]+)$$' "$$work/lock"; then echo "not plain pins: see above" >&2; exit 1; fi; \
+	cp "$$work/lock" requirements.lock; git --no-pager diff --stat -- requirements.lock 2>/dev/null || true
+
+clean: ## remove unfinished work and tool caches (results stay)
+	rm -rf .work .mypy_cache .pytest_cache .ruff_cache build
+	find src tests pipelines benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## also remove runs/, DVC's cache and .venv: everything that git does not hold
+	rm -rf runs .dvc/cache .dvc/tmp .venv src/*.egg-info

@@ -1,0 +1,41 @@
+"""Projections of every evaluation token's gradient, exact curvature, and exact loss, at every interval."""
+
+from polca.artifacts import PresetPaths, write_npz
+from polca.bases import Basis
+from polca.checkpoints import CheckpointDirectory, select_steps
+from polca.model import TokenLoss, initialize
+from polca.projections import project_bases
+from polca.settings import read_arithmetic
+from polca.stage import publish, resumable, run
+from polca.tasks.arithmetic import batch
+
+BASES = ("hessian", "shuffled_hessian", "random", "lca")
+
+
+def main(paths: PresetPaths) -> None:
+    settings, out = read_arithmetic(paths.params), paths.arithmetic
+    shapes = {name: p.shape for name, p in initialize(settings.model, settings.seed).items()}
+    checkpoints = CheckpointDirectory(out.checkpoints, shapes)
+    tokens, size = settings.data().evaluation, settings.polca.batch_sequences
+    with resumable(paths, "arithmetic_project", "arithmetic") as work:
+        projections = project_bases(
+            TokenLoss(settings.model),
+            checkpoints,
+            {name: Basis.load(out.bases / f"{name}.safetensors") for name in BASES},
+            [batch(tokens[i : i + size]) for i in range(0, len(tokens), size)],
+            steps=select_steps(checkpoints.steps(), settings.polca.interval, "arithmetic.polca.interval"),
+            # The other bases need theirs only where the preset's second-order term does.
+            curvature_of=["hessian", "shuffled_hessian", "random"] if settings.polca.needs_curvature else ["hessian"],
+            method="backward",
+            workers=settings.workers,
+            resume=work / "checkpoints",
+        )
+        for name, result in projections.items():
+            result.save(work / "projections" / f"{name}.npz")
+        first = projections["hessian"]
+        write_npz(out.losses, {"steps": first.steps, "losses": first.losses})
+        publish(work / "projections", out.projections)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""Train the arithmetic model: evaluation examples, checkpoints and the loss curve."""
+
+from polca.artifacts import PresetPaths, write_csv, write_npz
+from polca.checkpoints import CheckpointDirectory
+from polca.labels import carry_labels, place_labels
+from polca.model import TokenLoss, initialize
+from polca.settings import read_arithmetic
+from polca.stage import publish, resumable, run
+from polca.tasks.arithmetic import batch
+from polca.training import train
+
+
+def main(paths: PresetPaths) -> None:
+    settings, out = read_arithmetic(paths.params), paths.arithmetic
+    data, size = settings.data(), settings.training.batch_size
+    labels = {"place": place_labels(data.evaluation), "carry": carry_labels(data.evaluation)}
+    with resumable(paths, "arithmetic_train", "arithmetic") as work:
+        log = train(
+            TokenLoss(settings.model),
+            initialize(settings.model, settings.seed),
+            lambda step: batch(data.training[step * size : (step + 1) * size]),
+            settings.training,
+            CheckpointDirectory(work / "checkpoints"),
+            resume=work / "state",
+            description="train arithmetic",
+        )
+        write_npz(out.evaluation, {"tokens": data.evaluation, **labels})
+        write_csv(out.training_log, log)
+        publish(work / "checkpoints", out.checkpoints)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,231 @@
+"""Every path and file format of a run, in one place.
+
+A file is written under a temporary name beside its target and renamed when it is whole, so that nothing half-written
+is ever found under the real name. Nothing is pickled.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from polca.errors import PolcaError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: presets, runs, figures and paper lie below it."""
+
+
+@dataclass(frozen=True)
+class ArithmeticPaths:
+    """The files of the arithmetic setting, below `runs/<preset>/arithmetic`."""
+
+    directory: Path
+
+    @property
+    def evaluation(self) -> Path:
+        return self.directory / "evaluation.npz"
+
+    @property
+    def training_log(self) -> Path:
+        return self.directory / "training_log.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+    @property
+    def bases(self) -> Path:
+        return self.directory / "bases"
+
+    @property
+    def losses(self) -> Path:
+        return self.directory / "losses.npz"
+
+    @property
+    def projections(self) -> Path:
+        return self.directory / "projections"
+
+    @property
+    def clusters(self) -> Path:
+        return self.directory / "clusters"
+
+    @property
+    def cluster_table(self) -> Path:
+        return self.directory / "clusters.csv"
+
+    @property
+    def vector_table(self) -> Path:
+        return self.directory / "vectors.csv"
+
+    @property
+    def partition_table(self) -> Path:
+        return self.directory / "partitions.csv"
+
+    @property
+    def summary(self) -> Path:
+        return self.directory / "summary.json"
+
+
+@dataclass(frozen=True)
+class PresetPaths:
+    """The inputs and outputs of one preset."""
+
+    name: str
+    root: Path = ROOT
+
+    @property
+    def params(self) -> Path:
+        return self.root / "presets" / self.name / "params.yaml"
+
+    @property
+    def arithmetic(self) -> ArithmeticPaths:
+        return ArithmeticPaths(self.root / "runs" / self.name / "arithmetic")
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures" / self.name
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "paper" / self.name / "tables"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "paper" / self.name / "metrics.json"
+
+    @property
+    def work(self) -> Path:
+        """Where unfinished stages keep what they need to resume (git-ignored, emptied on success)."""
+        return self.root / ".work" / self.name
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; rename it to `target` on success, remove it otherwise.
+
+    Raises:
+        PolcaError: the disk is full or the folder cannot be written.
+    """
+    # The suffix is kept because writers choose formats by it.
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_file():
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if temporary.is_dir() and target.exists():
+            shutil.rmtree(target)
+        temporary.replace(target)
+    except (OSError, SafetensorError) as error:
+        number = getattr(error, "errno", None)
+        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        mend = "free some space and run again" if full else "make the folder writable and run again"
+        reason = "the disk is full" if full else (os.strerror(number) if number else str(error))
+        raise PolcaError(f"cannot write {target}: {reason}: {mend}") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+writing = _writing
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """The parameters of a preset from its `params.yaml`."""
+    if not path.is_file():
+        names = sorted(p.parent.name for p in path.parents[1].glob("*/params.yaml")) if len(path.parents) > 1 else []
+        known = f" (presets here: {', '.join(names)})" if names else ""
+        raise PolcaError(f"{path}: no such parameter file{known}: name an existing preset")
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolcaError(f"{path}: not valid YAML ({' '.join(str(error).split())}): mend the file") from error
+    if not isinstance(params, dict):
+        raise PolcaError(f"{path}: expected a mapping of parameters at the top level")
+    return params
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to an uncompressed `.npz` (bit-stable)."""
+    with _writing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an `.npz`, without pickle."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
+    except Exception as error:  # zipfile, NumPy and the OS each raise their own kinds on a damaged file
+        raise PolcaError(f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again") from error
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table; floats with nine significant digits, which keeps every float32 apart."""
+    with _writing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise PolcaError(f"{path}: not a readable CSV table: delete it and run again") from error
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object with sorted keys."""
+    with _writing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PolcaError(f"{path}: not readable JSON: delete it and run again") from error
+    if not isinstance(value, dict):
+        raise PolcaError(f"{path}: expected a JSON object")
+    return value
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors."""
+    with _writing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from a safetensors file (memory-mapped, on the CPU)."""
+    if not path.is_file():
+        raise PolcaError(f"{path}: no such checkpoint file: run the stage that writes it, or correct the path")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PolcaError(
+            f"{path}: not a readable safetensors file ({' '.join(str(error).split())}): delete it and write it again"
+        ) from error

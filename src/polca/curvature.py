@@ -1,0 +1,202 @@
+"""Curvature without the Hessian: Hessian-vector products and Lanczos.
+
+The Hessian H = ∇²L(X; θ) of a mean token loss is only ever applied to vectors. Flat vectors follow the order of the
+parameter mapping; `Layout` converts.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polca.errors import PolcaError
+from polca.products import PortableProducts
+
+TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
+"""`token_loss(params, batch) → losses [sequences, targets]`: all that the method needs to know of a model."""
+
+Which = Literal["algebraic", "magnitude"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the parameters, in the order in which they make up a flat vector of length d."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, params: Mapping[str, Tensor]) -> "Layout":
+        return cls(tuple(params), tuple(tuple(p.shape) for p in params.values()))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters d."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def flatten(self, params: Mapping[str, Tensor]) -> Tensor:
+        """Parameters by name → flat vector `[d]`."""
+        return torch.cat([params[name].detach().reshape(-1) for name in self.names])
+
+    def split(self, flat: Tensor) -> dict[str, Tensor]:
+        """Flat vectors `[..., d]` → views by name `[..., *shape]`."""
+        parts = flat.split([math.prod(shape) for shape in self.shapes], dim=-1)
+        return {
+            name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
+            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+        }
+
+
+class HessianOperator:
+    """v ↦ ∇²L(X; θ) v for the mean loss over all tokens of `batches`.
+
+    The graph of the gradient is built once and kept, so that a product costs the second backward pass alone; memory is
+    that of all `batches` together. With `keep_graphs=False` each product rebuilds one batch's graph at a time.
+
+    Args:
+        token_loss: `(params, batch) → losses [sequences, targets]`.
+        params: θ by name.
+        batches: the data X in chunks; chunks may differ in size (tokens are weighted equally).
+    """
+
+    def __init__(
+        self,
+        token_loss: TokenLossFunction,
+        params: Mapping[str, Tensor],
+        batches: Sequence[Any],
+        keep_graphs: bool = True,
+    ) -> None:
+        self.layout = Layout.of(params)
+        self._token_loss = token_loss
+        self._batches = batches
+        self._params = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+        with torch.no_grad(), PortableProducts():
+            self._tokens = sum(token_loss(self._params, batch).numel() for batch in batches)
+        self._graphs = [self._gradient(batch) for batch in batches] if keep_graphs else None
+
+    def _gradient(self, batch: Any) -> tuple[Tensor, ...]:
+        with PortableProducts():
+            loss = self._token_loss(self._params, batch).sum() / self._tokens
+            return torch.autograd.grad(loss, list(self._params.values()), create_graph=True)
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Flat `[d]` → flat `[d]`."""
+        leaves = list(self._params.values())
+        tangent = tuple(self.layout.split(vector).values())
+        total = torch.zeros_like(vector)
+        for index, batch in enumerate(self._batches):
+            gradient = self._gradient(batch) if self._graphs is None else self._graphs[index]
+            with PortableProducts():
+                product = torch.autograd.grad(
+                    gradient, leaves, tangent, retain_graph=self._graphs is not None, materialize_grads=True
+                )
+            total += torch.cat([p.reshape(-1) for p in product])
+        return total
+
+
+@dataclass(frozen=True)
+class EigenResult:
+    """Eigenpairs of a symmetric operator.
+
+    Attributes:
+        values: `[k]`, in the order wanted (largest first).
+        vectors: `[k, d]`, orthonormal rows.
+        residuals: `[k]`, ‖Av − λv‖₂ as Lanczos bounds it.
+        converged: whether every residual is within tolerance · |λ|.
+        matvecs: number of applications of the operator.
+    """
+
+    values: NDArray[np.float64]
+    vectors: Tensor
+    residuals: NDArray[np.float64]
+    converged: bool
+    matvecs: int
+
+
+def _remove(vector: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Make `vector [d]` orthogonal to orthonormal `rows [m, d]`; twice, since once is not enough in rounding."""
+    for _ in range(2):
+        vector = vector - (rows @ vector) @ rows
+    return vector
+
+
+def lanczos(
+    matvec: Callable[[Tensor], Tensor],
+    size: int,
+    k: int = 1,
+    *,
+    orthogonal_to: Tensor | None = None,
+    which: Which = "algebraic",
+    tolerance: float = 1e-3,
+    max_matvecs: int = 200,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> EigenResult:
+    """Top `k` eigenpairs of ΠAΠ, Π = I − BBᵀ, by Lanczos with full reorthogonalisation (Algorithm 1).
+
+    Stops when the residual of each wanted pair, |β_m s_mi|, is at most `tolerance` · |λ_i|.
+
+    Args:
+        matvec: the symmetric operator A on flat vectors `[size]`.
+        size: d.
+        k: number of pairs.
+        orthogonal_to: B as orthonormal rows `[m, d]`; the result is orthogonal to them.
+        which: `algebraic`: largest eigenvalues; `magnitude`: largest absolute values.
+        seed: of the random start vector.
+
+    Raises:
+        PolcaError: `k` exceeds the dimension left, or the operator returns values that are not finite.
+    """
+    found = 0 if orthogonal_to is None else len(orthogonal_to)
+    if not 1 <= k <= size - found:
+        raise PolcaError(
+            f"k = {k} eigenvectors wanted of a space of {size - found} dimensions ({size} parameters, {found} vectors "
+            "already in the basis): lower basis.per_step or basis.vectors"
+        )
+    outside = None if orthogonal_to is None or found == 0 else orthogonal_to.numpy()
+    limit = min(max_matvecs, size - found)
+
+    def project(vector: NDArray[Any]) -> NDArray[Any]:
+        return vector if outside is None else _remove(vector, outside)
+
+    generator = torch.Generator().manual_seed(seed)
+    start = project(torch.randn(size, generator=generator, dtype=dtype).numpy())
+    krylov = np.empty((min(32, limit), size), start.dtype)
+    krylov[0] = start / np.linalg.norm(start)
+    alphas: list[float] = []
+    betas: list[float] = []
+    while True:
+        m = len(alphas)
+        image = project(matvec(torch.from_numpy(krylov[m])).numpy())
+        if not np.isfinite(image).all():
+            raise PolcaError("curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data")
+        alphas.append(float(krylov[m] @ image))
+        image = _remove(image, krylov[: m + 1])
+        beta = float(np.linalg.norm(image))
+        tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
+        values, weights = np.linalg.eigh(tridiagonal)
+        order = np.argsort(-(values if which == "algebraic" else np.abs(values)), kind="stable")[:k]
+        residuals = beta * np.abs(weights[-1, order])
+        done = len(alphas) >= k and bool(np.all(residuals <= tolerance * np.abs(values[order])))
+        # An exhausted Krylov space (an invariant subspace) is exact, whatever the tolerance.
+        exhausted = len(alphas) == size - found or beta <= 1e-12 * max(1e-300, float(np.abs(values).max()))
+        if done or exhausted or len(alphas) == limit:
+            break
+        betas.append(beta)
+        if m + 1 == len(krylov):
+            krylov = np.concatenate([krylov, np.empty((min(32, limit - len(krylov)), size), krylov.dtype)])
+        krylov[m + 1] = image / beta
+    vectors = weights[:, order].T.astype(krylov.dtype) @ krylov[: len(alphas)]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return EigenResult(
+        values=values[order].astype(np.float64),
+        vectors=torch.from_numpy(vectors),
+        residuals=residuals.astype(np.float64),
+        converged=bool(done or exhausted),
+        matvecs=len(alphas),
+    )

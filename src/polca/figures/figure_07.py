@@ -1,0 +1,34 @@
+"""Figure 7: exact loss by digit and carry."""
+
+from matplotlib.figure import Figure
+
+from polca.figures.panels import Curve, draw_curves, last_plotted_step, place_labels, plotted, quartile_curve
+from polca.figures.skills import DASHES, PLACE_TONES
+from polca.figures.style import PAGE_WIDTH, new_figure, step_axis
+from polca.results import PLACES, Results
+
+
+def draw(results: Results) -> Figure:
+    """Four panels, one an output digit: median and quartiles of the exact loss with and without a carry into it."""
+    figure = new_figure(PAGE_WIDTH, 2.0)
+    panels = figure.subplots(1, len(PLACES), sharey=True)
+    last_step = last_plotted_step(results)
+    cut = plotted(results.losses.steps, last_step)
+    evaluation = results.evaluation
+    for index, (axes, place) in enumerate(zip(panels, PLACES, strict=True)):
+        tones = PLACE_TONES[place]
+        curves: list[Curve] = []
+        for carry, label, color, dashes in (
+            (True, "carry", tones.carry, DASHES[0]),
+            (False, "no carry", tones.no_carry, DASHES[1]),
+        ):
+            members = (evaluation.place == index) & (evaluation.carry == carry)
+            if members.any():
+                curves.append(quartile_curve(results.losses.losses[cut][:, members], label, color, tones.carry, dashes))
+        draw_curves(axes, results.losses.steps[cut], curves)
+        step_axis(axes, last_step, ticks=3)
+        axes.set_title(f"{place} digit", loc="left", color=tones.carry, fontweight="bold")
+    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylabel("exact loss (nats)")
+    place_labels(figure)
+    return figure

@@ -1,0 +1,134 @@
+"""One look for all figures, and files that are the same bytes on every run."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Annotation
+from matplotlib.ticker import StrMethodFormatter
+
+from polca.artifacts import writing
+
+PAGE_WIDTH = 6.75
+"""Inches: the text width of a two-column conference page."""
+COLUMN_WIDTH = 3.25
+"""Inches: one of its columns."""
+
+LARGE, NORMAL, SMALL = 8.0, 7.5, 7.0
+"""Font sizes in points, for figures printed at 100 %."""
+
+INK = "#222222"
+MUTED = "#6B6B6B"
+RULE = "#BDBDBD"
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": NORMAL,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "polca",
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": NORMAL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+}
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+    "png": {"metadata": {"Software": None}, "dpi": 300},
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's defaults with `RC` on top, whatever the user's own configuration; draw *and* save inside."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` × `height` inches with constrained layout, outside pyplot's global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def encode(figure: Figure) -> dict[str, bytes]:
+    """The figure as PDF and PNG, without dates or versions: equal figures give equal bytes."""
+    contents = {}
+    for kind, options in FORMATS.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, **options)
+        contents[kind] = buffer.getvalue()
+    return contents
+
+
+def save(figure: Figure, directory: Path, number: int) -> list[Path]:
+    """Write `figure_NN.pdf` and `figure_NN.png`; call inside `styled()`."""
+    paths = []
+    for kind, content in encode(figure).items():
+        path = directory / f"figure_{number:02d}.{kind}"
+        with writing(path) as temporary:
+            temporary.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def step_axis(axes: Axes, last_step: int, ticks: int = 4) -> None:
+    """Training steps from 0 to `last_step` on the x axis, with at most `ticks` intervals between ticks."""
+    axes.set_xlim(0, last_step)
+    axes.locator_params(axis="x", nbins=ticks)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("training step")
+
+
+def heading(part: Figure | SubFigure, name: str, remark: str = "") -> None:
+    """A title at the left of a figure or of a row of panels: a bold name, then a muted remark."""
+    title = part.suptitle(name, x=0.006, ha="left", fontsize=LARGE, fontweight="bold")
+    beside = Annotation(
+        remark,
+        xy=(1, 0.5),
+        xycoords=title,
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        fontsize=SMALL,
+        color=MUTED,
+        annotation_clip=False,
+    )
+    beside.set_in_layout(False)
+    part.add_artist(beside)

@@ -1,0 +1,446 @@
+r"""Forward mode for many directions at once: values with first and second derivatives along each direction.
+
+A `Jet` carries f(θ), and for every direction b_k the derivatives of ε ↦ f(θ + ε b_k) at ε = 0:
+
+    value [...],  first [K, ...] = ⟨b_k, ∇f⟩,  second [K, ...] = b_kᵀ ∇²f b_k.
+
+Passing parameters as jets through a model gives, in one pass, the projection ⟨b, ∇L(x)⟩ and the exact curvature
+bᵀH(x)b of *every* token's loss. All directions share the primal computation, so K directions cost 1 + 2K forward
+passes to first order and 1 + 4K to second, where nested `torch.func.jvp` costs about 9K (it cannot see that both
+tangents are the same). Taylor-mode automatic differentiation; rules for the operations of a transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from polca.products import PortableProducts
+from polca.products import linear as portable_linear
+from polca.products import matmul as portable_matmul
+
+_RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+class UnsupportedOperation(NotImplementedError):
+    """An operation without a jet rule; callers fall back to `torch.func.jvp`."""
+
+
+class Jet(Tensor):
+    """A tensor with derivatives. `first` and `second` are None where they are zero."""
+
+    first: Tensor | None
+    second: Tensor | None
+
+    @staticmethod
+    def make(value: Tensor, first: Tensor | None, second: Tensor | None = None) -> Jet:
+        """`value [...]`, `first [K, ...]`, `second [K, ...]`."""
+        jet = value.detach().as_subclass(Jet)
+        jet.first, jet.second = first, second
+        return jet
+
+    @property
+    def value(self) -> Tensor:
+        """The plain value."""
+        return self.as_subclass(Tensor)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            rule = _RULES.get(func)
+            if rule is None:
+                raise UnsupportedOperation(f"no second-order forward rule for {getattr(func, '__name__', func)}")
+            return rule(*args, **(kwargs or {}))
+
+
+def _parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
+    return (x.as_subclass(Tensor), x.first, x.second) if isinstance(x, Jet) else (x, None, None)
+
+
+def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return a + b
+
+
+def _rule(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            _RULES[function] = rule
+        return rule
+
+    return register
+
+
+# --- structure: the operation itself on each part -------------------------------------------------------------------
+
+
+def _structural(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Views and the like. Dimensions must be negative, since derivatives have one more dimension in front."""
+
+    def rule(x: Jet, *args: Any, **kwargs: Any) -> Jet:
+        dims = [a for a in args if isinstance(a, int)] if function is not Tensor.unflatten else [args[0]]
+        if any(d >= 0 for d in dims):
+            raise UnsupportedOperation(f"{function.__name__} with dimensions counted from the front")
+        value, first, second = _parts(x)
+        return Jet.make(
+            function(value, *args, **kwargs),
+            None if first is None else function(first, *args, **kwargs),
+            None if second is None else function(second, *args, **kwargs),
+        )
+
+    return rule
+
+
+for _function in (Tensor.transpose, torch.transpose, Tensor.flatten, torch.flatten, Tensor.unflatten, Tensor.unsqueeze):
+    _RULES[_function] = _structural(_function)
+
+
+@_rule(Tensor.__getitem__)
+def _getitem(x: Jet, index: Any) -> Jet:
+    """Only `x[..., i, j]`: counted from the back, so it means the same for the derivatives."""
+    if not (isinstance(index, tuple) and index and index[0] is Ellipsis):
+        raise UnsupportedOperation("indexing other than x[..., i]")
+    value, first, second = _parts(x)
+    return Jet.make(
+        value[index], None if first is None else first[index], None if second is None else second[index]
+    )
+
+
+@_rule(Tensor.masked_fill)
+def _masked_fill(x: Jet, mask: Tensor, fill: float) -> Jet:
+    value, first, second = _parts(x)
+    return Jet.make(
+        value.masked_fill(mask, fill),
+        None if first is None else first.masked_fill(mask, 0.0),
+        None if second is None else second.masked_fill(mask, 0.0),
+    )
+
+
+_RULES[Tensor.dim] = lambda x: x.as_subclass(Tensor).dim()
+_RULES[Tensor.shape.__get__] = lambda x: x.as_subclass(Tensor).shape  # type: ignore[attr-defined]
+_RULES[Tensor.device.__get__] = lambda x: x.as_subclass(Tensor).device  # type: ignore[attr-defined]
+_RULES[Tensor.dtype.__get__] = lambda x: x.as_subclass(Tensor).dtype  # type: ignore[attr-defined]
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------------
+
+
+def _align(x: Tensor | None, ndim: int) -> Tensor | None:
+    """Insert dimensions behind the direction, so that a part of fewer dimensions broadcasts as its value does."""
+    return x if x is None else x[(slice(None), *([None] * (ndim + 1 - x.ndim)))]
+
+
+@_rule(Tensor.add, torch.add, Tensor.__add__, Tensor.__radd__)
+def _sum(a: Any, b: Any) -> Jet:
+    (a0, a1, a2), (b0, b1, b2) = _parts(a), _parts(b)
+    value = a0 + b0
+    n = value.ndim
+    return Jet.make(value, _add(_align(a1, n), _align(b1, n)), _add(_align(a2, n), _align(b2, n)))
+
+
+@_rule(Tensor.mul, torch.mul, Tensor.__mul__, Tensor.__rmul__)
+def _product(a: Any, b: Any) -> Jet:
+    (a0, a1, a2), (b0, b1, b2) = _parts(a), _parts(b)
+    value = a0 * b0
+    n = value.ndim
+    a1, a2, b1, b2 = (_align(part, n) for part in (a1, a2, b1, b2))
+    return _bilinear(lambda p, q: p * q, value, (a0, a1, a2), (b0, b1, b2))
+
+
+def _bilinear(
+    times: Callable[[Tensor, Tensor], Tensor],
+    value: Tensor,
+    a: tuple[Tensor, Tensor | None, Tensor | None],
+    b: tuple[Tensor, Tensor | None, Tensor | None],
+) -> Jet:
+    """The product rule: first = a₁b₀ + a₀b₁, second = a₂b₀ + 2a₁b₁ + a₀b₂."""
+    (a0, a1, a2), (b0, b1, b2) = a, b
+    first = _add(None if a1 is None else times(a1, b0), None if b1 is None else times(a0, b1))
+    second = _add(None if a2 is None else times(a2, b0), None if b2 is None else times(a0, b2))
+    if a1 is not None and b1 is not None and _second_order:
+        cross = times(a1, b1)
+        second = cross.mul_(2) if second is None else second.add_(cross, alpha=2)
+    return Jet.make(value, first, second)
+
+
+_second_order = True
+
+
+@_rule(torch.matmul, Tensor.matmul, Tensor.__matmul__)
+def _matmul(a: Any, b: Any) -> Jet:
+    (a0, a1, a2), (b0, b1, b2) = _parts(a), _parts(b)
+    return _bilinear(portable_matmul, portable_matmul(a0, b0), (a0, a1, a2), (b0, b1, b2))
+
+
+@_rule(F.linear)
+def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
+    (x0, x1, x2), (w0, w1, w2), (c0, c1, c2) = _parts(x), _parts(weight), _parts(bias)
+    shape = x0.shape[:-1]
+    rows = x0.reshape(-1, x0.shape[-1])
+
+    def times(left: Tensor, right: Tensor) -> Tensor:
+        return portable_matmul(left, right.mT)
+
+    def many(part: Tensor | None) -> Tensor | None:
+        return None if part is None else part.reshape(part.shape[0], -1, part.shape[-1])
+
+    jet = _bilinear(times, times(rows, w0), (rows, many(x1), many(x2)), (w0, w1, w2))
+    value, first, second = jet.value, jet.first, jet.second
+    if bias is not None:
+        value = value + c0
+        first = _add(first, None if c1 is None else c1[:, None])
+        second = _add(second, None if c2 is None else c2[:, None])
+    return Jet.make(
+        value.unflatten(0, shape),
+        None if first is None else first.unflatten(1, shape),
+        None if second is None else second.unflatten(1, shape),
+    )
+
+
+@_rule(F.embedding)
+def _embedding(ids: Tensor, weight: Any, *_: Any, **__: Any) -> Jet:
+    value, first, second = _parts(weight)
+    return Jet.make(
+        value[ids], None if first is None else first[:, ids], None if second is None else second[:, ids]
+    )
+
+
+# --- nonlinear functions --------------------------------------------------------------------------------------------
+
+
+@_rule(F.gelu)
+def _gelu(x: Jet, approximate: str = "none") -> Jet:
+    """gelu(x) = xΦ(x): first derivative Φ + xφ, second (2 − x²)φ."""
+    if approximate != "none":
+        raise UnsupportedOperation("the tanh form of gelu")
+    x0, x1, x2 = _parts(x)
+    cdf = torch.erf(x0 * 0.5**0.5).add_(1).mul_(0.5)
+    pdf = torch.exp(x0.square().mul_(-0.5)).mul_((2 * torch.pi) ** -0.5)
+    return _elementwise(x0 * cdf, cdf + x0 * pdf, lambda: (2 - x0.square()).mul_(pdf), x1, x2)
+
+
+@_rule(F.relu, torch.relu)
+def _relu(x: Jet, inplace: bool = False) -> Jet:
+    x0, x1, x2 = _parts(x)
+    return _elementwise(torch.relu(x0), (x0 > 0).to(x0.dtype), lambda: None, x1, x2)
+
+
+@_rule(torch.tanh, Tensor.tanh)
+def _tanh(x: Jet) -> Jet:
+    x0, x1, x2 = _parts(x)
+    y = torch.tanh(x0)
+    slope = 1 - y.square()
+    return _elementwise(y, slope, lambda: -2 * y * slope, x1, x2)
+
+
+def _elementwise(
+    value: Tensor, slope: Tensor, bend: Callable[[], Tensor | None], x1: Tensor | None, x2: Tensor | None
+) -> Jet:
+    """The chain rule: first = f′x₁, second = f″x₁² + f′x₂."""
+    if x1 is None:
+        return Jet.make(value, None)
+    second = None if x2 is None else slope * x2
+    if _second_order and (curved := bend()) is not None:
+        second = _add(x1.square().mul_(curved), second)
+    return Jet.make(value, slope * x1, second)
+
+
+@_rule(torch.softmax, Tensor.softmax, F.softmax)
+def _softmax(x: Jet, dim: int, **_: Any) -> Jet:
+    if dim >= 0:
+        raise UnsupportedOperation("softmax with a dimension counted from the front")
+    x0, x1, x2 = _parts(x)
+    s = torch.softmax(x0, dim)
+    if x1 is None:
+        return Jet.make(s, None)
+    centred = x1 - (s * x1).sum(dim, keepdim=True)
+    first = s * centred
+    if not _second_order:
+        return Jet.make(s, first)
+    bend = -(first * x1).sum(dim, keepdim=True)
+    if x2 is not None:
+        bend = bend + x2 - (s * x2).sum(dim, keepdim=True)
+    return Jet.make(s, first, first * centred + s * bend)
+
+
+@_rule(F.layer_norm)
+def _layer_norm(
+    x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Jet:
+    if len(normalized_shape) != 1:
+        raise UnsupportedOperation("layer_norm over more than one dimension")
+    x0, x1, x2 = _parts(x)
+    c0 = x0 - x0.mean(-1, keepdim=True)
+    r0 = (c0.square().mean(-1, keepdim=True) + eps).rsqrt()
+    y0, y1, y2 = c0 * r0, None, None
+    if x1 is not None:
+        c1 = x1 - x1.mean(-1, keepdim=True)
+        v1 = 2 * (c0 * c1).mean(-1, keepdim=True)
+        r1 = -0.5 * r0**3 * v1
+        y1 = torch.addcmul(c1 * r0, c0, r1)
+        if _second_order:
+            v2 = 2 * c1.square().mean(-1, keepdim=True)
+            y2 = 2 * c1 * r1
+            if x2 is not None:
+                c2 = x2 - x2.mean(-1, keepdim=True)
+                v2 = v2 + 2 * (c0 * c2).mean(-1, keepdim=True)
+                y2.addcmul_(c2, r0)
+            r2 = 0.75 * r0**5 * v1.square() - 0.5 * r0**3 * v2
+            y2.addcmul_(c0, r2)
+    out = Jet.make(y0, y1, y2)
+    if weight is not None:
+        out = _product(out, weight)
+    return out if bias is None else _sum(out, bias)
+
+
+@_rule(F.cross_entropy)
+def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **options: Any) -> Jet:
+    """Logits `[N, classes, ...]`, targets `[N, ...]`; log-sum-exp minus the target's logit."""
+    if reduction != "none" or any(v not in (None, -100, 0.0) for v in options.values()):
+        raise UnsupportedOperation("cross_entropy other than reduction='none'")
+    z0, z1, z2 = _parts(logits)
+    value = F.cross_entropy(z0, target, reduction="none")
+    if z1 is None:
+        return Jet.make(value, None)
+    s = torch.softmax(z0, 1)
+    index = target.unsqueeze(1)
+
+    def chosen(part: Tensor) -> Tensor:
+        return part.gather(2, index.expand(part.shape[0], *index.shape)).squeeze(2)
+
+    mean1 = (s * z1).sum(2)
+    first = mean1 - chosen(z1)
+    if not _second_order:
+        return Jet.make(value, first)
+    second = (s * z1.square()).sum(2) - mean1.square()
+    if z2 is not None:
+        second = second + (s * z2).sum(2) - chosen(z2)
+    return Jet.make(value, first, second)
+
+
+def directional_derivatives(
+    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    *,
+    second_order: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Loss, ⟨b, ∇L(x)⟩ and bᵀH(x)b for every token of a batch and every direction.
+
+    Models with operations that have no rule here go through `nested_jvp`, which is slower.
+
+    Args:
+        token_loss: `(params, batch) → losses [N, targets]`.
+        params: θ by name.
+        directions: b by parameter name, `[K, *shape]`.
+        second_order: False skips the curvature (and most of its cost).
+
+    Returns:
+        Losses `[N, targets]`, projections `[K, N, targets]`, curvatures `[K, N, targets]` (None unless asked for).
+
+    """
+    try:
+        return _taylor(token_loss, params, directions, batch, second_order)
+    except UnsupportedOperation:
+        return nested_jvp(token_loss, params, directions, batch, second_order=second_order)
+
+
+def _taylor(
+    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    second_order: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`directional_derivatives` by jets alone."""
+    global _second_order
+    jets = {name: Jet.make(p, directions[name]) for name, p in params.items()}
+    previous, _second_order = _second_order, second_order
+    try:
+        with torch.no_grad():
+            loss = token_loss(jets, batch)
+    finally:
+        _second_order = previous
+    if not isinstance(loss, Jet) or loss.first is None:
+        raise UnsupportedOperation("the loss does not depend on the parameters through supported operations")
+    if second_order and loss.second is None:
+        return loss.value, loss.first, torch.zeros_like(loss.first)
+    return loss.value, loss.first, loss.second
+
+
+class _ComposedLayerNorm(TorchFunctionMode):
+    """`layer_norm` from elementary operations: PyTorch's own is wrong in nested forward mode.
+
+    Its forward derivative reads the saved mean and deviation as constants, so that a second derivative misses their
+    change (seen with PyTorch 2.13: a test compares with central differences).
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.layer_norm:
+            return func(*args, **(kwargs or {}))
+
+        def composed(
+            x: Tensor,
+            normalized_shape: Sequence[int],
+            weight: Tensor | None = None,
+            bias: Tensor | None = None,
+            eps: float = 1e-5,
+        ) -> Tensor:
+            dims = tuple(range(-len(normalized_shape), 0))
+            centred = x - x.mean(dims, keepdim=True)
+            y = centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+            y = y if weight is None else y * weight
+            return y if bias is None else y + bias
+
+        return composed(*args, **(kwargs or {}))
+
+
+def nested_jvp(
+    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    *,
+    second_order: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """As `directional_derivatives`, by `torch.func.jvp` for one direction after the other, for any model.
+
+    Portable products serve the first order only: under two levels of forward mode a custom function's saved tensors
+    lose the outer tangent.
+    """
+    theta = dict(params)
+    count = len(next(iter(directions.values())))
+    firsts: list[Tensor] = []
+    seconds: list[Tensor] = []
+    value = torch.empty(0)
+    for k in range(count):
+        direction = {name: directions[name][k] for name in theta}
+
+        def loss(p: dict[str, Tensor]) -> Tensor:
+            return token_loss(p, batch)
+
+        def slope(p: dict[str, Tensor], along: dict[str, Tensor] = direction) -> tuple[Tensor, Tensor]:
+            result: tuple[Tensor, Tensor] = torch.func.jvp(loss, (p,), (along,))
+            return result
+
+        with torch.no_grad():
+            if second_order:
+                with _ComposedLayerNorm():
+                    (value, first), (_, second) = torch.func.jvp(slope, (theta,), (direction,))
+                seconds.append(second)
+            else:
+                with PortableProducts():
+                    value, first = slope(theta)
+            firsts.append(first)
+    return value, torch.stack(firsts), torch.stack(seconds) if second_order else None

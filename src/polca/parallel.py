@@ -1,0 +1,100 @@
+"""The same pure function over many items, in one or several single-thread processes, resumable.
+
+Results depend on the items alone, never on the number of processes.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polca.artifacts import read_npz, write_npz
+from polca.errors import PolcaError
+from polca.progress import progress
+
+_shared: Any = None
+
+
+def _start(shared: Any) -> None:
+    global _shared
+    from polca.runtime import configure_torch
+
+    configure_torch()
+    _shared = shared
+
+
+def _call(function: Callable[[Any, Any], Any], item: Any) -> Any:
+    return function(_shared, item)
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}/") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *folders, leaf = key.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = value
+    return tree
+
+
+def map_processes(
+    function: Callable[[Any, Any], dict[str, Any]],
+    shared: Any,
+    items: Sequence[Any],
+    *,
+    workers: int,
+    description: str,
+    resume: Path | None = None,
+) -> list[dict[str, Any]]:
+    """`[function(shared, item) for item in items]`, in order, on `workers` processes.
+
+    Args:
+        function: a module-level function; returns arrays in (nested) dicts, none of them empty.
+        shared: sent once to every process.
+        resume: folder in which results are kept, so that a killed run goes on where it was; the caller empties it.
+    """
+    if workers < 1:
+        raise PolcaError(f"workers = {workers}: must be at least 1")
+    results: dict[Any, dict[str, Any]] = {}
+    for item in items:
+        path = None if resume is None else resume / f"{item}.npz"
+        if path is not None and path.is_file():
+            try:
+                results[item] = _unflatten(read_npz(path))
+            except PolcaError:
+                path.unlink()
+
+    def keep(item: Any, result: dict[str, Any]) -> None:
+        results[item] = result
+        if resume is not None:
+            write_npz(resume / f"{item}.npz", {k: np.asarray(v) for k, v in _flatten(result).items()})
+
+    missing = [item for item in items if item not in results]
+    with progress(description, len(items), len(results)) as bar:
+        if workers == 1 or len(missing) < 2:
+            for item in missing:
+                keep(item, function(shared, item))
+                bar.advance()
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(shared,)) as pool:
+                futures = {pool.submit(_call, function, item): item for item in missing}
+                try:
+                    for future in as_completed(futures):
+                        keep(futures[future], future.result())
+                        bar.advance()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    return [results[item] for item in items]

@@ -1,0 +1,269 @@
+"""The engine: G, Δ, λ and exact losses for every evaluation token at every checkpoint.
+
+    G[t, x, b] = ⟨b, ∇L(x; θ_t)⟩      Δ[t, b] = ⟨b, θ_{t+1} − θ_t⟩      λ[t, x, b] = bᵀ H_t(x) b
+
+The expensive step, done once per basis and written; every trajectory of Table 8 is arithmetic on it. Two ways give G:
+one backward pass per target position contracted with the basis (`taps`), cheaper where sequences have few targets, and
+forward mode (`jets`), which also gives the exact curvature. Memory is bounded by chunks of sequences.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polca.artifacts import read_npz, write_npz
+from polca.bases import Basis
+from polca.checkpoints import Checkpoints
+from polca.curvature import TokenLossFunction
+from polca.errors import PolcaError
+from polca.jets import directional_derivatives
+from polca.parallel import map_processes
+from polca.taps import projected_gradients
+
+Method = Literal["auto", "backward", "forward"]
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Loss and curvature along a basis, per token and checkpoint.
+
+    Attributes:
+        steps: `[C]` training steps of the checkpoints.
+        losses: `[C, X]` exact loss L(x; θ_t) in nats.
+        gradients: `[C, X, K]` G = ⟨b, ∇L(x; θ_t)⟩.
+        movements: `[C − 1, K]` Δ = ⟨b, θ_{t+1} − θ_t⟩.
+        curvatures: `[C, K]` λ = bᵀH_t(X)b, the mean over tokens; None where curvature was not asked for.
+        token_curvatures: `[C, X, K]` bᵀH_t(x)b, exact; None where curvature was not asked for.
+        vector_steps: `[K]` training step at which b was computed, −1 where none.
+        eigenvalues: `[K]` bᵀHb there on the Hessian sample, NaN where none.
+
+    Tokens are numbered sequence by sequence: x = sequence · targets + target.
+    """
+
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float32]
+    gradients: NDArray[np.float32]
+    movements: NDArray[np.float32]
+    vector_steps: NDArray[np.int64]
+    eigenvalues: NDArray[np.float32]
+    curvatures: NDArray[np.float32] | None = None
+    token_curvatures: NDArray[np.float32] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to an `.npz`."""
+        write_npz(path, {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None})
+
+    @classmethod
+    def load(cls, path: Path) -> "Projections":
+        """Read what `save` wrote.
+
+        Raises:
+            PolcaError: missing, damaged, or not projections.
+        """
+        arrays = read_npz(path)
+        names = {f.name for f in fields(cls)}
+        required = names - {"curvatures", "token_curvatures"}
+        if not required <= set(arrays) <= names:
+            raise PolcaError(f"{path}: not a projections file: run the projection stage again")
+        return cls(**arrays)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs for one checkpoint."""
+
+    token_loss: TokenLossFunction
+    checkpoints: Checkpoints
+    data: Sequence[Any]
+    bases: Mapping[str, Basis]
+    curvature_of: frozenset[str]
+    method: Method
+
+    @cached_property
+    def with_curvature(self) -> tuple[str, ...]:
+        """Bases whose curvature is wanted."""
+        return tuple(n for n in self.bases if n in self.curvature_of)
+
+    @cached_property
+    def plain(self) -> tuple[str, ...]:
+        """Dense bases whose projections alone are wanted."""
+        return tuple(n for n, b in self.bases.items() if n not in self.curvature_of and b.vectors)
+
+    @cached_property
+    def with_axes(self) -> tuple[str, ...]:
+        """Bases of single parameters."""
+        return tuple(n for n, b in self.bases.items() if n not in self.curvature_of and b.axes)
+
+    @cached_property
+    def directions(self) -> dict[str, Tensor]:
+        """The directions of the `plain` bases one after the other, `[ΣK, *shape]`; made once per process."""
+        if not self.plain:
+            return {}
+        return {p: torch.cat([self.bases[n].vectors[p] for n in self.plain]) for p in self.bases[self.plain[0]].vectors}
+
+    @cached_property
+    def axes(self) -> tuple[tuple[str, int], ...]:
+        """The directions of the `with_axes` bases one after the other."""
+        return tuple(axis for n in self.with_axes for axis in self.bases[n].axes)
+
+
+def _dense_axes(axes: Sequence[tuple[str, int]], params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Single parameters written out as directions, for forward mode."""
+    dense = {name: torch.zeros(len(axes), *p.shape, dtype=p.dtype, device=p.device) for name, p in params.items()}
+    for index, (name, position) in enumerate(axes):
+        dense[name][index].view(-1)[position] = 1
+    return dense
+
+
+def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
+    """Loss `[X]`, and for each basis G `[X, K]` and where asked λ `[X, K]`, at one checkpoint."""
+    params = job.checkpoints.load(step)
+    losses: list[Tensor] = []
+    first: dict[str, list[Tensor]] = {n: [] for n in job.bases}
+    second: dict[str, list[Tensor]] = {n: [] for n in job.with_curvature}
+
+    def note(name: str, store: dict[str, list[Tensor]], values: Tensor) -> None:
+        store[name].append(values.reshape(-1, values.shape[-1]))
+
+    forward = dict(job.directions)
+    if job.method == "forward" and job.axes:
+        written_out = _dense_axes(job.axes, params)
+        forward = {p: torch.cat([forward[p], v]) if forward else v for p, v in written_out.items()}
+    for batch in job.data:
+        loss: Tensor | None = None
+        for name in job.with_curvature:
+            loss, g, h = directional_derivatives(job.token_loss, params, job.bases[name].vectors, batch)
+            assert h is not None
+            note(name, first, g.movedim(0, -1))
+            note(name, second, h.movedim(0, -1))
+        if job.plain or job.axes or loss is None:
+            if job.method == "forward":
+                loss, g, _ = directional_derivatives(job.token_loss, params, forward, batch, second_order=False)
+                both = g.movedim(0, -1)
+            else:
+                loss, dense, sparse = projected_gradients(job.token_loss, params, batch, job.directions, job.axes)
+                both = torch.cat([dense, sparse], dim=-1)
+            offset = 0
+            for name in job.plain + job.with_axes:
+                note(name, first, both[..., offset : offset + len(job.bases[name])])
+                offset += len(job.bases[name])
+        losses.append(loss.reshape(-1))
+    result: dict[str, Any] = {"loss": torch.cat(losses).numpy()}
+    for kind, store in (("first", first), ("second", second)):
+        if store:
+            result[kind] = {name: torch.cat(parts).numpy() for name, parts in store.items()}
+    return result
+
+
+def _movements(checkpoints: Checkpoints, steps: Sequence[int], bases: Mapping[str, Basis]) -> dict[str, NDArray[np.float32]]:
+    """Δ `[T, K]` of each basis; differences are taken before the product, which would cancel them."""
+    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in bases}
+    before = checkpoints.load(steps[0])
+    for step in steps[1:]:
+        after = checkpoints.load(step)
+        moved = {name: after[name] - before[name] for name in after}
+        for label, basis in bases.items():
+            if basis.axes:
+                row = np.array([moved[name].reshape(-1)[i].item() for name, i in basis.axes])
+            else:
+                row = np.zeros(len(basis))
+                for name, vectors in basis.vectors.items():
+                    part = vectors.reshape(len(basis), -1).numpy() @ moved[name].reshape(-1).numpy()
+                    row += part.astype(np.float64)
+            rows[label].append(row.astype(np.float32))
+        before = after
+    return {name: np.stack(r) if r else np.zeros((0, len(bases[name])), np.float32) for name, r in rows.items()}
+
+
+def project_bases(
+    token_loss: TokenLossFunction,
+    checkpoints: Checkpoints,
+    bases: Mapping[str, Basis],
+    data: Sequence[Any],
+    *,
+    steps: Sequence[int] | None = None,
+    curvature_of: Sequence[str] = (),
+    method: Method = "auto",
+    workers: int = 1,
+    resume: Path | None = None,
+) -> dict[str, Projections]:
+    """`project` for several bases at once, which share the forward and backward passes.
+
+    Args:
+        bases: by name.
+        data: evaluation sequences in batches; the batch is the unit of memory.
+        steps: checkpoints to use, all by default.
+        curvature_of: names of the bases whose exact token curvatures are computed as well.
+        method: `backward` (one backward pass per target), `forward`, or `auto`: `forward` where sequences have more
+            targets than twice the number of vectors pays for, else `backward`.
+        workers: processes; results do not depend on their number.
+        resume: folder in which finished checkpoints are kept until all are done.
+
+    Raises:
+        PolcaError: a basis has parameters that the checkpoints lack, or a loss is not finite.
+    """
+    chosen = list(checkpoints.steps() if steps is None else steps)
+    params = checkpoints.load(chosen[0])
+    for label, basis in bases.items():
+        wrong = [n for n, v in basis.vectors.items() if n not in params or v.shape[1:] != params[n].shape]
+        wrong += [n for n in params if basis.vectors and n not in basis.vectors]
+        if wrong:
+            raise PolcaError(f"basis {label}: parameter {wrong[0]!r} does not match the checkpoints: make the basis again")
+    if method == "auto":
+        with torch.no_grad():
+            targets = token_loss(params, data[0]).shape[1]
+        vectors = sum(len(b) for n, b in bases.items() if n not in curvature_of and not b.axes)
+        # Forward costs 1 + 2K passes, backward 1 + targets + K (both measured to within 20 %).
+        method = "forward" if targets > vectors and not any(b.axes for b in bases.values()) else "backward"
+    job = _Job(token_loss, checkpoints, data, bases, frozenset(curvature_of), method)
+    results = map_processes(_at_checkpoint, job, chosen, workers=workers, description="projections", resume=resume)
+    losses = np.stack([r["loss"] for r in results])
+    if not np.isfinite(losses).all():
+        bad = chosen[int(np.argmax(~np.isfinite(losses).all(axis=1)))]
+        raise PolcaError(f"projections: a token loss at step {bad} is NaN or infinite: check the checkpoint and the data")
+    moved = _movements(checkpoints, chosen, bases)
+    output = {}
+    for name, basis in bases.items():
+        exact = np.stack([r["second"][name] for r in results]) if name in curvature_of else None
+        output[name] = Projections(
+            steps=np.array(chosen, np.int64),
+            losses=losses,
+            gradients=np.stack([r["first"][name] for r in results]),
+            movements=moved[name],
+            vector_steps=basis.steps,
+            eigenvalues=basis.eigenvalues.astype(np.float32),
+            curvatures=None if exact is None else exact.mean(axis=1, dtype=np.float64).astype(np.float32),
+            token_curvatures=exact,
+        )
+    return output
+
+
+def project(
+    token_loss: TokenLossFunction,
+    checkpoints: Checkpoints,
+    basis: Basis,
+    data: Sequence[Any],
+    *,
+    curvature: bool = False,
+    **options: Any,
+) -> Projections:
+    """G, Δ, losses and, with `curvature=True`, λ of every evaluation token along `basis` (eqs. 2–7).
+
+    Args:
+        token_loss: `(params, batch) → losses [sequences, targets]`.
+        checkpoints: θ_0 … θ_T.
+        basis: K directions.
+        data: evaluation sequences in batches.
+        options: as in `project_bases`.
+    """
+    name = basis.kind
+    return project_bases(
+        token_loss, checkpoints, {name: basis}, data, curvature_of=(name,) if curvature else (), **options
+    )[name]

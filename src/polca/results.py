@@ -1,0 +1,189 @@
+"""The results of one preset, as figures and tables read them: loaded when asked for, never recomputed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from polca.artifacts import ROOT, ArithmeticPaths, read_csv, read_json, read_npz, read_params
+from polca.errors import PolcaError
+
+PLACES = ("1000s", "100s", "10s", "1s")
+"""Names of the output positions, in the order of the `place` labels."""
+
+COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
+"""Columns of `clusters.csv` that hold a cluster's skill composition."""
+
+CLUSTER_COLUMNS = (
+    *("analysis", "basis", "strategy", "vector", "cluster", "size", "n_carry", "homogeneity", "recall", "f1"),
+    *("eligible", "break_step", "onset_step", "hidden", "hidden_onset", *COUNTS),
+)
+VECTOR_COLUMNS = (
+    *("analysis", "basis", "strategy", "vector", "vector_step", "kept", "n_dropped", "n_clustered", "n_outliers"),
+    *("n_clusters", "auc_1000s", "auc_100s", "auc_10s", "best_homogeneity"),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluation tokens and their skills.
+
+    Attributes:
+        tokens: `[S, 12]` token ids of the S additions.
+        place: `[X]` output position 0 … 3 (1000s … 1s) of output token x = 4 · sequence + position.
+        carry: `[X]` whether the lower places carried into this digit.
+    """
+
+    tokens: NDArray[np.uint8]
+    place: NDArray[np.int8]
+    carry: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ExactLosses:
+    """`steps [C]` and the exact loss `losses [C, X]` of every evaluation token, in nats."""
+
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClusterCurves:
+    """Clusters of one analysis and what is drawn of them: `clusters/<analysis>.npz`.
+
+    P points of the clustered trajectories, C checkpoints, K vectors, X tokens, M clusters over all vectors (ordered by
+    vector, then cluster number). Quartiles are the 25th, 50th and 75th percentile over a cluster's tokens, in nats.
+    """
+
+    steps: NDArray[np.int64]
+    loss_steps: NDArray[np.int64]
+    labels: NDArray[np.int16]
+    vector_kept: NDArray[np.bool_]
+    vector_steps: NDArray[np.int64]
+    cluster_vector: NDArray[np.int64]
+    cluster_index: NDArray[np.int64]
+    cluster_size: NDArray[np.int64]
+    projected_quartiles: NDArray[np.float32]
+    projected_mean: NDArray[np.float32]
+    loss_quartiles: NDArray[np.float32]
+    loss_mean: NDArray[np.float32]
+
+    def row(self, vector: int, cluster: int) -> int:
+        """Row number of a cluster (`vector` and `cluster` counted from 0).
+
+        Raises:
+            PolcaError: there is no such cluster.
+        """
+        found = np.flatnonzero((self.cluster_vector == vector) & (self.cluster_index == cluster))
+        if len(found) != 1:
+            raise PolcaError(
+                f"clusters: vector {vector + 1} has no cluster {cluster}: clusters.csv and clusters/ are of different "
+                "runs: run stage arithmetic_cluster again"
+            )
+        return int(found[0])
+
+
+@dataclass(frozen=True)
+class Results:
+    """Result files of the arithmetic setting.
+
+    Attributes:
+        directory: `runs/<preset>/arithmetic`.
+        params: the preset's parameters, as read from its `params.yaml`.
+        published_path: the published values.
+
+    Every property raises `PolcaError` naming the file and the stage to run where a file is missing or damaged.
+    """
+
+    directory: Path
+    params: Mapping[str, Any]
+    published_path: Path = ROOT / "data" / "published.yaml"
+
+    @property
+    def paths(self) -> ArithmeticPaths:
+        """Where the files are."""
+        return ArithmeticPaths(self.directory)
+
+    def param(self, name: str) -> Any:
+        """A parameter of the arithmetic setting by its dotted name, such as `training.steps`.
+
+        Raises:
+            PolcaError: it is missing.
+        """
+        value: Any = self.params.get("arithmetic")
+        for key in name.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                raise PolcaError(f"params.yaml: arithmetic.{name} is missing: compare with another preset's")
+            value = value[key]
+        return value
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Evaluation tokens and skills (`evaluation.npz`)."""
+        arrays = self._arrays(self.paths.evaluation, "arithmetic_train", ("tokens", "place", "carry"))
+        return Evaluation(arrays["tokens"], arrays["place"], arrays["carry"].astype(bool))
+
+    @cached_property
+    def losses(self) -> ExactLosses:
+        """Exact losses (`losses.npz`)."""
+        arrays = self._arrays(self.paths.losses, "arithmetic_project", ("steps", "losses"))
+        return ExactLosses(arrays["steps"], arrays["losses"])
+
+    def curves(self, analysis: str) -> ClusterCurves:
+        """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
+        names = [f.name for f in fields(ClusterCurves)]
+        arrays = self._arrays(self.paths.clusters / f"{analysis}.npz", "arithmetic_cluster", names)
+        return ClusterCurves(**{name: arrays[name] for name in names})  # type: ignore[arg-type]
+
+    @cached_property
+    def clusters(self) -> pd.DataFrame:
+        """One row a cluster, over all analyses (`clusters.csv`)."""
+        return self._table(self.paths.cluster_table, CLUSTER_COLUMNS)
+
+    @cached_property
+    def vectors(self) -> pd.DataFrame:
+        """One row an analysis and vector (`vectors.csv`)."""
+        return self._table(self.paths.vector_table, VECTOR_COLUMNS)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Scalars (`summary.json`)."""
+        self._require(self.paths.summary, "arithmetic_cluster")
+        return read_json(self.paths.summary)
+
+    @cached_property
+    def training_log(self) -> pd.DataFrame:
+        """Training loss and learning rate by step (`training_log.csv`)."""
+        self._require(self.paths.training_log, "arithmetic_train")
+        return read_csv(self.paths.training_log)
+
+    @cached_property
+    def published(self) -> dict[str, Any]:
+        """The published values (`data/published.yaml`)."""
+        if not self.published_path.is_file():
+            raise PolcaError(f"{self.published_path}: no such file: restore it from the repository")
+        return read_params(self.published_path)
+
+    @staticmethod
+    def _require(path: Path, stage: str) -> None:
+        if not path.is_file():
+            raise PolcaError(f"{path}: no such file: run stage {stage} (`make repro` runs all)")
+
+    def _arrays(self, path: Path, stage: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        self._require(path, stage)
+        arrays = read_npz(path)
+        if missing := [name for name in names if name not in arrays]:
+            raise PolcaError(f"{path}: lacks the array {missing[0]!r}: run stage {stage} again")
+        return arrays
+
+    def _table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+        self._require(path, "arithmetic_cluster")
+        table = read_csv(path)
+        if missing := [name for name in columns if name not in table]:
+            raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run stage arithmetic_cluster again")
+        return table

@@ -1,0 +1,53 @@
+"""The environment that makes results bit-identical on every x86-64 CPU with AVX2.
+
+Thread counts change the order of floating-point sums, and BLAS, MKL, oneDNN and NumPy choose kernels by the CPU that
+they find. `ENVIRONMENT` pins both. It must be in place before NumPy or PyTorch is imported, so the package imports
+this module first and the Makefile exports the same variables (a test compares the two).
+"""
+
+import os
+import sys
+import warnings
+
+ENVIRONMENT: dict[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
+    "PYTHONHASHSEED": "0",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
+
+def pin_environment() -> None:
+    """Set `ENVIRONMENT`, or warn where NumPy or PyTorch was imported under other settings.
+
+    The settings are a matter of bits, not of correctness: a user's own script that imported PyTorch first still runs,
+    with results equal within rounding.
+    """
+    # Read once by the interpreter at its start: setting it here would only mislead.
+    wanted = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONHASHSEED"}
+    different = [name for name, value in wanted.items() if os.environ.get(name) != value]
+    late = [module for module in ("numpy", "torch") if module in sys.modules]
+    if late and different and "POLCA_ANY_ENVIRONMENT" not in os.environ:
+        warnings.warn(
+            f"{' and '.join(late)} was imported before polca without the pinned settings ({', '.join(different)}): "
+            "results will agree within rounding, not bit for bit. Import polca first, or start from `make`.",
+            stacklevel=3,
+        )
+        return
+    os.environ.update(wanted)
+
+
+def configure_torch() -> None:
+    """One thread, deterministic algorithms, no TF32. Called when the package has imported PyTorch."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

@@ -1,0 +1,79 @@
+"""What every stage script shares: its one option, one-line errors, and a folder in which it can resume."""
+
+import errno
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polca.artifacts import PresetPaths, read_params
+from polca.errors import PolcaError
+from polca.runtime import configure_torch
+
+
+def preset_of(path: Path) -> PresetPaths:
+    """The preset that a `presets/<name>/params.yaml` belongs to."""
+    if not path.is_file():
+        read_params(path)  # raises, with the presets that exist
+    resolved = path.resolve()
+    return PresetPaths(resolved.parent.name, resolved.parents[2])
+
+
+def run(body: Callable[[PresetPaths], None]) -> None:
+    """Run a stage as a command `--params presets/<name>/params.yaml`; bad input ends in one line and exit code 1."""
+
+    def command(params: Annotated[Path, typer.Option(help="The preset's params.yaml.")]) -> None:
+        configure_torch()
+        try:
+            body(preset_of(params))
+        except PolcaError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise
+            typer.echo(f"error: {error.filename or 'output'}: {error.strerror}: free space or mend the rights", err=True)
+            raise typer.Exit(1) from error
+
+    typer.run(command)
+
+
+def _fingerprint(paths: PresetPaths, sections: tuple[str, ...]) -> str:
+    """Hash of the parameters and of the code, so that work of another version is never taken up."""
+    params: dict[str, Any] = read_params(paths.params)
+    digest = hashlib.sha256(json.dumps({s: params.get(s) for s in sections}, sort_keys=True, default=str).encode())
+    code = Path(__file__).parent
+    for source in (*sorted(code.glob("*.py")), *sorted((code / "tasks").glob("*.py"))):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def resumable(paths: PresetPaths, stage: str, *sections: str) -> Iterator[Path]:
+    """A folder that survives a kill and is removed on success; those of older code or parameters are removed at once.
+
+    Outputs cannot serve for this: DVC deletes them before a stage starts.
+    """
+    mine = paths.work / f"{stage}-{_fingerprint(paths, sections)}"
+    for other in paths.work.glob(f"{stage}-*"):
+        if other != mine:
+            shutil.rmtree(other, ignore_errors=True)
+    mine.mkdir(parents=True, exist_ok=True)
+    if any(mine.iterdir()):
+        print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
+    yield mine
+    shutil.rmtree(mine, ignore_errors=True)
+
+
+def publish(work: Path, target: Path) -> None:
+    """Move a finished file or folder from the work folder to its place, replacing what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    work.replace(target)

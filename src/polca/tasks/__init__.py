@@ -1,0 +1,1 @@
+"""Tasks: each gives data, the token-loss function, the evaluation tokens and their labels."""

@@ -1,0 +1,272 @@
+"""Made-up but plausible result files of the arithmetic setting: skills learnt along sigmoids, clusters that follow them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from polca.artifacts import ArithmeticPaths, write_csv, write_json, write_npz
+from polca.results import PLACES
+
+ANALYSES = {  # analysis: (basis, strategy)
+    "loss": ("none", "loss"),
+    "loss_change": ("none", "loss_change"),
+    "fisher": ("hessian", "fisher"),
+    "lca": ("lca", "lca"),
+    "polca_first_order": ("hessian", "polca_first_order"),
+    "polca": ("hessian", "polca"),
+    "polca_random": ("random", "polca"),
+    "polca_shuffled_hessian": ("shuffled_hessian", "polca"),
+}
+
+SUMMARY: dict[str, Any] = {
+    "first_second_order_cosine": 0.99871,
+    "first_second_order_l2": 0.00123,
+    "second_order_rmse": 0.21,
+}
+
+# Step at which half is learnt, width of the drop, and remaining loss, by (place, carry).
+LEARNT = {
+    (0, True): (450, 90, 0.05),
+    (0, False): (330, 70, 0.02),
+    (1, True): (1900, 260, 0.25),
+    (1, False): (1300, 240, 0.15),
+    (2, True): (3100, 420, 0.9),
+    (2, False): (2400, 380, 0.6),
+    (3, False): (3500, 500, 0.7),
+}
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    """Parameters of a preset, in the form of `params.yaml`; `plots` can be replaced."""
+    return {
+        "preset": {"name": "synthetic", "description": "made up", "root": "."},
+        "workers": 1,
+        "arithmetic": {
+            "seed": 0,
+            "model": {"layers": 2, "width": 32, "heads": 4, "mlp_width": 128},
+            "data": {"evaluation_examples": 250},
+            "training": {
+                "steps": 5000,
+                "batch_size": 64,
+                "learning_rate": 1e-5,
+                "warmup_steps": 100,
+                "betas": [0.9, 0.95],
+                "weight_decay": 0.1,
+                "checkpoint_interval": 50,
+            },
+            "basis": {
+                "interval": 400,
+                "vectors": 5,
+                "per_step": 1,
+                "hessian_examples": 250,
+                "tolerance": 0.001,
+                "which": "algebraic",
+            },
+            "polca": {"interval": 50, "second_order": "paper", "eigenvalue": "basis", "batch_sequences": 50},
+            "lca": {"parameters": 10},
+            "clustering": {"min_cluster_size": 30, "min_samples_divisor": 15},
+            "breakthroughs": {"flat_step": 1000, "delta": 100},
+            "plots": {"last_step": 4000},
+            **changes,
+        },
+    }
+
+
+def additions(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.bool_]]:
+    """Tokens `[S, 12]`, place `[4 S]` and carry `[4 S]` of random additions, digit by digit on paper."""
+    rng = np.random.default_rng(seed)
+    tokens, carries = [], []
+    for a, b in rng.integers(0, 1000, (count, 2)).tolist():
+        digits, into, carried = [], [], 0
+        for place in range(4):
+            into.append(bool(carried))
+            total = a // 10**place % 10 + b // 10**place % 10 + carried
+            digits.append(total % 10)
+            carried = total // 10
+        tokens.append([*map(int, f"{a:03d}"), 10, *map(int, f"{b:03d}"), 11, *digits[::-1]])
+        carries += into[::-1]
+    return np.array(tokens, np.uint8), np.tile(np.arange(4, dtype=np.int8), count), np.array(carries)
+
+
+def falling(steps: NDArray[np.int64], middle: float, width: float) -> NDArray[np.float64]:
+    """A sigmoid from 1 to 0 over `steps [P]`."""
+    return 1 / (1 + np.exp((steps - middle) / width))
+
+
+@dataclass
+class Synthetic:
+    """Writes all result files below `directory`.
+
+    Attributes:
+        empty: analyses in which nothing is clustered.
+        dropped: vectors (from 1) that the filter dropped.
+        crowded: a vector (from 1) with many small clusters.
+    """
+
+    directory: Path
+    sequences: int = 250
+    vectors: int = 5
+    last: int = 5000
+    empty: Collection[str] = ()
+    dropped: Collection[int] = (4,)
+    crowded: int = 0
+    summary: Mapping[str, Any] = field(default_factory=lambda: dict(SUMMARY))
+
+    def write(self) -> "Synthetic":
+        self.rng = np.random.default_rng(1)
+        self.tokens, self.place, self.carry = additions(self.sequences)
+        self.steps = np.arange(0, self.last + 1, 50)
+        self.losses = self._losses()
+        paths = ArithmeticPaths(self.directory)
+        write_npz(paths.evaluation, {"tokens": self.tokens, "place": self.place, "carry": self.carry})
+        write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
+        log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 1e-5}
+        write_csv(paths.training_log, pd.DataFrame(log))
+        clusters: list[dict[str, Any]] = []
+        vectors: list[dict[str, Any]] = []
+        for analysis in ANALYSES:
+            arrays = self._analysis(analysis, clusters, vectors)
+            write_npz(paths.clusters / f"{analysis}.npz", arrays)
+        columns = list(self._row("", 0, 0, np.arange(1)))
+        write_csv(paths.cluster_table, pd.DataFrame(clusters, columns=columns))
+        write_csv(paths.vector_table, pd.DataFrame(vectors))
+        write_json(paths.summary, self.summary)
+        return self
+
+    def _losses(self) -> NDArray[np.float32]:
+        columns = []
+        for place, carry in zip(self.place.tolist(), self.carry.tolist(), strict=True):
+            middle, width, rest = LEARNT[place, carry]
+            jitter = np.exp(0.15 * self.rng.standard_normal(3))
+            curve = rest * jitter[0] + (2.7 - rest) * jitter[1] * falling(self.steps, middle * jitter[2], width)
+            bounce = 0.04 * self.rng.standard_normal(len(self.steps)).cumsum() * falling(self.steps, 2500, 900)
+            columns.append(np.abs(curve + bounce))
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _members(self, analysis: str, vector: int) -> list[NDArray[np.int64]]:
+        """Tokens of the clusters of a vector (from 0): a skill or two each, with some others mixed in."""
+        if analysis in self.empty:
+            return []
+        if vector + 1 == self.crowded:
+            return [np.arange(i * 24, i * 24 + 60 - 2 * i) for i in range(9)]
+        tables: list[list[tuple[int, bool | None, float]]] = [
+            [(3, None, 0.7), (1, True, 0.8), (0, True, 0.5), (0, False, 0.4)],
+            [(1, False, 0.5), (2, True, 0.6), (2, False, 0.3)],
+            [(0, True, 0.9), (0, False, 0.8)],
+            [(3, None, 0.9)],
+            [],
+        ]
+        if analysis in ("loss", "loss_change"):
+            tables = [[(3, None, 0.9), (2, None, 0.8), (0, None, 0.9)]]
+        groups = []
+        for place, carry, share in tables[vector % len(tables)]:
+            right = (self.place == place) & (self.carry == (self.carry if carry is None else carry))
+            chosen = np.where(right, self.rng.random(len(right)) < share, self.rng.random(len(right)) < 0.02)
+            groups.append(np.flatnonzero(chosen))
+        taken: set[int] = set()
+        result = []
+        for group in sorted(groups, key=len, reverse=True):
+            members = np.array([int(t) for t in group if int(t) not in taken])
+            taken |= set(members.tolist())
+            result.append(members)
+        return result
+
+    def _analysis(
+        self, analysis: str, clusters: list[dict[str, Any]], vectors: list[dict[str, Any]]
+    ) -> dict[str, NDArray[Any]]:
+        tokens = len(self.place)
+        count = 1 if analysis in ("loss", "loss_change") else self.vectors
+        labels = np.full((count, tokens), -1, np.int16)
+        kept = np.array([analysis != "polca" or v + 1 not in self.dropped for v in range(count)])
+        sampled = np.array([400 * (v + 1) if count > 1 else -1 for v in range(count)])
+        steps = self.steps[1:] if analysis == "loss_change" else self.steps
+        rows: dict[str, list[Any]] = {name: [] for name in ("vector", "index", "size", "projected", "loss")}
+        for v in range(count):
+            if kept[v]:
+                labels[v, self.rng.random(tokens) < 0.4] = -2
+            groups = self._members(analysis, v) if kept[v] else []
+            for c, members in enumerate(groups):
+                labels[v, members] = c
+                drops = falling(steps, 700 + 500 * c + 300 * v, 150 + 30 * c)
+                size = (0.3 + 0.2 * c) * np.exp(0.3 * self.rng.standard_normal(len(members)))
+                projected = np.outer(drops - drops[0], size)
+                rows["vector"].append(v)
+                rows["index"].append(c)
+                rows["size"].append(len(members))
+                rows["projected"].append(np.quantile(projected, [0.25, 0.5, 0.75], axis=1))
+                rows["loss"].append(np.quantile(self.losses[:, members], [0.25, 0.5, 0.75], axis=1))
+                clusters.append(self._row(analysis, v, c, members))
+            if not kept[v]:
+                labels[v] = -3
+            basis, strategy = ANALYSES[analysis]
+            best = [r["homogeneity"] for r in clusters if r["analysis"] == analysis and r["vector"] == v + 1]
+            vectors.append(
+                {
+                    "analysis": analysis,
+                    "basis": basis,
+                    "strategy": strategy,
+                    "vector": v + 1,
+                    "vector_step": sampled[v],
+                    "kept": kept[v],
+                    "n_dropped": int((labels[v] == -2).sum()),
+                    "n_clustered": int((labels[v] >= 0).sum()),
+                    "n_outliers": int((labels[v] == -1).sum()),
+                    "n_clusters": len(groups),
+                    **{f"auc_{p}": 0.6 + 0.05 * v for p in PLACES[:-1]},
+                    "best_homogeneity": max(best, default=np.nan),
+                }
+            )
+        m, p, c = len(rows["vector"]), len(steps), len(self.steps)
+        projected_q = np.array(rows["projected"], np.float32).reshape(m, 3, p)
+        loss_q = np.array(rows["loss"], np.float32).reshape(m, 3, c)
+        return {
+            "steps": steps,
+            "loss_steps": self.steps,
+            "labels": labels,
+            "vector_kept": kept,
+            "vector_steps": sampled,
+            "cluster_vector": np.array(rows["vector"], np.int64),
+            "cluster_index": np.array(rows["index"], np.int64),
+            "cluster_size": np.array(rows["size"], np.int64),
+            "medoid": np.zeros(m, np.int64),
+            "nearest": np.full((m, 10), -1, np.int64),
+            "projected_quartiles": projected_q,
+            "projected_mean": projected_q[:, 1],
+            "projected_medoid": projected_q[:, 1],
+            "loss_quartiles": loss_q,
+            "loss_mean": loss_q[:, 1],
+        }
+
+    def _row(self, analysis: str, vector: int, cluster: int, members: NDArray[np.int64]) -> dict[str, Any]:
+        """A row of `clusters.csv`."""
+        place, carry = self.place[members], self.carry[members]
+        n_carry = int(carry.sum())
+        homogeneity, recall = n_carry / len(members), n_carry / max(1, int(self.carry.sum()))
+        basis, strategy = ANALYSES.get(analysis, ("", ""))
+        return {
+            "analysis": analysis,
+            "basis": basis,
+            "strategy": strategy,
+            "vector": vector + 1,
+            "cluster": cluster,
+            "size": len(members),
+            "n_carry": n_carry,
+            "homogeneity": homogeneity,
+            "recall": recall,
+            "f1": 2 * homogeneity * recall / (homogeneity + recall) if n_carry else 0.0,
+            "eligible": n_carry > 0 and bool(np.isin(place[carry], (1, 2)).mean() > 0.85),
+            "break_step": 900.0 + 100 * cluster,
+            "onset_step": 600.0 + 100 * cluster,
+            "hidden": cluster > 1,
+            "hidden_onset": cluster > 2,
+            **{
+                f"n_{name}_{key}": int(((place == index) & (carry == flag)).sum())
+                for index, name in enumerate(PLACES)
+                for key, flag in (("carry", True), ("nocarry", False))
+            },
+        }

@@ -1,0 +1,95 @@
+"""Hessian products and eigenpairs: closed form → dense autograd → SciPy."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import dense_hessian
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from polca.curvature import HessianOperator, lanczos
+from polca.errors import PolcaError
+
+
+@pytest.fixture
+def small(make_problem):
+    problem = make_problem(width=4, layers=1, examples=6)
+    return problem, dense_hessian(problem)
+
+
+@pytest.mark.parametrize("keep_graphs", [True, False])
+def test_products_are_those_of_the_dense_hessian(small, keep_graphs) -> None:
+    problem, dense = small
+    inputs, targets = problem.batch
+    chunks = [(inputs[:1], targets[:1]), (inputs[1:4], targets[1:4]), (inputs[4:], targets[4:])]
+    operator = HessianOperator(problem.loss, problem.params, chunks, keep_graphs)
+    v = torch.randn(len(dense), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(operator(v), dense @ v, rtol=1e-10, atol=1e-12)
+
+
+def test_closed_form_of_a_quadratic() -> None:
+    """H of ½ Σ a_i θ_i² is diag(a)."""
+    a = torch.tensor([3.0, -7.0, 1.0, 5.0], dtype=torch.float64)
+    operator = HessianOperator(lambda p, _: (0.5 * a * p["x"] ** 2).sum().reshape(1, 1), {"x": torch.ones(4, dtype=torch.float64)}, [None])
+    top = lanczos(operator, 4, 2, dtype=torch.float64, tolerance=1e-12)
+    np.testing.assert_allclose(top.values, [5, 3], rtol=1e-12)
+    large = lanczos(operator, 4, 2, dtype=torch.float64, which="magnitude", tolerance=1e-12)
+    np.testing.assert_allclose(large.values, [-7, 5], rtol=1e-12)
+    assert abs(abs(large.vectors[0, 1].item()) - 1) < 1e-12
+
+
+def test_eigenpairs_are_those_of_eigh_and_eigsh(small) -> None:
+    problem, dense = small
+    operator = HessianOperator(problem.loss, problem.params, [problem.batch])
+    result = lanczos(operator, len(dense), 4, tolerance=1e-10, dtype=torch.float64)
+    assert result.converged
+    values, vectors = torch.linalg.eigh(dense)
+    np.testing.assert_allclose(result.values, values.flip(0)[:4].numpy(), atol=1e-8)
+    overlap = (result.vectors @ vectors.flip(1)[:, :4]).abs()
+    torch.testing.assert_close(overlap, torch.eye(4, dtype=torch.float64), atol=1e-8, rtol=0)
+    other = eigsh(
+        LinearOperator(dense.shape, matvec=lambda v: operator(torch.from_numpy(v.ravel().copy())).numpy(), dtype=float),
+        k=4, which="LA", tol=1e-10, return_eigenvectors=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(np.sort(result.values), np.sort(other), atol=1e-8)
+
+
+def test_residuals_are_true_and_stop_the_iteration(small) -> None:
+    problem, dense = small
+    operator = HessianOperator(problem.loss, problem.params, [problem.batch])
+    loose = lanczos(operator, len(dense), 1, tolerance=1e-2, dtype=torch.float64)
+    tight = lanczos(operator, len(dense), 1, tolerance=1e-9, dtype=torch.float64)
+    assert loose.matvecs < tight.matvecs < len(dense)
+    for result, tolerance in ((loose, 1e-2), (tight, 1e-9)):
+        v = result.vectors[0]
+        true = (dense @ v - result.values[0] * v).norm().item()
+        assert true == pytest.approx(result.residuals[0], rel=1e-3, abs=1e-11)
+        assert true <= tolerance * abs(result.values[0]) + 1e-11
+
+
+def test_projected_operator(small) -> None:
+    """The pairs of ΠHΠ, orthogonal to the vectors already found."""
+    problem, dense = small
+    operator = HessianOperator(problem.loss, problem.params, [problem.batch])
+    found, _ = torch.linalg.qr(torch.randn(len(dense), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    projector = torch.eye(len(dense), dtype=torch.float64) - found @ found.T
+    expected = torch.linalg.eigvalsh(projector @ dense @ projector).flip(0)[:2]
+    result = lanczos(operator, len(dense), 2, orthogonal_to=found.T.contiguous(), tolerance=1e-10, dtype=torch.float64)
+    np.testing.assert_allclose(result.values, expected.numpy(), atol=1e-8)
+    assert (result.vectors @ found).abs().max() < 1e-10
+
+
+def test_more_vectors_than_dimensions() -> None:
+    with pytest.raises(PolcaError, match=r"k = 3 eigenvectors wanted of a space of 2 dimensions"):
+        lanczos(lambda v: v, 4, 3, orthogonal_to=torch.eye(4)[:2])
+
+
+def test_the_whole_space_is_exact() -> None:
+    matrix = torch.diag(torch.arange(1.0, 6.0, dtype=torch.float64))
+    result = lanczos(lambda v: matrix @ v, 5, 5, tolerance=0.0, dtype=torch.float64)
+    assert result.converged
+    np.testing.assert_allclose(result.values, [5, 4, 3, 2, 1], rtol=1e-12)
+
+
+def test_nan_is_named() -> None:
+    with pytest.raises(PolcaError, match="NaN or infinite"):
+        lanczos(lambda v: v * float("nan"), 4)
