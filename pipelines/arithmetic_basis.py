@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from polca.artifacts import PresetPaths
-from polca.bases import Basis, axis_basis, hessian_basis, random_basis, with_rayleigh_quotients
+from polca.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled, with_rayleigh_quotients
 from polca.checkpoints import CheckpointDirectory
 from polca.model import TokenLoss, initialize
 from polca.parallel import map_processes
@@ -26,14 +24,14 @@ def make_basis(shared: tuple[ArithmeticSettings, Path, Path], kind: str) -> dict
     loss = TokenLoss(settings.model)
     sample = [batch(settings.data().training[: settings.basis.hessian_examples])]
     if kind == "random":
-        at = np.repeat(steps, settings.basis.per_step)
-        basis = random_basis(checkpoints.load(steps[0]), len(at), steps=at.tolist(), seed=seed)
+        at = [step for step in steps for _ in range(settings.basis.per_step)]
+        basis = random_basis(checkpoints.load(steps[0]), len(at), steps=at, seed=seed)
         basis = with_rayleigh_quotients(basis, loss, checkpoints, sample)
     elif kind == "lca":
         basis = axis_basis(checkpoints.load(checkpoints.steps()[-1]), settings.lca_parameters)
     else:
         if kind == "shuffled_hessian":
-            steps = np.random.default_rng(seed).permutation(steps).tolist()
+            steps = shuffled(steps, seed)
         basis = hessian_basis(
             loss,
             checkpoints,

@@ -1,32 +1,45 @@
 """From projections to clusters: every strategy of Table 8 and basis of Table 10, scored against the skills."""
 
-import pandas as pd
+from pathlib import Path
+from typing import Any
 
-from polca.analyses import analyse, summarise
-from polca.artifacts import PresetPaths, read_npz, write_csv, write_json
+from polca.analyses import TABLES, analyse, summarise
+from polca.artifacts import PresetPaths, read_csv, read_npz, write_csv, write_json
+from polca.parallel import map_processes
 from polca.projections import Projections
 from polca.scores import ANALYSES
-from polca.settings import read_arithmetic
+from polca.settings import ArithmeticSettings, read_arithmetic
 from polca.stage import publish, resumable, run
+
+Shared = tuple[ArithmeticSettings, dict[str, Projections], dict[str, Any], Path]
+
+
+def make_analysis(shared: Shared, name: str) -> dict[str, int]:
+    """Make one analysis and write it to the work folder."""
+    settings, projections, evaluation, work = shared
+    result = analyse(name, projections, evaluation["place"], evaluation["carry"], settings)
+    result.clusters.save(work / "clusters" / f"{name}.npz")
+    for table in TABLES:
+        write_csv(work / table / f"{name}.csv", result.tables[table])
+    return {"guarded": result.guarded}
 
 
 def main(paths: PresetPaths) -> None:
     settings, out = read_arithmetic(paths.params), paths.arithmetic
-    evaluation = read_npz(out.evaluation)
     bases = sorted({basis for basis, _ in ANALYSES.values()} - {"none"})
     projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in bases}
-    clusters, vectors, partitions, guarded = [], [], [], {}
     with resumable(paths, "arithmetic_cluster", "arithmetic") as work:
-        for name in ANALYSES:
-            result = analyse(name, projections, evaluation["place"], evaluation["carry"], settings)
-            result.clusters.save(work / "clusters" / f"{name}.npz")
-            clusters.append(result.cluster_table)
-            vectors.append(result.vector_table)
-            partitions.append(result.partition_table)
-            guarded[name] = result.guarded
-        write_csv(out.cluster_table, pd.concat(clusters, ignore_index=True))
-        write_csv(out.vector_table, pd.concat(vectors, ignore_index=True))
-        write_csv(out.partition_table, pd.concat(partitions, ignore_index=True))
+        done = map_processes(
+            make_analysis,
+            (settings, projections, read_npz(out.evaluation), work),
+            list(ANALYSES),
+            workers=settings.workers,
+            description="analyses",
+            resume=work / "done",
+        )
+        for table, target in zip(TABLES, (out.cluster_table, out.vector_table, out.partition_table), strict=True):
+            write_csv(target, *(read_csv(work / table / f"{name}.csv") for name in ANALYSES))
+        guarded = {name: int(result["guarded"]) for name, result in zip(ANALYSES, done, strict=True)}
         write_json(out.summary, summarise(projections, settings, guarded))
         publish(work / "clusters", out.clusters)
 

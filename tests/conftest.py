@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from oracles import Problem
 from polca.model import TokenLoss, initialize
 from polca.runtime import configure_torch

@@ -1,4 +1,4 @@
-"""Made-up but plausible result files of the arithmetic setting: skills learnt along sigmoids, clusters that follow them."""
+"""Made-up but plausible result files of the arithmetic setting: sigmoids, and clusters that follow them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,23 +10,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.artifacts import ArithmeticPaths, write_csv, write_json, write_npz
-from polca.results import PLACES
-
-ANALYSES = {  # analysis: (basis, strategy)
-    "loss": ("none", "loss"),
-    "loss_change": ("none", "loss_change"),
-    "fisher": ("hessian", "fisher"),
-    "lca": ("lca", "lca"),
-    "polca_first_order": ("hessian", "polca_first_order"),
-    "polca": ("hessian", "polca"),
-    "polca_random": ("random", "polca"),
-    "polca_shuffled_hessian": ("shuffled_hessian", "polca"),
-}
+from polca.labels import PLACES
+from polca.scores import ANALYSES
 
 SUMMARY: dict[str, Any] = {
-    "first_second_order_cosine": 0.99871,
-    "first_second_order_l2": 0.00123,
-    "second_order_rmse": 0.21,
+    "parameters": 26442,
+    "tokens": 1000,
+    "checkpoints": 101,
+    "vectors": 5,
+    "flat_step": 1000,
+    "delta": 100,
+    "second_order": "paper",
+    "eigenvalue": "basis",
+    "loss_first": 2.71828182846,
+    "loss_last": 0.41421356237,
+    "loss_last_by_place": {"1000s": 0.04, "100s": 0.2, "10s": 0.8, "1s": 0.7},
+    "table_12": {"cosine_similarity": 0.99871, "l2_norm": 0.00123, "relative_l2_norm": 0.02},
+    "app_c": {
+        **{f"rmse_{form}_{part}": 0.21 for form in ("paper", "trapezoid") for part in ("published_subset", "all")},
+        **{f"{name}_{part}": 1000 for name in ("rms_exact", "terms") for part in ("published_subset", "all")},
+    },
+    "completeness": {
+        form: {"fraction": 0.05, "allocated": -0.13, "relative_residual": 1.01, "correlation": None}
+        for form in ("none", "paper", "trapezoid", "exact")
+    },
+    "guarded": {"polca": 3},
 }
 
 # Step at which half is learnt, width of the drop, and remaining loss, by (place, carry).
@@ -132,7 +140,7 @@ class Synthetic:
         for analysis in ANALYSES:
             arrays = self._analysis(analysis, clusters, vectors)
             write_npz(paths.clusters / f"{analysis}.npz", arrays)
-        columns = list(self._row("", 0, 0, np.arange(1)))
+        columns = list(self._row("polca", 0, 0, np.arange(1)))
         write_csv(paths.cluster_table, pd.DataFrame(clusters, columns=columns))
         write_csv(paths.vector_table, pd.DataFrame(vectors))
         write_json(paths.summary, self.summary)
@@ -247,7 +255,7 @@ class Synthetic:
         place, carry = self.place[members], self.carry[members]
         n_carry = int(carry.sum())
         homogeneity, recall = n_carry / len(members), n_carry / max(1, int(self.carry.sum()))
-        basis, strategy = ANALYSES.get(analysis, ("", ""))
+        basis, strategy = ANALYSES[analysis]
         return {
             "analysis": analysis,
             "basis": basis,

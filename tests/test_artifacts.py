@@ -34,9 +34,9 @@ def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_disk_full_for_real(tmp_path, monkeypatch) -> None:
     """The kernel's own ENOSPC, through the same code path."""
-    with pytest.raises(PolcaError, match="the disk is full"), artifacts.writing(tmp_path / "a.txt"):
-        with open("/dev/full", "w") as handle:
-            handle.write("x" * 10_000)
+    full = artifacts.writing(tmp_path / "a.txt")
+    with pytest.raises(PolcaError, match="the disk is full"), full, open("/dev/full", "w") as handle:
+        handle.write("x" * 10_000)
 
 
 def test_same_bytes(tmp_path) -> None:
@@ -51,7 +51,9 @@ def test_same_bytes(tmp_path) -> None:
     assert np.float32(back["b"][1]) == np.float32(1 / 3)
 
 
-@pytest.mark.parametrize(("name", "reader"), [("x.npz", artifacts.read_npz), ("x.json", artifacts.read_json), ("x.csv", artifacts.read_csv)])
+@pytest.mark.parametrize(
+    ("name", "reader"), [("x.npz", artifacts.read_npz), ("x.json", artifacts.read_json), ("x.csv", artifacts.read_csv)]
+)
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\xff garbage", b"PK\x03\x04 torn archive", b"[1, 2"])
 def test_damaged_files(tmp_path, name, reader, content) -> None:
     path = tmp_path / name

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from oracles import InMemory, dense_hessian
 
+from oracles import InMemory, dense_hessian
 from polca.bases import Basis, axis_basis, hessian_basis, random_basis, with_rayleigh_quotients
 from polca.errors import PolcaError
 
@@ -16,7 +16,11 @@ def trained(make_problem):
     first = problems[10]
     for p in problems.values():
         p.loss, p.batch = first.loss, first.batch
-    return first, InMemory({s: p.params for s, p in problems.items()}), {s: dense_hessian(p) for s, p in problems.items()}
+    return (
+        first,
+        InMemory({s: p.params for s, p in problems.items()}),
+        {s: dense_hessian(p) for s, p in problems.items()},
+    )
 
 
 @pytest.mark.parametrize("order", [(10, 20, 30), (20, 30, 10)])
@@ -79,7 +83,7 @@ def test_axes_are_the_largest_parameters() -> None:
 
 
 def test_round_trip(trained, tmp_path) -> None:
-    problem, checkpoints, _ = trained
+    _, checkpoints, _ = trained
     for basis in (random_basis(checkpoints.load(10), 3, steps=[1, 2, 3]), axis_basis(checkpoints.load(10), 4)):
         basis.save(tmp_path / "basis.safetensors")
         again = Basis.load(tmp_path / "basis.safetensors")

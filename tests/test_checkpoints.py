@@ -27,7 +27,9 @@ def test_round_trip(directory) -> None:
 def test_truncated_file(directory, keep) -> None:
     path = directory.path(20)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(PolcaError, match=r"step_000020\.safetensors: not a readable safetensors file.*delete it") as error:
+    with pytest.raises(
+        PolcaError, match=r"step_000020\.safetensors: not a readable safetensors file.*delete it"
+    ) as error:
         directory.load(20)
     assert "\n" not in str(error.value)
 

@@ -119,9 +119,13 @@ class TestMedoid:
         monkeypatch.setattr(module, "_BLOCK", 7)
         assert medoid(values) == wanted
 
-    def test_ties_go_to_the_first(self) -> None:
-        angles = np.arange(7) * 2 * np.pi / 7
+    @pytest.mark.parametrize("corners", [3, 7, 12, 25])
+    def test_ties_up_to_rounding(self, corners: int) -> None:
+        """All corners of a regular polygon are medoids; their computed sums differ in the last digits."""
+        angles = np.arange(corners) * 2 * np.pi / corners
         assert medoid(np.stack([np.cos(angles), np.sin(angles)], axis=1)) == 0
+
+    def test_ties_go_to_the_first(self) -> None:
         assert medoid(np.ones((5, 3))) == 0
         assert medoid(np.array([[9.0], [1.0], [2.0], [2.0], [3.0]])) == 2
 

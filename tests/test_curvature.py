@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from oracles import dense_hessian
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from oracles import dense_hessian
 from polca.curvature import HessianOperator, lanczos
 from polca.errors import PolcaError
 
@@ -29,7 +29,9 @@ def test_products_are_those_of_the_dense_hessian(small, keep_graphs) -> None:
 def test_closed_form_of_a_quadratic() -> None:
     """H of ½ Σ a_i θ_i² is diag(a)."""
     a = torch.tensor([3.0, -7.0, 1.0, 5.0], dtype=torch.float64)
-    operator = HessianOperator(lambda p, _: (0.5 * a * p["x"] ** 2).sum().reshape(1, 1), {"x": torch.ones(4, dtype=torch.float64)}, [None])
+    operator = HessianOperator(
+        lambda p, _: (0.5 * a * p["x"] ** 2).sum().reshape(1, 1), {"x": torch.ones(4, dtype=torch.float64)}, [None]
+    )
     top = lanczos(operator, 4, 2, dtype=torch.float64, tolerance=1e-12)
     np.testing.assert_allclose(top.values, [5, 3], rtol=1e-12)
     large = lanczos(operator, 4, 2, dtype=torch.float64, which="magnitude", tolerance=1e-12)
@@ -70,7 +72,9 @@ def test_projected_operator(small) -> None:
     """The pairs of ΠHΠ, orthogonal to the vectors already found."""
     problem, dense = small
     operator = HessianOperator(problem.loss, problem.params, [problem.batch])
-    found, _ = torch.linalg.qr(torch.randn(len(dense), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    found, _ = torch.linalg.qr(
+        torch.randn(len(dense), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    )
     projector = torch.eye(len(dense), dtype=torch.float64) - found @ found.T
     expected = torch.linalg.eigvalsh(projector @ dense @ projector).flip(0)[:2]
     result = lanczos(operator, len(dense), 2, orthogonal_to=found.T.contiguous(), tolerance=1e-10, dtype=torch.float64)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from oracles import moved, random_directions
 from torch.nn import functional as F
 
+from oracles import moved, random_directions
 from polca.jets import Jet, UnsupportedOperation, directional_derivatives, nested_jvp
 
 
@@ -34,7 +34,9 @@ def test_curvature_is_the_second_difference(make_problem) -> None:
 
     for k in range(3):
         # Fourth-order central difference: error O(h⁴), rounding about 1e-15/h².
-        difference = (-loss(k, 2 * h) + 16 * loss(k, h) - 30 * loss(k, 0) + 16 * loss(k, -h) - loss(k, -2 * h)) / (12 * h * h)
+        difference = (-loss(k, 2 * h) + 16 * loss(k, h) - 30 * loss(k, 0) + 16 * loss(k, -h) - loss(k, -2 * h)) / (
+            12 * h * h
+        )
         assert second is not None
         torch.testing.assert_close(second[k], difference, rtol=1e-6, atol=1e-8)
 
@@ -48,9 +50,11 @@ def test_fallback_is_the_same(make_problem) -> None:
     def unknown(params, batch):
         return torch.sin(problem.loss(params, batch))
 
-    for result, reference in zip(nested_jvp(problem.loss, problem.params, directions, problem.batch), expected, strict=True):
+    for result, reference in zip(
+        nested_jvp(problem.loss, problem.params, directions, problem.batch), expected, strict=True
+    ):
         torch.testing.assert_close(result, reference, rtol=1e-9, atol=1e-12)
-    loss, first, second = directional_derivatives(unknown, problem.params, directions, problem.batch)
+    _, first, second = directional_derivatives(unknown, problem.params, directions, problem.batch)
     torch.testing.assert_close(first, torch.cos(expected[0]) * expected[1])
     torch.testing.assert_close(second, torch.cos(expected[0]) * expected[2] - torch.sin(expected[0]) * expected[1] ** 2)
     _, alone, _ = nested_jvp(problem.loss, problem.params, directions, problem.batch, second_order=False)
@@ -93,7 +97,9 @@ def test_first_order_alone_is_the_same(make_problem) -> None:
     problem = make_problem()
     directions = random_directions(problem.params, 2)
     _, both, _ = directional_derivatives(problem.loss, problem.params, directions, problem.batch)
-    _, alone, none = directional_derivatives(problem.loss, problem.params, directions, problem.batch, second_order=False)
+    _, alone, none = directional_derivatives(
+        problem.loss, problem.params, directions, problem.batch, second_order=False
+    )
     assert none is None
     assert torch.equal(both, alone)
 

@@ -18,9 +18,18 @@ def _reference(model: Transformer) -> nn.TransformerEncoder:
     """PyTorch's own pre-norm encoder with the weights of `model`."""
     c = model.config
     layer = nn.TransformerEncoderLayer(
-        c.width, c.heads, c.mlp_width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True, dtype=torch.float64
+        c.width,
+        c.heads,
+        c.mlp_width,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+        dtype=torch.float64,
     )
-    reference = nn.TransformerEncoder(layer, c.layers, norm=nn.LayerNorm(c.width, dtype=torch.float64), enable_nested_tensor=False)
+    reference = nn.TransformerEncoder(
+        layer, c.layers, norm=nn.LayerNorm(c.width, dtype=torch.float64), enable_nested_tensor=False
+    )
     with torch.no_grad():
         for ours, theirs in zip(model.blocks, reference.layers, strict=True):
             a = ours.attention

@@ -5,7 +5,14 @@ import torch
 
 from polca.products import PortableProducts, linear, matmul
 
-SHAPES = [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((6, 2, 3, 4), (2, 4, 5)), ((4,), (4, 5)), ((3, 4), (4,))]
+SHAPES = [
+    ((3, 4), (4, 5)),
+    ((2, 3, 4), (4, 5)),
+    ((2, 3, 4), (2, 4, 5)),
+    ((6, 2, 3, 4), (2, 4, 5)),
+    ((4,), (4, 5)),
+    ((3, 4), (4,)),
+]
 
 
 @pytest.mark.parametrize(("left", "right"), SHAPES)

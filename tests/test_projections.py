@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from oracles import InMemory, random_directions
 
+from oracles import InMemory, random_directions
 from polca.bases import Basis, axis_basis, random_basis
 from polca.errors import PolcaError
 from polca.projections import Projections, project, project_bases
@@ -46,7 +46,9 @@ def test_against_plain_autograd(run) -> None:
                     assert result.token_curvatures[c, x, k] == pytest.approx(curved, rel=1e-8, abs=1e-11)
     flat = basis.flat()
     for t, (before, after) in enumerate(((0, 5), (5, 10))):
-        change = torch.cat([(checkpoints.load(after)[n] - checkpoints.load(before)[n]).reshape(-1) for n in basis.vectors])
+        change = torch.cat(
+            [(checkpoints.load(after)[n] - checkpoints.load(before)[n]).reshape(-1) for n in basis.vectors]
+        )
         np.testing.assert_allclose(result.movements[t], flat @ change, rtol=1e-6)
     np.testing.assert_allclose(result.curvatures, result.token_curvatures.mean(1), rtol=1e-6)
 

@@ -205,7 +205,7 @@ class TestClusterScores:
 def test_analyses_are_those_of_the_tables() -> None:
     assert list(ANALYSES) == [
         *("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca"),
-        *("polca_random", "polca_shuffled_hessian", "polca_trapezoid", "polca_exact"),
+        *("polca_random", "polca_shuffled_hessian", "polca_paper", "polca_paper_current", "polca_exact"),
     ]
 
 

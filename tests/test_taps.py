@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from oracles import random_directions
 from torch.nn import functional as F
 
+from oracles import random_directions
 from polca.errors import PolcaError
 from polca.taps import projected_gradients
 
@@ -21,7 +21,9 @@ def token_gradients(problem) -> list[dict[str, torch.Tensor]]:
 def test_projections_are_autograd_gradients_times_basis(make_problem, dtype, tolerance, buffer_bytes) -> None:
     problem = make_problem(dtype=dtype)
     directions = random_directions(problem.params, 3)
-    losses, dense, _ = projected_gradients(problem.loss, problem.params, problem.batch, directions, buffer_bytes=buffer_bytes)
+    losses, dense, _ = projected_gradients(
+        problem.loss, problem.params, problem.batch, directions, buffer_bytes=buffer_bytes
+    )
     expected = torch.tensor(
         [[sum((g[n] * directions[n][k]).sum().item() for n in g) for k in range(3)] for g in token_gradients(problem)],
         dtype=dtype,

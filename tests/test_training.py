@@ -26,7 +26,12 @@ def batches(step: int):
 
 def start(directory, batches=batches, settings=SETTINGS):
     return train(
-        TokenLoss(CONFIG), initialize(CONFIG, 0), batches, settings, CheckpointDirectory(directory / "c"), directory / "r"
+        TokenLoss(CONFIG),
+        initialize(CONFIG, 0),
+        batches,
+        settings,
+        CheckpointDirectory(directory / "c"),
+        directory / "r",
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from polca.breakthroughs import add_breakthroughs
 from polca.clustering import Clusters, cluster
 from polca.decomposition import (
+    EigenvalueAt,
     SecondOrder,
     Strategy,
     Trajectories,
@@ -29,18 +30,27 @@ from polca.settings import ArithmeticSettings
 
 FORMS: tuple[SecondOrder, ...] = ("none", "paper", "trapezoid", "exact")
 
+OTHER_FORMS: dict[str, tuple[SecondOrder, EigenvalueAt]] = {
+    "polca_paper": ("paper", "basis"),
+    "polca_paper_current": ("paper", "current"),
+    "polca_exact": ("exact", "basis"),
+}
+"""Forms of the second-order term beside the preset's own, which gives the rows called POLCA."""
+
 APP_C_SUBSET = {"tokens": slice(0, 400), "intervals": slice(0, 10), "vectors": slice(0, 5)}
 """App. C compares the second-order terms of 400 tokens, the first 10 checkpoints and the top 5 vectors."""
 
 
+TABLES = ("clusters", "vectors", "partitions")
+"""Tables of an analysis: a row a cluster; a row a vector; agreement of a vector's whole partition with the skills."""
+
+
 @dataclass(frozen=True)
 class Analysis:
-    """What one analysis leaves behind."""
+    """What one analysis leaves behind; `tables` by the names of `TABLES`."""
 
     clusters: Clusters
-    cluster_table: pd.DataFrame
-    vector_table: pd.DataFrame
-    partition_table: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
     guarded: int
 
 
@@ -48,9 +58,8 @@ def trajectories_of(name: str, projections: Mapping[str, Projections], settings:
     """Trajectories of one analysis; exact-loss strategies take the losses from any basis' projections."""
     basis, strategy = ANALYSES[name]
     p = projections["hessian" if basis == "none" else basis]
-    if strategy in ("polca_trapezoid", "polca_exact"):
-        form: SecondOrder = "exact" if strategy == "polca_exact" else "trapezoid"
-        return decompose(p, "polca", form)
+    if strategy in OTHER_FORMS:
+        return decompose(p, "polca", *OTHER_FORMS[strategy])
     plain: Strategy = strategy  # type: ignore[assignment]
     return decompose(p, plain, settings.polca.second_order, settings.polca.eigenvalue)
 
@@ -76,19 +85,21 @@ def analyse(
         min_samples_divisor=settings.clustering.min_samples_divisor,
         losses=some.losses,
         loss_steps=some.steps,
-        workers=settings.workers,
     )
-    table = cluster_scores(clusters, place, carry, name)
     breaks = settings.breakthroughs
-    return Analysis(
-        clusters=clusters,
-        cluster_table=add_breakthroughs(
-            table, trajectories, clusters, delta=breaks.delta, flat_step=breaks.flat_step
-        ),
-        vector_table=vector_scores(clusters, trajectories, place, carry, name),
-        partition_table=partition_scores(clusters, trajectories, place, carry, name),
-        guarded=trajectories.guarded,
+    found = add_breakthroughs(
+        cluster_scores(clusters, place, carry, name),
+        trajectories,
+        clusters,
+        delta=breaks.delta,
+        flat_step=breaks.flat_step,
     )
+    tables = {
+        "clusters": found,
+        "vectors": vector_scores(clusters, trajectories, place, carry, name),
+        "partitions": partition_scores(clusters, trajectories, place, carry, name),
+    }
+    return Analysis(clusters, tables, trajectories.guarded)
 
 
 def _finite(value: float) -> float | None:

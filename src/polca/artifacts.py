@@ -175,12 +175,16 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError as error:
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
     except Exception as error:  # zipfile, NumPy and the OS each raise their own kinds on a damaged file
-        raise PolcaError(f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again") from error
+        raise PolcaError(
+            f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again"
+        ) from error
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table; floats with nine significant digits, which keeps every float32 apart."""
+def write_csv(path: Path, *tables: pd.DataFrame) -> None:
+    """Write tables one below the other; floats with nine significant digits, which keeps every float32 apart."""
     with _writing(path) as temporary:
+        # Empty tables have columns of no type, which would turn those of the others into text or floats.
+        table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
         table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
 
 

@@ -104,7 +104,7 @@ def hessian_basis(
     keep_graphs: bool = True,
     resume: Path | None = None,
 ) -> Basis:
-    """Algorithm 1: for each step in `steps`, append the top eigenvectors of ΠH_tΠ, Π the complement of the basis so far.
+    """Algorithm 1: for each step in `steps`, append the top eigenvectors of ΠH_tΠ, Π projecting off the basis so far.
 
     Args:
         token_loss: `(params, batch) → losses [sequences, targets]`.
@@ -124,7 +124,7 @@ def hessian_basis(
     wanted = len(steps) * per_step
     if wanted > layout.size:
         raise PolcaError(
-            f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one of them"
+            f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
         )
     rows = torch.zeros(wanted, layout.size, dtype=next(iter(checkpoints.load(steps[0]).values())).dtype)
     facts: list[dict[str, float]] = []
@@ -168,6 +168,11 @@ def hessian_basis(
         residuals=np.array([f["residual"] for f in facts]),
         matvecs=np.array([f["matvecs"] for f in facts], np.int64),
     )
+
+
+def shuffled(steps: Sequence[int], seed: int) -> list[int]:
+    """The basis checkpoints in a random order (Table 10's ablation)."""
+    return np.random.default_rng(seed).permutation(list(steps)).tolist()  # type: ignore[no-any-return]
 
 
 def _kept_part(path: Path | None) -> dict[str, Tensor] | None:

@@ -51,7 +51,9 @@ class CheckpointDirectory:
         names = self.directory.iterdir() if self.directory.is_dir() else ()
         found = sorted(int(m[1]) for p in names if (m := self._NAME.fullmatch(p.name)))
         if not found:
-            raise PolcaError(f"{self.directory}: no step_*.safetensors checkpoint there: train first or correct the path")
+            raise PolcaError(
+                f"{self.directory}: no step_*.safetensors checkpoint there: train first or correct the path"
+            )
         return found
 
     def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:

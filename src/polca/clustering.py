@@ -218,7 +218,7 @@ def _cluster_vector(job: _Job, k: int) -> dict[str, NDArray[Any]]:
         curves = values[members].astype(np.float64)
         centre = medoid(curves)
         result["medoid"][c] = members[centre]
-        # The medoid comes first: one identical to it would have its sum of distances, and the smaller token won.
+        # The medoid itself comes first: of identical members it is the smallest token.
         far = cdist(curves[centre : centre + 1], curves)[0]
         closest = members[np.argsort(far, kind="stable")[:NEAREST]]
         result["nearest"][c, : len(closest)] = closest

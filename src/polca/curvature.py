@@ -174,7 +174,9 @@ def lanczos(
         m = len(alphas)
         image = project(matvec(torch.from_numpy(krylov[m])).numpy())
         if not np.isfinite(image).all():
-            raise PolcaError("curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data")
+            raise PolcaError(
+                "curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data"
+            )
         alphas.append(float(krylov[m] @ image))
         image = _remove(image, krylov[: m + 1])
         beta = float(np.linalg.norm(image))

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from polca.products import PortableProducts
-from polca.products import linear as portable_linear
 from polca.products import matmul as portable_matmul
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -109,9 +108,7 @@ def _getitem(x: Jet, index: Any) -> Jet:
     if not (isinstance(index, tuple) and index and index[0] is Ellipsis):
         raise UnsupportedOperation("indexing other than x[..., i]")
     value, first, second = _parts(x)
-    return Jet.make(
-        value[index], None if first is None else first[index], None if second is None else second[index]
-    )
+    return Jet.make(value[index], None if first is None else first[index], None if second is None else second[index])
 
 
 @_rule(Tensor.masked_fill)
@@ -126,7 +123,7 @@ def _masked_fill(x: Jet, mask: Tensor, fill: float) -> Jet:
 
 _RULES[Tensor.dim] = lambda x: x.as_subclass(Tensor).dim()
 _RULES[Tensor.shape.__get__] = lambda x: x.as_subclass(Tensor).shape  # type: ignore[attr-defined]
-_RULES[Tensor.device.__get__] = lambda x: x.as_subclass(Tensor).device  # type: ignore[attr-defined]
+_RULES[Tensor.device.__get__] = lambda x: x.as_subclass(Tensor).device
 _RULES[Tensor.dtype.__get__] = lambda x: x.as_subclass(Tensor).dtype  # type: ignore[attr-defined]
 
 
@@ -208,9 +205,7 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
 @_rule(F.embedding)
 def _embedding(ids: Tensor, weight: Any, *_: Any, **__: Any) -> Jet:
     value, first, second = _parts(weight)
-    return Jet.make(
-        value[ids], None if first is None else first[:, ids], None if second is None else second[:, ids]
-    )
+    return Jet.make(value[ids], None if first is None else first[:, ids], None if second is None else second[:, ids])
 
 
 # --- nonlinear functions --------------------------------------------------------------------------------------------
@@ -430,14 +425,14 @@ def nested_jvp(
         def loss(p: dict[str, Tensor]) -> Tensor:
             return token_loss(p, batch)
 
-        def slope(p: dict[str, Tensor], along: dict[str, Tensor] = direction) -> tuple[Tensor, Tensor]:
-            result: tuple[Tensor, Tensor] = torch.func.jvp(loss, (p,), (along,))
-            return result
+        def slope(p: dict[str, Tensor], along: dict[str, Tensor] = direction) -> Any:
+            return torch.func.jvp(loss, (p,), (along,))
 
         with torch.no_grad():
             if second_order:
                 with _ComposedLayerNorm():
-                    (value, first), (_, second) = torch.func.jvp(slope, (theta,), (direction,))
+                    pairs: Any = torch.func.jvp(slope, (theta,), (direction,))
+                (value, first), (_, second) = pairs
                 seconds.append(second)
             else:
                 with PortableProducts():

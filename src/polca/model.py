@@ -71,7 +71,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, queries: int) -> Tensor:
         x = x[..., x.shape[-2] - queries :, :] + self.attention(self.norm1(x), queries)
-        return x + self.mlp_out(F.gelu(self.mlp_in(self.norm2(x))))
+        hidden: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.norm2(x))))
+        return x + hidden
 
 
 class Transformer(nn.Module):

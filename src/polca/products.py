@@ -8,7 +8,7 @@ On a GPU nothing changes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class _Matmul(torch.autograd.Function):
     """`a @ b` for operands of at least two dimensions, with the broadcasting of `torch.matmul`."""
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(a: Tensor, b: Tensor) -> Tensor:
         return _numpy_matmul(a, b)
 
     @staticmethod
@@ -37,7 +37,7 @@ class _Matmul(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = ctx.saved_tensors
         if a.ndim > 2 and b.ndim == 2:
             # One large product for the second operand's gradient instead of a batch of small ones and a sum.
@@ -46,22 +46,25 @@ class _Matmul(torch.autograd.Function):
             if not ctx.needs_input_grad[1]:
                 grad_b = None
             elif b.is_contiguous():
-                grad_b = _Matmul.apply(a2.mT, g2)
+                grad_b = _multiply(a2.mT, g2)
             else:
-                grad_b = _Matmul.apply(g2.mT, a2).mT
+                grad_b = _multiply(g2.mT, a2).mT
         else:
-            grad_b = _sum_to(_Matmul.apply(a.mT, gradient), b.shape) if ctx.needs_input_grad[1] else None
-        grad_a = _sum_to(_Matmul.apply(gradient, b.mT), a.shape) if ctx.needs_input_grad[0] else None
+            grad_b = _sum_to(_multiply(a.mT, gradient), b.shape) if ctx.needs_input_grad[1] else None
+        grad_a = _sum_to(_multiply(gradient, b.mT), a.shape) if ctx.needs_input_grad[0] else None
         return grad_a, grad_b
 
     @staticmethod
-    def jvp(ctx: Any, a_tangent: Tensor | None, b_tangent: Tensor | None) -> Tensor | None:  # type: ignore[override]
+    def jvp(ctx: Any, a_tangent: Tensor | None, b_tangent: Tensor | None) -> Tensor | None:
         a, b = ctx.saved_tensors
-        first = None if a_tangent is None else _Matmul.apply(a_tangent, b)
-        second = None if b_tangent is None else _Matmul.apply(a, b_tangent)
+        first = None if a_tangent is None else _multiply(a_tangent, b)
+        second = None if b_tangent is None else _multiply(a, b_tangent)
         if first is None or second is None:
             return first if second is None else second
         return first + second
+
+
+_multiply = cast(Callable[[Tensor, Tensor], Tensor], _Matmul.apply)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -70,12 +73,13 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         return torch.matmul(a, b)
     if a.ndim == 1 or b.ndim == 1:
         left, right = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
-        product: Tensor = _Matmul.apply(left, right)
+        product: Tensor = _multiply(left, right)
         product = product.squeeze(-1) if b.ndim == 1 else product
         return product.squeeze(-1 if b.ndim == 1 else -2) if a.ndim == 1 else product
     if a.ndim > 2 and b.ndim == 2:
-        return _Matmul.apply(a.reshape(-1, a.shape[-1]), b).unflatten(0, a.shape[:-1])  # type: ignore[no-any-return]
-    return _Matmul.apply(a, b)  # type: ignore[no-any-return]
+        flat = _multiply(a.reshape(-1, a.shape[-1]), b)
+        return flat.reshape(*a.shape[:-1], flat.shape[-1])
+    return _multiply(a, b)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -100,4 +104,4 @@ class PortableProducts(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
-        return _PORTABLE.get(func, func)(*args, **(kwargs or {}))
+        return _PORTABLE.get(func, func)(*args, **(kwargs or {}))  # type: ignore[no-untyped-call]

@@ -72,7 +72,7 @@ class Projections:
         required = names - {"curvatures", "token_curvatures"}
         if not required <= set(arrays) <= names:
             raise PolcaError(f"{path}: not a projections file: run the projection stage again")
-        return cls(**arrays)  # type: ignore[arg-type]
+        return cls(**arrays)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,9 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     return result
 
 
-def _movements(checkpoints: Checkpoints, steps: Sequence[int], bases: Mapping[str, Basis]) -> dict[str, NDArray[np.float32]]:
+def _movements(
+    checkpoints: Checkpoints, steps: Sequence[int], bases: Mapping[str, Basis]
+) -> dict[str, NDArray[np.float32]]:
     """Δ `[T, K]` of each basis; differences are taken before the product, which would cancel them."""
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in bases}
     before = checkpoints.load(steps[0])
@@ -215,7 +217,9 @@ def project_bases(
         wrong = [n for n, v in basis.vectors.items() if n not in params or v.shape[1:] != params[n].shape]
         wrong += [n for n in params if basis.vectors and n not in basis.vectors]
         if wrong:
-            raise PolcaError(f"basis {label}: parameter {wrong[0]!r} does not match the checkpoints: make the basis again")
+            raise PolcaError(
+                f"basis {label}: parameter {wrong[0]!r} does not match the checkpoints: make the basis again"
+            )
     if method == "auto":
         with torch.no_grad():
             targets = token_loss(params, data[0]).shape[1]
@@ -227,7 +231,9 @@ def project_bases(
     losses = np.stack([r["loss"] for r in results])
     if not np.isfinite(losses).all():
         bad = chosen[int(np.argmax(~np.isfinite(losses).all(axis=1)))]
-        raise PolcaError(f"projections: a token loss at step {bad} is NaN or infinite: check the checkpoint and the data")
+        raise PolcaError(
+            f"projections: a token loss at step {bad} is NaN or infinite: check the checkpoint and the data"
+        )
     moved = _movements(checkpoints, chosen, bases)
     output = {}
     for name, basis in bases.items():

@@ -1,7 +1,7 @@
 """The results of one preset, as figures and tables read them: loaded when asked for, never recomputed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.artifacts import ROOT, ArithmeticPaths, read_csv, read_json, read_npz, read_params
+from polca.clustering import Clusters
 from polca.errors import PolcaError
-
-PLACES = ("1000s", "100s", "10s", "1s")
-"""Names of the output positions, in the order of the `place` labels."""
+from polca.labels import PLACES
 
 COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
 """Columns of `clusters.csv` that hold a cluster's skill composition."""
@@ -50,42 +49,6 @@ class ExactLosses:
 
     steps: NDArray[np.int64]
     losses: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ClusterCurves:
-    """Clusters of one analysis and what is drawn of them: `clusters/<analysis>.npz`.
-
-    P points of the clustered trajectories, C checkpoints, K vectors, X tokens, M clusters over all vectors (ordered by
-    vector, then cluster number). Quartiles are the 25th, 50th and 75th percentile over a cluster's tokens, in nats.
-    """
-
-    steps: NDArray[np.int64]
-    loss_steps: NDArray[np.int64]
-    labels: NDArray[np.int16]
-    vector_kept: NDArray[np.bool_]
-    vector_steps: NDArray[np.int64]
-    cluster_vector: NDArray[np.int64]
-    cluster_index: NDArray[np.int64]
-    cluster_size: NDArray[np.int64]
-    projected_quartiles: NDArray[np.float32]
-    projected_mean: NDArray[np.float32]
-    loss_quartiles: NDArray[np.float32]
-    loss_mean: NDArray[np.float32]
-
-    def row(self, vector: int, cluster: int) -> int:
-        """Row number of a cluster (`vector` and `cluster` counted from 0).
-
-        Raises:
-            PolcaError: there is no such cluster.
-        """
-        found = np.flatnonzero((self.cluster_vector == vector) & (self.cluster_index == cluster))
-        if len(found) != 1:
-            raise PolcaError(
-                f"clusters: vector {vector + 1} has no cluster {cluster}: clusters.csv and clusters/ are of different "
-                "runs: run stage arithmetic_cluster again"
-            )
-        return int(found[0])
 
 
 @dataclass(frozen=True)
@@ -134,11 +97,25 @@ class Results:
         arrays = self._arrays(self.paths.losses, "arithmetic_project", ("steps", "losses"))
         return ExactLosses(arrays["steps"], arrays["losses"])
 
-    def curves(self, analysis: str) -> ClusterCurves:
+    def curves(self, analysis: str) -> Clusters:
         """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
-        names = [f.name for f in fields(ClusterCurves)]
-        arrays = self._arrays(self.paths.clusters / f"{analysis}.npz", "arithmetic_cluster", names)
-        return ClusterCurves(**{name: arrays[name] for name in names})  # type: ignore[arg-type]
+        path = self.paths.clusters / f"{analysis}.npz"
+        self._require(path, "arithmetic_cluster")
+        return Clusters.load(path)
+
+    def cluster_row(self, curves: Clusters, vector: int, cluster: int) -> int:
+        """Row of `curves` that holds a cluster, named as in `clusters.csv` (`vector` from 1, `cluster` from 0).
+
+        Raises:
+            PolcaError: there is no such cluster.
+        """
+        found = np.flatnonzero((curves.cluster_vector == vector - 1) & (curves.cluster_index == cluster))
+        if len(found) != 1:
+            raise PolcaError(
+                f"{self.paths.clusters}: no cluster {cluster} of vector {vector}, which "
+                f"{self.paths.cluster_table.name} lists: run stage arithmetic_cluster again"
+            )
+        return int(found[0])
 
     @cached_property
     def clusters(self) -> pd.DataFrame:
@@ -168,6 +145,30 @@ class Results:
         if not self.published_path.is_file():
             raise PolcaError(f"{self.published_path}: no such file: restore it from the repository")
         return read_params(self.published_path)
+
+    def scalar(self, name: str) -> float:
+        """A number of `summary.json` by its dotted name, such as `table_12.l2_norm`; NaN where it is null there.
+
+        Raises:
+            PolcaError: it is missing.
+        """
+        value: Any = self.summary
+        for key in name.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: run stage arithmetic_cluster again")
+            value = value[key]
+        return float("nan") if value is None else value
+
+    def published_part(self, name: str) -> dict[str, Any]:
+        """One section of the published values, such as `table_08`.
+
+        Raises:
+            PolcaError: it is missing.
+        """
+        part = self.published.get(name)
+        if not isinstance(part, dict):
+            raise PolcaError(f"{self.published_path}: lacks {name!r}: restore it from the repository")
+        return part
 
     @staticmethod
     def _require(path: Path, stage: str) -> None:

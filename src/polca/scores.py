@@ -23,7 +23,8 @@ ANALYSES: Mapping[str, tuple[str, str]] = {
     "polca": ("hessian", "polca"),
     "polca_random": ("random", "polca"),
     "polca_shuffled_hessian": ("shuffled_hessian", "polca"),
-    "polca_trapezoid": ("hessian", "polca_trapezoid"),
+    "polca_paper": ("hessian", "polca_paper"),
+    "polca_paper_current": ("hessian", "polca_paper_current"),
     "polca_exact": ("hessian", "polca_exact"),
 }
 """Basis and strategy of every analysis of Tables 8–11, and POLCA with the other forms of its second-order term."""

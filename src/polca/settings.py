@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from polca.artifacts import read_params
-from polca.curvature import Which
 from polca.errors import PolcaError
 from polca.model import ModelConfig
 from polca.tasks import arithmetic
@@ -24,7 +23,7 @@ class BasisSettings:
     per_step: int
     hessian_examples: int
     tolerance: float
-    which: Which
+    which: Literal["algebraic", "magnitude"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,9 @@ def _section(kind: type[T], values: Any, name: str) -> T:
         # PyYAML reads 1e-5 as text, which is the commonest slip in such files.
         wrong = isinstance(value, str | bool) or value is None or (expected is int and isinstance(value, float))
         if expected in (int, float) and wrong:
-            raise PolcaError(f"{name}.{key} = {value!r}: expected {'a whole number' if expected is int else 'a number'}")
+            raise PolcaError(
+                f"{name}.{key} = {value!r}: expected {'a whole number' if expected is int else 'a number'}"
+            )
     try:
         return kind(**values)
     except TypeError as error:
@@ -134,7 +135,9 @@ def read_arithmetic(path: Path) -> ArithmeticSettings:
     except KeyError as error:
         raise PolcaError(f"{path}: missing parameter {error}: compare with presets/laptop/params.yaml") from error
     except TypeError as error:
-        raise PolcaError(f"{path}: arithmetic.model or a section is malformed ({error}): compare with presets/laptop") from error
+        raise PolcaError(
+            f"{path}: arithmetic.model or a section is malformed ({error}): compare with presets/laptop"
+        ) from error
     _check(settings)
     return settings
 
@@ -163,20 +166,20 @@ def _check(s: ArithmeticSettings) -> None:
             )
     if training.steps % polca.interval:
         raise PolcaError(
-            f"arithmetic.polca.interval = {polca.interval}: does not divide training.steps = {training.steps}: change one"
+            f"arithmetic.polca.interval = {polca.interval}: does not divide training.steps = {training.steps}"
         )
     if basis.interval * basis.vectors > training.steps:
         raise PolcaError(
-            f"arithmetic.basis: {basis.vectors} vectors × {basis.interval} steps = {basis.interval * basis.vectors} goes "
-            f"beyond training.steps = {training.steps}: lower basis.vectors or basis.interval"
+            f"arithmetic.basis: {basis.vectors} vectors × {basis.interval} steps = {basis.interval * basis.vectors} "
+            f"goes beyond training.steps = {training.steps}: lower basis.vectors or basis.interval"
         )
     if s.breakthroughs.delta < 1 or s.breakthroughs.delta % polca.interval:
         raise PolcaError(
-            f"arithmetic.breakthroughs.delta = {s.breakthroughs.delta}: not a multiple of polca.interval = {polca.interval}"
+            f"arithmetic.breakthroughs.delta = {s.breakthroughs.delta}: not a multiple of polca.interval = "
+            f"{polca.interval}: change one of them"
         )
     available = training.steps * training.batch_size
     if basis.hessian_examples > available:
         raise PolcaError(
             f"arithmetic.basis.hessian_examples = {basis.hessian_examples}: more than the {available} training examples"
         )
-

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from polca.artifacts import PresetPaths, read_params
 from polca.errors import PolcaError
@@ -38,7 +39,9 @@ def run(body: Callable[[PresetPaths], None]) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                 raise
-            typer.echo(f"error: {error.filename or 'output'}: {error.strerror}: free space or mend the rights", err=True)
+            typer.echo(
+                f"error: {error.filename or 'output'}: {error.strerror}: free space or mend the rights", err=True
+            )
             raise typer.Exit(1) from error
 
     typer.run(command)
@@ -61,14 +64,19 @@ def resumable(paths: PresetPaths, stage: str, *sections: str) -> Iterator[Path]:
     Outputs cannot serve for this: DVC deletes them before a stage starts.
     """
     mine = paths.work / f"{stage}-{_fingerprint(paths, sections)}"
-    for other in paths.work.glob(f"{stage}-*"):
-        if other != mine:
-            shutil.rmtree(other, ignore_errors=True)
     mine.mkdir(parents=True, exist_ok=True)
-    if any(mine.iterdir()):
-        print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
-    yield mine
-    shutil.rmtree(mine, ignore_errors=True)
+    try:
+        # A stage that outlives a killed `make` would otherwise share its folder with the next run.
+        with FileLock(paths.work / f"{stage}.lock", timeout=0):
+            for other in paths.work.glob(f"{stage}-*"):
+                if other != mine:
+                    shutil.rmtree(other, ignore_errors=True)
+            if any(mine.iterdir()):
+                print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
+            yield mine
+            shutil.rmtree(mine, ignore_errors=True)
+    except Timeout as error:
+        raise PolcaError(f"{stage} of preset {paths.name} is running already: wait for it, or stop it") from error
 
 
 def publish(work: Path, target: Path) -> None:

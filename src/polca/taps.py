@@ -68,13 +68,11 @@ class Recorder(TorchFunctionMode):
             names = {"weight": settings.get("weight"), "bias": settings.get("bias")}
             kind = "layer_norm"
             with torch.no_grad():
-                source = F.layer_norm(
-                    settings["input"], settings["normalized_shape"], eps=settings.get("eps", 1e-5)
-                )
+                source = F.layer_norm(settings["input"], settings["normalized_shape"], eps=settings.get("eps", 1e-5))
         else:
             raise PolcaError(
-                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections do "
-                "not cover: pass method='forward'"
+                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections "
+                "do not cover: pass method='forward'"
             )
         if not output.requires_grad:
             output.requires_grad_()
@@ -84,7 +82,8 @@ class Recorder(TorchFunctionMode):
 
 
 def _linear_part(source: Tensor, deltas: Tensor, weight: Tensor, buffer_bytes: int) -> Tensor:
-    """Σ_t δ_τ[n,t]ᵀ B_k a[n,t]: source `[N, T, i]`, deltas `[N, T, o, targets]`, weight `[K, o, i]` → `[N, K, targets]`."""
+    """Σ_t δ_τ[n,t]ᵀ B_k a[n,t] `[N, K, targets]`; source `[N, T, i]`, deltas `[N, T, o, targets]`, weight
+    `[K, o, i]`."""
     n, length, _ = source.shape
     k, out, _ = weight.shape
     rows = source.reshape(n * length, -1)
@@ -122,7 +121,9 @@ def _contract(tap: _Tap, deltas: Tensor, directions: Mapping[str, Tensor], buffe
     return total
 
 
-def _contract_axes(tap: _Tap, deltas: Tensor, axes: Sequence[tuple[str, int]], shapes: Mapping[str, torch.Size]) -> Tensor:
+def _contract_axes(
+    tap: _Tap, deltas: Tensor, axes: Sequence[tuple[str, int]], shapes: Mapping[str, torch.Size]
+) -> Tensor:
     """As `_contract` for directions that are single parameters: `[N, axes, targets]`, zero where another owns them."""
     n, _, _, targets = deltas.shape
     total = deltas.new_zeros(n, len(axes), targets)
@@ -193,8 +194,8 @@ def projected_gradients(
             deltas = torch.stack([g[index] for g in gradients], dim=-1)
             if deltas.ndim != 4 or deltas.shape[0] != losses.shape[0]:
                 raise PolcaError(
-                    f"parameter {next(iter(tap.names.values()))!r} is used by an operation without one row per sequence "
-                    "([sequences, positions, features]): pass method='forward'"
+                    f"parameter {next(iter(tap.names.values()))!r} is used by an operation without one row per "
+                    "sequence ([sequences, positions, features]): pass method='forward'"
                 )
             if directions:
                 part = _contract(tap, deltas, directions, buffer_bytes)

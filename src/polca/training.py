@@ -46,7 +46,9 @@ class TrainingConfig:
 
     def rate(self, step: int) -> float:
         """Learning rate of update number `step` (the first is 0): rate · min((step + 1)/warmup, 1)."""
-        return self.learning_rate * min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else self.learning_rate
+        return (
+            self.learning_rate * min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else self.learning_rate
+        )
 
 
 class _ResumeState:

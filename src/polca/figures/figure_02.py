@@ -1,12 +1,15 @@
 """Figure 2: the task, with the digit skill and the carry skill of each output token."""
 
+from itertools import pairwise
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from polca.figures.skills import GREYS, PLACE_TONES
 from polca.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, SMALL, new_figure
-from polca.results import PLACES, Results
+from polca.labels import PLACES
+from polca.results import Results
 
 SUMMANDS = (357, 681)
 """An addition with both kinds of digits: a carry into the 1000s and the 100s, none into the 10s."""
@@ -115,7 +118,7 @@ def _outputs(axes: Axes, digits: dict[str, str], xs: dict[str, float], carry: di
 
 def _carry_arrows(axes: Axes, xs: dict[str, float], carry: dict[str, bool]) -> None:
     """What each place passes to the next: an arrow with +1, or a dotted line."""
-    for into, source in zip(PLACES[:-1], PLACES[1:], strict=True):
+    for into, source in pairwise(PLACES):
         start, end = xs[source] - 0.06, xs[into] + 0.06
         y = TOKEN_Y + 0.21
         axes.add_patch(

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from polca.figures.panels import draw_curves, last_plotted_step, place_labels, plotted, quartile_curve
 from polca.figures.skills import PLACE_TONES
 from polca.figures.style import COLUMN_WIDTH, new_figure, step_axis
-from polca.results import PLACES, Results
+from polca.labels import PLACES
+from polca.results import Results
 
 
 def draw(results: Results) -> Figure:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.figures.skills import GREYS, PLACE_TONES, ClusterLook
 from polca.figures.style import INK, LARGE, MUTED, NORMAL, RULE, SMALL
-from polca.results import PLACES, Results
+from polca.labels import PLACES
+from polca.results import Results
+
+LEGEND_HEIGHT = 0.38
+"""Inches."""
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -88,32 +92,32 @@ def label_ends(axes: Axes, ys: Sequence[float], texts: Sequence[str], colors: Se
             fontsize=SMALL,
             fontweight="bold",
             color=color,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": color, "shrinkA": 0, "shrinkB": 1, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-",
+                "linewidth": 0.5,
+                "color": color,
+                "shrinkA": 0,
+                "shrinkB": 1,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )
         label.set_gid("end-label")
 
 
 def place_labels(figure: Figure, gap: float = SMALL * 1.15) -> None:
-    """Move the labels of `label_ends` apart, `gap` points at least, once the layout has given the panels their height."""
+    """Move the labels of `label_ends` at least `gap` points apart; the figure must be complete but for that."""
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
-    for axes in _all_axes(figure):
+    for axes in figure.axes:
         labels = [t for t in axes.texts if isinstance(t, Annotation) and t.get_gid() == "end-label"]
         if not labels:
             continue
         box = axes.get_window_extent()
-        ends = [axes.transData.transform((0, cast(float, label.xy[1])))[1] * to_points for label in labels]
+        ends = [axes.transData.transform((0, label.xy[1]))[1] * to_points for label in labels]
         new = spread(ends, gap, box.y0 * to_points, box.y1 * to_points)
         for label, end, position in zip(labels, ends, new, strict=True):
             label.xyann = (9, position - end)
-
-
-def _all_axes(part: Figure | SubFigure) -> list[Axes]:
-    found = list(part.get_axes())
-    for below in part.subfigs:
-        found += [axes for axes in _all_axes(below) if axes not in found]
-    return found
 
 
 # --- Curves -----------------------------------------------------------------------------------------------------------
@@ -131,29 +135,50 @@ class Curve:
     low: FloatArray | None = None
     high: FloatArray | None = None
 
+    @classmethod
+    def of_cluster(cls, look: ClusterLook, values: FloatArray) -> "Curve":
+        """A cluster's line from `values [P]`, or its median and band from quartiles `[3, P]`."""
+        low, middle, high = values if values.ndim == 2 else (None, values, None)
+        return cls(middle, str(look.number), look.color, look.text_color, look.dashes, low, high)
+
 
 def draw_curves(axes: Axes, steps: NDArray[np.int64], curves: Sequence[Curve]) -> None:
     """Lines over `steps [P]` with bands from `low` to `high`, labelled at their ends."""
+    alpha = 0.2 if len(curves) <= 4 else 0.1
     for curve in curves:
         if curve.low is not None and curve.high is not None:
-            axes.fill_between(steps, curve.low, curve.high, color=curve.color, alpha=0.2, linewidth=0)
+            axes.fill_between(steps, curve.low, curve.high, color=curve.color, alpha=alpha, linewidth=0)
     for curve in curves:
         axes.plot(steps, curve.middle, color=curve.color, linestyle=curve.dashes)
     label_ends(axes, [float(c.middle[-1]) for c in curves], [c.label for c in curves], [c.text_color for c in curves])
 
 
 def quartile_curve(
-    losses: NDArray[np.float32], label: str, color: str, text_color: str, dashes: str | tuple[int, tuple[float, ...]] = "-"
+    losses: NDArray[np.float32],
+    label: str,
+    color: str,
+    text_color: str,
+    dashes: str | tuple[int, tuple[float, ...]] = "-",
 ) -> Curve:
     """Median and quartiles over the tokens of `losses [C, n]`."""
     low, middle, high = np.quantile(losses.astype(np.float64), [0.25, 0.5, 0.75], axis=1)
     return Curve(middle, label, color, text_color, dashes, low, high)
 
 
-def say(axes: Axes, message: str) -> None:
-    """Give a panel over to a sentence where there is nothing to draw."""
+def say(axes: Axes, message: str, center: float | None = None) -> None:
+    """Give a panel over to a sentence where there is nothing to draw; `center` is its place in the figure's width."""
     axes.set_axis_off()
-    axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=NORMAL, wrap=True)
+    text = axes.annotate(
+        message,
+        xy=(0.5 if center is None else center, 0.5),
+        xycoords=("axes fraction" if center is None else "figure fraction", "axes fraction"),
+        ha="center",
+        va="center",
+        color=MUTED,
+        fontsize=NORMAL,
+        annotation_clip=False,
+    )
+    text.set_in_layout(False)
 
 
 def letter(axes: Axes, text: str) -> None:
@@ -197,7 +222,8 @@ def composition_bars(axes: Axes, clusters: Sequence[ClusterLook]) -> None:
             color=INK,
             annotation_clip=False,
         )
-    axes.set_yticks(rows, [f"{look.number}: {look.name}\n{look.size:,} tokens" for look in clusters])
+    size = "\n{:,} tokens" if len(clusters) <= 4 else " ({:,})"
+    axes.set_yticks(rows, [f"{look.number}: {look.name}{size.format(look.size)}" for look in clusters])
     for tick, look in zip(axes.get_yticklabels(), clusters, strict=True):
         tick.set_color(look.text_color)
     axes.tick_params(axis="y", length=0)
@@ -218,8 +244,9 @@ def _percent(value: float) -> str:
     return f"{rounded} %"
 
 
-def skill_legend(part: Figure | SubFigure) -> None:
-    """Key of the composition bars: both tones of every place, and the greys of the carry skill."""
+def skill_legend(figure: Figure) -> None:
+    """Key of the composition bars, in the strip of `LEGEND_HEIGHT` at the bottom: the places' tones, the greys."""
+    middle = LEGEND_HEIGHT / 2 / figure.get_figheight()
 
     def swatch(color: str) -> Patch:
         return Patch(facecolor=color, edgecolor="white", linewidth=0.4)
@@ -227,12 +254,13 @@ def skill_legend(part: Figure | SubFigure) -> None:
     handles: list[Any] = [(swatch(PLACE_TONES[p].carry), swatch(PLACE_TONES[p].no_carry)) for p in PLACES[:-1]]
     # The 1s digit has no dark half: nothing carries into it.
     handles.append(swatch(PLACE_TONES["1s"].no_carry))
-    greys = [swatch(GREYS.carry), swatch(GREYS.no_carry)]
-    for title, keys, labels, x, anchor in (
+    greys: list[Any] = [swatch(GREYS.carry), swatch(GREYS.no_carry)]
+    legends: tuple[tuple[str, list[Any], list[str], float, Literal["center left", "center right"]], ...] = (
         ("upper bar: digit (dark with a carry, light without)", handles, list(PLACES), 0.62, "center right"),
         ("lower bar: carry", greys, ["carry", "no carry"], 0.67, "center left"),
-    ):
-        part.legend(
+    )
+    for title, keys, labels, x, anchor in legends:
+        figure.legend(
             keys,
             labels,
             title=title,
@@ -240,13 +268,13 @@ def skill_legend(part: Figure | SubFigure) -> None:
             alignment="left",
             handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
             loc=anchor,
-            bbox_to_anchor=(x, 0.5),
+            bbox_to_anchor=(x, middle),
             ncols=len(labels),
             handlelength=1.8,
             handleheight=0.8,
             handletextpad=0.5,
             columnspacing=1.4,
-        )
+        ).set_in_layout(False)
 
 
 def rule_at(axes: Axes, x: float) -> None:

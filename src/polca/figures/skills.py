@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from polca.results import COUNTS, PLACES
+from polca.labels import PLACES
+from polca.results import COUNTS
 
 MAJORITY = 0.70
 """Share of a cluster from which a skill is its dominant one (the share that the paper's English labels use)."""
@@ -32,8 +33,8 @@ PLACE_TONES: dict[str, Tones] = {
 GREYS = Tones("#3F3F3F", "#8A8A8A", "#CFCFCF")
 """The carry skill alone."""
 
-NEUTRALS = ("#4D4D4D", "#8A6D52", "#999999", "#B59F88")
-"""Clusters without a dominant place."""
+NEUTRALS = (("#333333", "#333333"), ("#7A7A7A", "#5A5A5A"), ("#A8A8A8", "#6B6B6B"))
+"""Clusters without a dominant place: colour, and the same dark enough for text. They differ in dashes as well."""
 
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 """Clusters that would share a colour, in order of their numbers."""
@@ -86,15 +87,15 @@ def looks(clusters: pd.DataFrame) -> list[ClusterLook]:
         place, carry = dominant_skills(counts)
         # The 1s digit never has a carry, so saying so would say nothing.
         words = {True: "carry", False: None if place == "1s" else "no carry", None: None}[carry]
-        name = ", ".join(word for word in (place or "mixed places", words) if word)
+        name = ", ".join(word for word in (place or "mixed", words) if word)
         if place is None:
-            color = text_color = NEUTRALS[neutral % len(NEUTRALS)]
-            neutral += 1
+            color, text_color = NEUTRALS[neutral % len(NEUTRALS)]
+            same, neutral = neutral, neutral + 1
         else:
             tones = PLACE_TONES[place]
             text_color = tones.carry
             color = {True: tones.carry, False: tones.both if place == "1s" else tones.no_carry, None: tones.both}[carry]
-        same = sum(look.color == color for look in result)
+            same = sum(look.color == color for look in result)
         result.append(
             ClusterLook(
                 number=int(row["cluster"]),

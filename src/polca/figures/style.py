@@ -4,13 +4,13 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.text import Annotation
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 
 from polca.artifacts import writing
@@ -76,13 +76,17 @@ def styled() -> Iterator[None]:
     """Matplotlib's defaults with `RC` on top, whatever the user's own configuration; draw *and* save inside."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+        mpl.rcParams.update(cast(Any, RC))  # typed by its literal keys
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` × `height` inches with constrained layout, outside pyplot's global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, bottom: float = 0.0) -> Figure:
+    """An empty figure of `width` × `height` inches, outside pyplot's global state.
+
+    Constrained layout fills it but for a strip of `bottom` inches.
+    """
+    engine = ConstrainedLayoutEngine(rect=(0, bottom / height, 1, 1 - bottom / height))
+    figure = Figure(figsize=(width, height), layout=engine)
     FigureCanvasAgg(figure)
     return figure
 
@@ -116,10 +120,21 @@ def step_axis(axes: Axes, last_step: int, ticks: int = 4) -> None:
     axes.set_xlabel("training step")
 
 
-def heading(part: Figure | SubFigure, name: str, remark: str = "") -> None:
-    """A title at the left of a figure or of a row of panels: a bold name, then a muted remark."""
-    title = part.suptitle(name, x=0.006, ha="left", fontsize=LARGE, fontweight="bold")
-    beside = Annotation(
+def heading(axes: Axes, name: str, remark: str = "") -> None:
+    """A title for a row of panels, at the left edge of the figure above `axes`: a bold name, then a muted remark."""
+    # The title reserves the height; the words, wider than the panel, must not count in the layout.
+    axes.set_title(" ", fontsize=LARGE, pad=15)
+    title = axes.annotate(
+        name,
+        xy=(0.006, 1),
+        xycoords=("figure fraction", "axes fraction"),
+        xytext=(0, 16),
+        textcoords="offset points",
+        fontsize=LARGE,
+        fontweight="bold",
+        annotation_clip=False,
+    )
+    beside = axes.annotate(
         remark,
         xy=(1, 0.5),
         xycoords=title,
@@ -130,5 +145,5 @@ def heading(part: Figure | SubFigure, name: str, remark: str = "") -> None:
         color=MUTED,
         annotation_clip=False,
     )
-    beside.set_in_layout(False)
-    part.add_artist(beside)
+    for text in (title, beside):
+        text.set_in_layout(False)

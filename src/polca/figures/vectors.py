@@ -5,135 +5,171 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure
 
 from polca.errors import PolcaError
 from polca.figures.panels import (
+    LEGEND_HEIGHT,
     Curve,
     composition_bars,
     draw_curves,
     last_plotted_step,
     letter,
+    place_labels,
     plotted,
     rule_at,
     say,
+    skill_legend,
 )
 from polca.figures.skills import ClusterLook, looks
-from polca.figures.style import MUTED, SMALL, heading, step_axis
+from polca.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, new_figure, step_axis
 from polca.results import Results
+from polca.scores import best_clusters
 
 ANALYSIS = "polca"
 SHOWN_VECTORS = 3
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
 
+ROW_HEIGHT, SENTENCE_HEIGHT = 2.1, 0.75
+"""Inches: a row of panels, and one with a sentence in place of them."""
+
 
 def shown_vectors(results: Results) -> list[int]:
     """The vectors (counted from 1) of Figures 4 (the first two) and 8 (the third), at most three.
 
     The paper shows its first three with clusters. Here: those that `arithmetic.plots.vectors` lists, then the kept
-    vectors ranked by the best carry homogeneity of an eligible cluster, vectors with clusters before those without, then
-    by the best AUC of carry within a place, then by the number of clusters; ties by vector number.
+    vectors ranked by the carry homogeneity of their best eligible cluster, vectors with clusters before those without,
+    then by the best AUC of carry within a place, then by the number of clusters; ties by vector number.
 
     Raises:
         PolcaError: `arithmetic.plots.vectors` names a vector that does not exist, or one twice.
     """
-    table = results.vectors[results.vectors["analysis"] == ANALYSIS].sort_values("vector")
-    chosen = _override(results, [int(v) for v in table["vector"]])
-    best = _best_eligible(results.clusters)
-    kept = table[table["kept"].astype(bool)]
-
-    def rank(row: pd.Series) -> tuple[float, bool, float, int, int]:
-        auc = row[["auc_1000s", "auc_100s", "auc_10s"]].astype(float).max()
-        vector, clusters = int(row["vector"]), int(row["n_clusters"])
-        return (-best.get(vector, -1.0), clusters == 0, 0.0 if pd.isna(auc) else -float(auc), -clusters, vector)
-
-    ranked = sorted(rank(row) for _, row in kept.iterrows())
-    return [*chosen, *(r[-1] for r in ranked if r[-1] not in chosen)][:SHOWN_VECTORS]
+    table = results.vectors[results.vectors["analysis"] == ANALYSIS]
+    chosen = _override(results, sorted(int(v) for v in table["vector"]))
+    ranked = table[table["kept"].astype(bool)].assign(
+        clustered=lambda t: t["n_clusters"] > 0, auc=lambda t: t[["auc_1000s", "auc_100s", "auc_10s"]].max(axis=1)
+    )
+    ranked = ranked.sort_values(
+        ["best_homogeneity", "clustered", "auc", "n_clusters", "vector"],
+        ascending=[False, False, False, False, True],
+        na_position="last",
+    )
+    return [*chosen, *(int(v) for v in ranked["vector"] if v not in chosen)][:SHOWN_VECTORS]
 
 
 def _override(results: Results, known: Sequence[int]) -> list[int]:
     value = results.param("plots").get("vectors") or []
-    if not isinstance(value, list) or len(set(map(str, value))) != len(value) or not set(value) <= set(known):
+    right = isinstance(value, list) and all(type(v) is int and v in known for v in value)
+    if not right or len(set(value)) != len(value):
         raise PolcaError(
-            f"arithmetic.plots.vectors = {value!r}: expected a list of different vector numbers from 1 to {max(known, default=0)}"
+            f"arithmetic.plots.vectors = {value!r}: expected different vector numbers from 1 to {max(known, default=0)}"
         )
-    return [int(v) for v in value]
+    return list(value)
 
 
-def _best_eligible(clusters: pd.DataFrame) -> dict[int, float]:
-    """Best carry homogeneity among the eligible clusters, by vector."""
-    rows = clusters[(clusters["analysis"] == ANALYSIS) & (clusters["eligible"] == True)]  # noqa: E712
-    return {int(vector): float(value) for vector, value in rows.groupby("vector")["homogeneity"].max().items()}
-
-
-def drawn_clusters(clusters: pd.DataFrame) -> list[ClusterLook]:
-    """The `MAXIMUM_CLUSTERS` largest of a vector's clusters, the last one making room for the best eligible one."""
+def drawn_clusters(clusters: pd.DataFrame, analysis: str) -> list[ClusterLook]:
+    """The `MAXIMUM_CLUSTERS` largest of one vector's clusters; the last makes room for the best eligible one."""
     rows = clusters.sort_values("cluster")
     chosen = [int(c) for c in rows["cluster"].head(MAXIMUM_CLUSTERS)]
-    eligible = rows[rows["eligible"] == True].sort_values(["homogeneity", "cluster"], ascending=[False, True])  # noqa: E712
-    if len(eligible) and int(eligible["cluster"].iloc[0]) not in chosen:
-        chosen[-1] = int(eligible["cluster"].iloc[0])
+    best = [int(c) for c in best_clusters(rows, analysis)["cluster"]]
+    if best and best[0] not in chosen:
+        chosen[-1] = best[0]
     return looks(rows[rows["cluster"].isin(chosen)])
 
 
-def vector_row(part: SubFigure, results: Results, vector: int | None, letters: str) -> None:
-    """One vector's panels: projected loss (median, quartiles), exact loss of the same clusters, skill composition."""
-    if vector is None:
-        axes = part.subplots()
-        heading(part, "No further vector")
-        say(axes, "Algorithm 1 kept no further basis vector: the mean projected loss of the others rises.")
-        return
-    table = results.vectors
-    row = table[(table["analysis"] == ANALYSIS) & (table["vector"] == vector)].iloc[0]
-    tokens = int(row["n_dropped"]) + int(row["n_clustered"]) + int(row["n_outliers"])
-    name = f"Basis vector {vector}, sampled at step {int(row['vector_step']):,}"
-    if not row["kept"]:
-        heading(part, name)
-        say(part.subplots(), "Dropped by the filter: its mean projected loss rises over training, so it has no clusters.")
-        return
-    rows = results.clusters[(results.clusters["analysis"] == ANALYSIS) & (results.clusters["vector"] == vector)]
-    shown = drawn_clusters(rows) if len(rows) else []
-    counts = (
-        f"{tokens:,} tokens: {int(row['n_dropped']):,} dropped as rising, {int(row['n_outliers']):,} outliers, "
-        f"{int(row['n_clustered']):,} in {len(rows)} cluster{'' if len(rows) == 1 else 's'}"
+def draw_vectors(results: Results, vectors: Sequence[int | None]) -> Figure:
+    """One row of three panels a vector, or a sentence that says why there are none; None: too few were kept."""
+    letters = iter("abcdefghi")
+    clustered = [vector is not None and len(_rows(results, vector)) > 0 for vector in vectors]
+    heights = [ROW_HEIGHT if panels else SENTENCE_HEIGHT for panels in clustered]
+    strip = LEGEND_HEIGHT if any(clustered) else 0.0
+    figure = new_figure(PAGE_WIDTH, sum(heights) + strip, bottom=strip)
+    # One grid for all rows, so that their panels stand one below the other.
+    panels = figure.subplots(
+        len(vectors),
+        3,
+        squeeze=False,
+        width_ratios=(1.15, 1.15, 1),
+        height_ratios=heights,
+        gridspec_kw={"wspace": 0.08, "hspace": 0.07},
     )
-    heading(part, name, counts + (f", {len(shown)} of them shown" if len(shown) < len(rows) else ""))
-    if not shown:
-        say(part.subplots(), "HDBSCAN found no cluster among this vector's projected losses: every token is an outlier.")
-        return
-    left, middle, right = part.subplots(1, 3, width_ratios=(1.15, 1.15, 1), gridspec_kw={"wspace": 0.09})
+    for row, vector, drawn in zip(panels, vectors, clustered, strict=True):
+        if vector is not None and drawn:
+            _vector_row(row, results, vector, [next(letters) for _ in row])
+        else:
+            _sentence(row, results, vector)
+    if strip:
+        skill_legend(figure)
+    place_labels(figure)
+    return figure
+
+
+def _rows(results: Results, vector: int) -> pd.DataFrame:
+    """A vector's rows of `clusters.csv`."""
+    return results.clusters[(results.clusters["analysis"] == ANALYSIS) & (results.clusters["vector"] == vector)]
+
+
+def _facts(results: Results, vector: int) -> "pd.Series[Any]":
+    """A vector's row of `vectors.csv`."""
+    table = results.vectors
+    return table[(table["analysis"] == ANALYSIS) & (table["vector"] == vector)].iloc[0]
+
+
+def _name(vector: int, facts: "pd.Series[Any]") -> str:
+    return f"Basis vector {vector}, sampled at step {int(facts['vector_step']):,}"
+
+
+def _sentence(row: Sequence[Axes], results: Results, vector: int | None) -> None:
+    """Why a row has no panels."""
+    name, counts = "No further basis vector", ""
+    sentence = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
+    if vector is not None:
+        facts = _facts(results, vector)
+        name = _name(vector, facts)
+        if facts["kept"]:
+            counts = _token_counts(facts, 0, 0)
+            sentence = "HDBSCAN found no cluster among this vector's projected losses."
+        else:
+            sentence = "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
+    heading(row[0], name, counts)
+    for axes in row:
+        axes.set_axis_off()
+    say(row[1], sentence, center=0.5)
+
+
+def _vector_row(row: Sequence[Axes], results: Results, vector: int, letters: Sequence[str]) -> None:
+    """Projected loss (median, quartiles), exact loss of the same clusters, skill composition."""
+    facts, rows = _facts(results, vector), _rows(results, vector)
+    shown = drawn_clusters(rows, ANALYSIS)
+    left, middle, right = row
+    heading(left, _name(vector, facts), _token_counts(facts, len(rows), len(shown)))
     last_step = last_plotted_step(results)
     curves = results.curves(ANALYSIS)
-    of = {look.number: curves.row(vector - 1, look.number) for look in shown}
-    for axes, quartiles, steps, ylabel in (
+    of = {look.number: results.cluster_row(curves, vector, look.number) for look in shown}
+    for axes, quartiles, steps, label in (
         (left, curves.projected_quartiles, curves.steps, "projected loss (nats)"),
         (middle, curves.loss_quartiles, curves.loss_steps, "exact loss (nats)"),
     ):
         cut = plotted(steps, last_step)
-        draw_curves(
-            axes,
-            steps[cut],
-            [
-                Curve(
-                    middle=quartiles[of[look.number], 1, cut],
-                    label=str(look.number),
-                    color=look.color,
-                    text_color=look.text_color,
-                    dashes=look.dashes,
-                    low=quartiles[of[look.number], 0, cut],
-                    high=quartiles[of[look.number], 2, cut],
-                )
-                for look in shown
-            ],
-        )
-        step_axis(axes, last_step)
-        axes.set_ylabel(ylabel)
+        bands = {number: quartiles[at, :, cut] for number, at in of.items()}
+        draw_curves(axes, steps[cut], [Curve.of_cluster(look, bands[look.number]) for look in shown])
+        step_axis(axes, last_step, ticks=3)
+        axes.set_ylabel(label)
     middle.set_ylim(bottom=0)
-    _mark_sampling(left, int(row["vector_step"]), last_step)
+    _mark_sampling(left, int(facts["vector_step"]), last_step)
     composition_bars(right, shown)
-    for axes, text in zip((left, middle, right), letters, strict=True):
+    for axes, text in zip(row, letters, strict=True):
         letter(axes, text)
+
+
+def _token_counts(facts: "pd.Series[Any]", clusters: int, shown: int) -> str:
+    """Where the tokens of a kept vector went."""
+    dropped, outliers, clustered = (int(facts[f"n_{key}"]) for key in ("dropped", "outliers", "clustered"))
+    text = f"{dropped + outliers + clustered:,} tokens: {dropped:,} dropped as rising, {outliers:,} outliers"
+    if clusters:
+        text += f", {clustered:,} in {clusters} cluster{'' if clusters == 1 else 's'}"
+    return text + (f" ({shown} shown)" if shown < clusters else "")
 
 
 def _mark_sampling(axes: Axes, step: int, last_step: int) -> None:

@@ -57,8 +57,8 @@ def make_data(training_examples: int, evaluation_examples: int, seed: int) -> Ar
             raise PolcaError(f"arithmetic: {name} examples = {value}: must be at least 1")
     if training_examples + evaluation_examples > PAIRS:
         raise PolcaError(
-            f"arithmetic: {training_examples} training (steps × batch_size) and {evaluation_examples} evaluation examples "
-            f"are more than the {PAIRS} pairs of summands: lower training.steps, training.batch_size or "
+            f"arithmetic: {training_examples} training (steps × batch_size) and {evaluation_examples} evaluation "
+            f"examples are more than the {PAIRS} pairs of summands: lower training.steps, training.batch_size or "
             "data.evaluation_examples"
         )
     pairs = np.random.default_rng(seed).permutation(PAIRS)
@@ -68,7 +68,7 @@ def make_data(training_examples: int, evaluation_examples: int, seed: int) -> Ar
 
 
 def model_config(layers: int, width: int, heads: int, mlp_width: int) -> ModelConfig:
-    """The arithmetic model: 12 input and 10 output tokens, 4 predicting positions (9,475,594 parameters as published)."""
+    """The arithmetic model: 12 input and 10 output tokens, 4 predicting positions (published: 9,475,594 parameters)."""
     return ModelConfig(
         INPUT_VOCABULARY, OUTPUT_VOCABULARY, CONTEXT, layers, width, heads, mlp_width, targets=OUTPUT_DIGITS
     )

@@ -1,0 +1,17 @@
+"""Write the paper's tables, with the published values beside ours, and every scalar that its text quotes."""
+
+from polca.artifacts import PresetPaths, read_params, writing
+from polca.results import Results
+from polca.stage import run
+from polca.tables import save_metrics, save_tables
+
+
+def main(paths: PresetPaths) -> None:
+    results = Results(paths.arithmetic.directory, read_params(paths.params))
+    with writing(paths.tables) as folder:
+        save_tables(results, folder)
+    save_metrics(results, paths.metrics)
+
+
+if __name__ == "__main__":
+    run(main)

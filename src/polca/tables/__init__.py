@@ -1,0 +1,55 @@
+"""The paper's tables by number, with the published values beside ours. Each only reads result files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from polca.artifacts import write_csv
+from polca.errors import PolcaError
+from polca.results import Results
+from polca.tables.clusters import table_01, table_08, table_09, table_10, table_11
+from polca.tables.metrics import metrics, save_metrics
+from polca.tables.orders import table_12
+from polca.tables.settings import table_02, table_03, table_04
+
+__all__ = ["TABLES", "make_table", "metrics", "save_metrics", "save_table", "save_tables"]
+
+TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
+    1: table_01,
+    2: table_02,
+    3: table_03,
+    4: table_04,
+    8: table_08,
+    9: table_09,
+    10: table_10,
+    11: table_11,
+    12: table_12,
+}
+
+
+def make_table(number: int, results: Results) -> pd.DataFrame:
+    """A table of the paper, tidy; floats have six significant digits.
+
+    Raises:
+        PolcaError: an unknown number, or a result file is missing or damaged.
+    """
+    if number not in TABLES:
+        raise PolcaError(f"table {number}: not made here (known: {', '.join(map(str, TABLES))})")
+    return TABLES[number](results)
+
+
+def save_table(number: int, results: Results, directory: Path) -> Path:
+    """Make a table and write `table_NN.csv` to `directory`.
+
+    Raises:
+        PolcaError: as `make_table`, or the folder cannot be written.
+    """
+    path = directory / f"table_{number:02d}.csv"
+    write_csv(path, make_table(number, results))
+    return path
+
+
+def save_tables(results: Results, directory: Path) -> list[Path]:
+    """Make and write all tables."""
+    return [save_table(number, results, directory) for number in TABLES]

@@ -1,0 +1,387 @@
+"""Figures show what the result files hold, legibly, and are the same bytes every time."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.text import Text
+from scipy.optimize import minimize
+from synthetic import Synthetic, params
+
+from polca.errors import PolcaError
+from polca.figures import FIGURES, render_figure, save_figure
+from polca.figures.figure_02 import SUMMANDS, carries
+from polca.figures.panels import plotted, spread
+from polca.figures.skills import PLACE_TONES, dominant_skills, looks
+from polca.figures.style import PAGE_WIDTH, styled
+from polca.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
+from polca.labels import PLACES, carry_labels
+from polca.results import COUNTS, Results
+from polca.tasks.arithmetic import encode
+
+FROM_FILES = [number for number in FIGURES if number != 2]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """Vectors 1–3 and 5 are kept, 1–3 have clusters."""
+    return Synthetic(tmp_path_factory.mktemp("run")).write()
+
+
+@pytest.fixture(scope="module")
+def results(files: Synthetic) -> Results:
+    return Results(files.directory, params())
+
+
+@pytest.fixture(scope="module")
+def situations(tmp_path_factory: pytest.TempPathFactory, results: Results) -> dict[str, Results]:
+    """The usual case, and those that strain the layout."""
+    empty = Synthetic(tmp_path_factory.mktemp("empty"), sequences=60, empty=("loss", "polca")).write()
+    few = Synthetic(tmp_path_factory.mktemp("few"), sequences=60, dropped=(2, 3, 4, 5)).write()
+    crowded = Synthetic(tmp_path_factory.mktemp("crowded"), crowded=1).write()
+    cut = params(plots={"last_step": 1000, "vectors": [1, 4]})
+    return {
+        "usual": results,
+        "nothing clustered": Results(empty.directory, params()),
+        "one vector kept": Results(few.directory, params()),
+        "many clusters": Results(crowded.directory, cut),
+    }
+
+
+@pytest.fixture
+def style() -> Iterator[None]:
+    with styled():
+        yield
+
+
+def texts(figure: Figure) -> list[Text]:
+    """Every visible, non-empty text, the end labels without their leader lines."""
+    figure.draw_without_rendering()
+    found = {id(t): t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text().strip()}
+    shown = [t for t in found.values() if np.isfinite(t.get_window_extent().get_points()).all()]
+    # Ticks just outside an axis' limits exist but are not drawn.
+    hidden = set()
+    for axes in figure.axes:
+        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
+            for tick in axis.get_major_ticks():
+                if not axes.axison or not low <= tick.get_loc() <= high:
+                    hidden |= {id(tick.label1), id(tick.label2)}
+            if not axes.axison:
+                hidden.add(id(axis.label))
+    return [t for t in shown if id(t) not in hidden]
+
+
+def body(text: Text) -> Any:
+    """The box of a text's letters, without an annotation's leader line."""
+    return Text.get_window_extent(text)
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(t.get_text() for t in texts(figure))
+
+
+# --- Parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_carries_of_the_diagram() -> None:
+    """Against the labels of the evaluation tokens."""
+    for a, b in (SUMMANDS, (0, 0), (999, 1), (999, 999), (500, 500), (109, 91)):
+        expected = carry_labels(encode(np.array([a]), np.array([b])))
+        assert list(carries(a, b).values()) == expected.tolist()
+    assert sorted(carries(*SUMMANDS).values()) == [False, False, True, True], "the example should show both kinds"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spread_is_the_nearest_feasible_placement(seed: int) -> None:
+    """Against a general-purpose optimiser."""
+    rng = np.random.default_rng(seed)
+    wanted = np.sort(rng.uniform(-10, 60, 5))
+    gap, low, high = 8.0, 0.0, 50.0
+    apart = [{"type": "ineq", "fun": lambda p, i=i: p[i + 1] - p[i] - gap} for i in range(4)]
+    best = minimize(
+        lambda p: ((p - wanted) ** 2).sum(), np.linspace(0, 50, 5), bounds=[(low, high)] * 5, constraints=apart
+    )
+    shuffled = rng.permutation(5)
+    found = spread(wanted[shuffled].tolist(), gap, low, high)
+    np.testing.assert_allclose(np.array(found)[np.argsort(shuffled)], best.x, atol=1e-3)
+
+
+def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
+    assert spread([5, 5, 5], 100, 0, 10) == pytest.approx([0, 5, 10])
+    assert spread([3.0], 8, 0, 10) == [3.0]
+    assert spread([], 8, 0, 10) == []
+
+
+def test_plotted_cuts_at_the_last_step() -> None:
+    steps = np.array([0, 10, 20, 30])
+    assert steps[plotted(steps, 20)].tolist() == [0, 10, 20]
+    assert steps[plotted(steps, 29)].tolist() == [0, 10, 20]
+    with pytest.raises(PolcaError, match=r"plots\.last_step = 9"):
+        plotted(steps, 9)
+
+
+def composition(**counts: int) -> dict[str, int]:
+    return {**dict.fromkeys(COUNTS, 0), **counts}
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"n_100s_carry": 7, "n_10s_nocarry": 3}, ("100s", True)),
+        ({"n_100s_carry": 69, "n_10s_nocarry": 31}, (None, None)),
+        ({"n_100s_carry": 5, "n_100s_nocarry": 5}, ("100s", None)),
+        ({"n_1s_nocarry": 9, "n_1000s_carry": 1}, ("1s", False)),
+        ({"n_100s_carry": 5, "n_10s_carry": 5}, (None, True)),
+    ],
+)
+def test_dominant_skills(counts: dict[str, int], expected: tuple[str | None, bool | None]) -> None:
+    assert dominant_skills(composition(**counts)) == expected
+
+
+def test_looks_follow_the_dominant_skill_and_differ() -> None:
+    made = [
+        composition(n_100s_carry=50),
+        composition(n_100s_nocarry=40),
+        composition(n_100s_carry=30),
+        composition(n_1s_nocarry=20),
+        *(composition(n_100s_carry=n, n_10s_nocarry=n) for n in (5, 4, 3, 2)),
+    ]
+    rows = [{"cluster": i, "size": sum(c.values()), **c} for i, c in enumerate(made)]
+    result = looks(pd.DataFrame(rows[::-1]))
+    assert [look.number for look in result] == list(range(8))
+    tones = PLACE_TONES["100s"]
+    assert [look.color for look in result[:4]] == [tones.carry, tones.no_carry, tones.carry, PLACE_TONES["1s"].both]
+    assert [look.name for look in result[:4]] == ["100s, carry", "100s, no carry", "100s, carry", "1s"]
+    assert len({(look.color, look.dashes) for look in result}) == len(result)
+    assert [look.carry_share for look in result[:2]] == [1, 0]
+
+
+class TestChosenVectors:
+    @staticmethod
+    def results(vectors: list[dict[str, Any]], **plots: Any) -> Results:
+        made = Results(Path("nowhere"), params(plots={"last_step": 4000, **plots}))
+        nothing = {"analysis": "polca", "kept": True, "best_homogeneity": np.nan, "n_clusters": 1}
+        rows = [{**nothing, "vector": i, "auc_1000s": np.nan, "auc_100s": 0.5, "auc_10s": 0.5} | v for i, v in vectors]
+        rows.append({**rows[0], "analysis": "fisher", "vector": 1, "best_homogeneity": 1.0})
+        made.__dict__["vectors"] = pd.DataFrame(rows)
+        return made
+
+    @pytest.mark.parametrize(
+        ("better", "worse"),
+        [
+            ({"best_homogeneity": 0.9, "n_clusters": 1}, {"best_homogeneity": 0.8, "auc_10s": 0.9, "n_clusters": 5}),
+            ({"best_homogeneity": 0.1}, {"auc_10s": 0.9, "n_clusters": 5}),
+            ({"n_clusters": 1}, {"n_clusters": 0, "auc_10s": 0.9}),
+            ({"auc_1000s": 0.7}, {"auc_10s": 0.6, "n_clusters": 5}),
+            ({"n_clusters": 3}, {"n_clusters": 2}),
+            ({}, {"kept": False, "best_homogeneity": 1.0, "auc_10s": 1.0}),
+        ],
+    )
+    def test_rank(self, better: dict[str, Any], worse: dict[str, Any]) -> None:
+        assert shown_vectors(self.results([(1, worse), (2, better)]))[0] == 2
+        assert shown_vectors(self.results([(1, better), (2, worse)]))[0] == 1
+
+    def test_ties_go_to_the_first_and_three_are_shown(self) -> None:
+        assert shown_vectors(self.results([(4, {}), (3, {}), (1, {}), (2, {})])) == [1, 2, 3]
+
+    def test_override(self) -> None:
+        table: list[Any] = [(i, {"best_homogeneity": 1 - i / 10}) for i in range(1, 6)]
+        assert shown_vectors(self.results(table, vectors=[5, 2])) == [5, 2, 1]
+        assert shown_vectors(self.results(table, vectors=[])) == [1, 2, 3]
+
+    @pytest.mark.parametrize("wrong", [[0], [6], [1, 1], ["1"], 3, [True], [[1]]])
+    def test_impossible_override(self, wrong: Any) -> None:
+        table: list[Any] = [(i, {}) for i in range(1, 6)]
+        with pytest.raises(PolcaError, match=r"arithmetic\.plots\.vectors"):
+            shown_vectors(self.results(table, vectors=wrong))
+
+
+def test_drawn_clusters_hold_the_best_eligible_one() -> None:
+    rows = [
+        {"analysis": "polca", "vector": 1, "cluster": i, "size": 50 - i, "homogeneity": i / 10, "recall": 0.1}
+        | {"eligible": i in (2, 8)}
+        | composition(n_100s_carry=50 - i)
+        for i in range(9)
+    ]
+    numbers = [look.number for look in drawn_clusters(pd.DataFrame(rows), "polca")]
+    assert numbers == [*range(MAXIMUM_CLUSTERS - 1), 8]
+
+
+# --- Contents ---------------------------------------------------------------------------------------------------------
+
+
+def lines(axes: Axes) -> list[Any]:
+    """Curves of a panel, without rules across it."""
+    return [line for line in axes.lines if len(line.get_xdata()) > 2]
+
+
+@pytest.mark.usefixtures("style")
+def test_figure_6_draws_medians_and_quartiles(files: Synthetic, results: Results) -> None:
+    (axes,) = FIGURES[6](results).axes
+    kept = files.steps <= 4000
+    assert len(lines(axes)) == len(PLACES)
+    for place, line, band in zip(range(4), lines(axes), axes.collections, strict=True):
+        losses = files.losses[kept][:, files.place == place]
+        np.testing.assert_allclose(line.get_ydata(), np.median(losses, axis=1), rtol=1e-6)
+        low, high = np.percentile(losses, [25, 75], axis=1)
+        drawn = band.get_paths()[0].vertices
+        assert (drawn[:, 1].min(), drawn[:, 1].max()) == pytest.approx((low.min(), high.max()), rel=1e-6)
+        assert max(line.get_xdata()) == 4000
+        assert to_hex(line.get_color()).upper() == PLACE_TONES[PLACES[place]].both
+
+
+@pytest.mark.usefixtures("style")
+def test_figure_7_splits_by_carry(files: Synthetic, results: Results) -> None:
+    figure = FIGURES[7](results)
+    assert [len(lines(axes)) for axes in figure.axes] == [2, 2, 2, 1]
+    kept = files.steps <= 4000
+    for place, axes in enumerate(figure.axes):
+        for carry, line in zip((True, False) if place < 3 else (False,), lines(axes), strict=True):
+            members = (files.place == place) & (files.carry == carry)
+            np.testing.assert_allclose(line.get_ydata(), np.median(files.losses[kept][:, members], axis=1), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize(("number", "vectors"), [(4, (1, 2)), (8, (3,))])
+def test_vectors_are_drawn_from_their_files(number: int, vectors: tuple[int, ...], results: Results) -> None:
+    figure = FIGURES[number](results)
+    curves = results.curves("polca")
+    for row, vector in enumerate(vectors):
+        left, middle, right = figure.axes[3 * row : 3 * row + 3]
+        own = np.flatnonzero(curves.cluster_vector == vector - 1)
+        for axes, arrays in ((left, curves.projected_quartiles), (middle, curves.loss_quartiles)):
+            drawn = lines(axes)
+            assert len(drawn) == len(own)
+            for line, index in zip(drawn, own, strict=True):
+                np.testing.assert_array_equal(line.get_ydata(), arrays[index, 1, curves.steps <= 4000])
+        assert [a.get_color() for a in lines(left)] == [b.get_color() for b in lines(middle)]
+        rule = next(line for line in left.lines if len(line.get_xdata()) == 2)
+        assert list(rule.get_xdata()) == [400 * vector] * 2
+        # Ten bars a cluster: eight skills and two shares.
+        clusters = results.clusters.query(f"analysis == 'polca' and vector == {vector}")
+        widths = np.array([patch.get_width() for patch in right.patches]).reshape(len(own), 10)
+        np.testing.assert_allclose(widths[:, :8] * clusters[["size"]].to_numpy() / 100, clusters[list(COUNTS)])
+        np.testing.assert_allclose(widths[:, 8], 100 * clusters["homogeneity"])
+        assert f"Basis vector {vector}, sampled at step {400 * vector:,}" in words(figure)
+
+
+@pytest.mark.usefixtures("style")
+def test_figure_3_draws_mean_losses_of_clusters_and_of_all(files: Synthetic, results: Results) -> None:
+    left = FIGURES[3](results).axes[0]
+    kept = files.steps <= 4000
+    everything, *clusters = lines(left)
+    np.testing.assert_allclose(everything.get_ydata(), files.losses[kept].mean(axis=1), rtol=1e-5)
+    expected = results.curves("loss").loss_mean[:, kept]
+    np.testing.assert_array_equal([line.get_ydata() for line in clusters], expected)
+
+
+@pytest.mark.usefixtures("style")
+def test_where_nothing_is_clustered_the_figure_says_so(situations: dict[str, Results]) -> None:
+    empty = situations["nothing clustered"]
+    assert "HDBSCAN found no cluster" in words(FIGURES[3](empty))
+    assert words(FIGURES[4](empty)).count("HDBSCAN found no cluster") == 2
+    few = situations["one vector kept"]
+    assert "No further basis vector" in words(FIGURES[4](few))
+    assert "No further basis vector" in words(FIGURES[8](few))
+    assert "Dropped by the filter" in words(FIGURES[4](situations["many clusters"]))
+    assert "9 clusters (6 shown)" in words(FIGURES[4](situations["many clusters"]))
+
+
+# --- Looks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize("situation", ["usual", "nothing clustered", "one vector kept", "many clusters"])
+@pytest.mark.parametrize("number", FIGURES)
+def test_texts_do_not_overlap_and_stay_inside(number: int, situation: str, situations: dict[str, Results]) -> None:
+    figure = FIGURES[number](situations[situation])
+    assert figure.get_figwidth() <= PAGE_WIDTH
+    page = figure.bbox
+    boxes = [(t.get_text(), body(t)) for t in texts(figure)]
+    assert boxes
+    for text, box in boxes:
+        assert box.x0 >= page.x0, text
+        assert box.x1 <= page.x1, text
+        assert box.y0 >= page.y0 - 1, text
+        assert box.y1 <= page.y1 + 1, text
+    for (one, a), (other, b) in combinations(boxes, 2):
+        # Boxes are drawn around the tallest letters: their edges may touch.
+        width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert width <= 0.5 or height <= 0.3 * min(a.height, b.height), f"{one!r} runs into {other!r}"
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize("number", FIGURES)
+def test_font_sizes_suit_a_page(number: int, results: Results) -> None:
+    sizes = {t.get_fontsize() for t in texts(FIGURES[number](results))}
+    assert min(sizes) >= 7
+    assert max(sizes) <= (10.5 if number == 2 else 9)
+
+
+def test_the_font_is_matplotlibs_own() -> None:
+    """A system's DejaVu of another version would have other outlines."""
+    for weight in ("normal", "bold"):
+        path = Path(findfont(FontProperties(family="DejaVu Sans", weight=weight), fallback_to_default=False))
+        assert path.is_relative_to(mpl.get_data_path())
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_the_same_bytes_whatever_the_surroundings(
+    number: int, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = render_figure(number, results)
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.bbox": "tight", "path.simplify": False}):
+        paths = save_figure(number, Results(results.directory, results.params), tmp_path)
+        assert mpl.rcParams["font.size"] == 30, "the user's settings are to be left as they were"
+    assert [p.name for p in paths] == [f"figure_{number:02d}.pdf", f"figure_{number:02d}.png"]
+    assert {p.suffix[1:]: p.read_bytes() for p in paths} == first
+    assert sorted(tmp_path.iterdir()) == sorted(paths), "temporary files are left"
+    for word in (b"CreationDate", b"Producer", b"Creator", b"Software", b"atplotlib"):
+        assert not any(word in content for content in first.values()), word
+
+
+def test_unknown_figure(results: Results) -> None:
+    with pytest.raises(PolcaError, match="figure 5: not drawn here"):
+        render_figure(5, results)
+
+
+@pytest.mark.parametrize(
+    ("file", "number", "stage"),
+    [
+        ("evaluation.npz", 6, "arithmetic_train"),
+        ("losses.npz", 6, "arithmetic_project"),
+        ("clusters/loss.npz", 3, "arithmetic_cluster"),
+        ("clusters.csv", 4, "arithmetic_cluster"),
+        ("vectors.csv", 8, "arithmetic_cluster"),
+    ],
+)
+def test_missing_file_names_the_stage(file: str, number: int, stage: str, files: Synthetic, tmp_path: Path) -> None:
+    for source in sorted(files.directory.rglob("*.*")):
+        name = source.relative_to(files.directory)
+        if name.as_posix() != file:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).symlink_to(source)
+    with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
+        render_figure(number, Results(tmp_path, params()))
+
+
+@pytest.mark.parametrize("value", [0, -5, "4000", None, 1.5, True])
+def test_impossible_last_step(value: Any, results: Results) -> None:
+    with pytest.raises(PolcaError, match=r"arithmetic\.plots\.last_step"):
+        render_figure(6, Results(results.directory, params(plots={"last_step": value})))
+    with pytest.raises(PolcaError, match=r"arithmetic\.plots\.last_step is missing"):
+        render_figure(6, Results(results.directory, params(plots={})))
