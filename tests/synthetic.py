@@ -114,6 +114,7 @@ class Synthetic:
         empty: analyses in which nothing is clustered.
         dropped: vectors (from 1) that the filter dropped.
         crowded: a vector (from 1) with many small clusters.
+        scale: factor of the projected losses.
     """
 
     directory: Path
@@ -123,6 +124,7 @@ class Synthetic:
     empty: Collection[str] = ()
     dropped: Collection[int] = (4,)
     crowded: int = 0
+    scale: float = 1.0
     summary: Mapping[str, Any] = field(default_factory=lambda: dict(SUMMARY))
 
     def write(self) -> "Synthetic":
@@ -202,7 +204,7 @@ class Synthetic:
                 labels[v, members] = c
                 drops = falling(steps, 700 + 500 * c + 300 * v, 150 + 30 * c)
                 size = (0.3 + 0.2 * c) * np.exp(0.3 * self.rng.standard_normal(len(members)))
-                projected = np.outer(drops - drops[0], size)
+                projected = self.scale * np.outer(drops - drops[0], size)
                 rows["vector"].append(v)
                 rows["index"].append(c)
                 rows["size"].append(len(members))

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import SUMMARY, Synthetic, params
 
 from polca.artifacts import ROOT, read_params
 from polca.errors import PolcaError
 from polca.results import Results
 from polca.tables import TABLES, make_table, metrics, save_metrics, save_table, save_tables
 from polca.tables.formats import finite, rounded, text
+from synthetic import SUMMARY, Synthetic, params
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 SCORES = ("homogeneity", "recall", "f1")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.breakthroughs import add_breakthroughs
+from polca.breakthrough import add_breakthroughs
 from polca.clustering import Clusters, cluster
 from polca.decomposition import (
     EigenvalueAt,

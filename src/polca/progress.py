@@ -1,5 +1,6 @@
 """One progress bar for every long loop: rich's, on standard error, with the time left."""
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,5 +38,7 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bars:
+    # One bar at a time: a worker's would be drawn over that of the process which waits for it.
+    worker = multiprocessing.parent_process() is not None
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2, disable=worker) as bars:
         yield Bar(bars, bars.add_task(description, total=total, completed=done, note=""))

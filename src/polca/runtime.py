@@ -33,7 +33,7 @@ def pin_environment() -> None:
     wanted = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONHASHSEED"}
     different = [name for name, value in wanted.items() if os.environ.get(name) != value]
     late = [module for module in ("numpy", "torch") if module in sys.modules]
-    if late and different and "POLCA_ANY_ENVIRONMENT" not in os.environ:
+    if late and different:
         warnings.warn(
             f"{' and '.join(late)} was imported before polca without the pinned settings ({', '.join(different)}): "
             "results will agree within rounding, not bit for bit. Import polca first, or start from `make`.",

@@ -108,7 +108,7 @@ def _check_trajectories(clusters: Clusters, trajectories: Trajectories) -> None:
 def cluster_scores(
     clusters: Clusters, place: NDArray[np.integer], carry: NDArray[np.bool_], analysis: str = "polca"
 ) -> pd.DataFrame:
-    """One row a cluster, as in `clusters.csv` but for the columns of `breakthroughs.add_breakthroughs`.
+    """One row a cluster, as in `clusters.csv` but for the columns of `breakthrough.add_breakthroughs`.
 
     - homogeneity: fraction of the cluster's tokens with a carry;
     - eligible: there is a carry, and more than 85 % of the carry tokens are in the 10s or 100s place;

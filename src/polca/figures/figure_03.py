@@ -17,7 +17,7 @@ from polca.figures.panels import (
     say,
     skill_legend,
 )
-from polca.figures.style import INK, PAGE_WIDTH, heading, new_figure, step_axis
+from polca.figures.style import INK, PAGE_WIDTH, heading, loss_axis, new_figure, step_axis
 from polca.figures.vectors import ROW_HEIGHT, drawn_clusters
 from polca.results import Results
 
@@ -39,9 +39,9 @@ def draw(results: Results) -> Figure:
         curves.loss_steps[cut],
         [Curve.of_cluster(look, curves.loss_mean[row, cut]) for look, row in zip(shown, at, strict=True)],
     )
-    step_axis(left, last_step)
+    step_axis(left, int(curves.loss_steps[cut][-1]))
     left.set_ylim(bottom=0)
-    left.set_ylabel("mean exact loss (nats)")
+    loss_axis(left, "mean exact loss")
     tokens, clustered = results.losses.losses.shape[1], int(rows["size"].sum())
     counts = f"{tokens:,} tokens: {tokens - clustered:,} outliers"
     if shown:

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from polca.figures.panels import draw_curves, last_plotted_step, place_labels, plotted, quartile_curve
 from polca.figures.skills import PLACE_TONES
-from polca.figures.style import COLUMN_WIDTH, new_figure, step_axis
+from polca.figures.style import COLUMN_WIDTH, loss_axis, new_figure, step_axis
 from polca.labels import PLACES
 from polca.results import Results
 
@@ -13,15 +13,14 @@ def draw(results: Results) -> Figure:
     """Median and quartiles of the exact loss over the tokens of each output digit."""
     figure = new_figure(COLUMN_WIDTH, 2.3)
     axes = figure.subplots()
-    last_step = last_plotted_step(results)
-    cut = plotted(results.losses.steps, last_step)
+    cut = plotted(results.losses.steps, last_plotted_step(results))
     curves = []
     for index, place in enumerate(PLACES):
         losses = results.losses.losses[cut][:, results.evaluation.place == index]
         curves.append(quartile_curve(losses, place, PLACE_TONES[place].both, PLACE_TONES[place].carry))
     draw_curves(axes, results.losses.steps[cut], curves)
-    step_axis(axes, last_step)
+    step_axis(axes, int(results.losses.steps[cut][-1]))
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("exact loss (nats)")
+    loss_axis(axes, "exact loss")
     place_labels(figure)
     return figure

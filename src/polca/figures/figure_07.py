@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from polca.figures.panels import Curve, draw_curves, last_plotted_step, place_labels, plotted, quartile_curve
 from polca.figures.skills import DASHES, PLACE_TONES
-from polca.figures.style import PAGE_WIDTH, new_figure, step_axis
+from polca.figures.style import PAGE_WIDTH, loss_axis, new_figure, step_axis
 from polca.labels import PLACES
 from polca.results import Results
 
@@ -13,8 +13,7 @@ def draw(results: Results) -> Figure:
     """Four panels, one an output digit: median and quartiles of the exact loss with and without a carry into it."""
     figure = new_figure(PAGE_WIDTH, 2.0)
     panels = figure.subplots(1, len(PLACES), sharey=True)
-    last_step = last_plotted_step(results)
-    cut = plotted(results.losses.steps, last_step)
+    cut = plotted(results.losses.steps, last_plotted_step(results))
     evaluation = results.evaluation
     for index, (axes, place) in enumerate(zip(panels, PLACES, strict=True)):
         tones = PLACE_TONES[place]
@@ -27,9 +26,9 @@ def draw(results: Results) -> Figure:
             if members.any():
                 curves.append(quartile_curve(results.losses.losses[cut][:, members], label, color, tones.carry, dashes))
         draw_curves(axes, results.losses.steps[cut], curves)
-        step_axis(axes, last_step, ticks=3)
+        step_axis(axes, int(results.losses.steps[cut][-1]), ticks=3)
         axes.set_title(f"{place} digit", loc="left", color=tones.carry, fontweight="bold")
     panels[0].set_ylim(bottom=0)
-    panels[0].set_ylabel("exact loss (nats)")
+    loss_axis(panels[0], "exact loss")
     place_labels(figure)
     return figure

@@ -1,6 +1,6 @@
 """Skills and their colours, the same in every figure.
 
-Hue is the digit skill (four hues of Okabe & Ito's colour-blind-safe set), lightness the carry skill: dark with a carry,
+Hue is the digit skill (four hues after Okabe & Ito's colour-blind-safe set), lightness the carry skill: dark with a carry,
 light without, the set's own tone for both together.
 """
 
@@ -25,10 +25,11 @@ class Tones:
 
 
 PLACE_TONES: dict[str, Tones] = {
-    "1000s": Tones("#004B7A", "#0072B2", "#74B3DB"),
-    "100s": Tones("#00624A", "#009E73", "#6CC9AC"),
+    "1000s": Tones("#004B7A", "#0072B2", "#63A9DC"),
+    "100s": Tones("#00624A", "#009E73", "#8EDCC4"),
     "10s": Tones("#A66300", "#E69F00", "#F3C15C"),
-    "1s": Tones("#8F4070", "#CC79A7", "#E6B5CF"),
+    # Nothing carries into the 1s digit: one tone, and a dark one for text.
+    "1s": Tones("#8F4070", "#C76BA0", "#C76BA0"),
 }
 GREYS = Tones("#3F3F3F", "#8A8A8A", "#CFCFCF")
 """The carry skill alone."""
@@ -94,7 +95,7 @@ def looks(clusters: pd.DataFrame) -> list[ClusterLook]:
         else:
             tones = PLACE_TONES[place]
             text_color = tones.carry
-            color = {True: tones.carry, False: tones.both if place == "1s" else tones.no_carry, None: tones.both}[carry]
+            color = {True: tones.carry, False: tones.no_carry, None: tones.both}[carry]
             same = sum(look.color == color for look in result)
         result.append(
             ClusterLook(

@@ -1,6 +1,7 @@
 """One look for all figures, and files that are the same bytes on every run."""
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ RC: dict[str, Any] = {
     "figure.constrained_layout.w_pad": 0.03,
 }
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
     "png": {"metadata": {"Software": None}, "dpi": 300},
@@ -112,12 +115,22 @@ def save(figure: Figure, directory: Path, number: int) -> list[Path]:
     return paths
 
 
-def step_axis(axes: Axes, last_step: int, ticks: int = 4) -> None:
-    """Training steps from 0 to `last_step` on the x axis, with at most `ticks` intervals between ticks."""
-    axes.set_xlim(0, last_step)
+def step_axis(axes: Axes, end: int, ticks: int = 4) -> None:
+    """Training steps from 0 to `end` on the x axis, with at most `ticks` intervals between ticks."""
+    axes.set_xlim(0, end)
     axes.locator_params(axis="x", nbins=ticks)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("training step")
+
+
+def loss_axis(axes: Axes, name: str) -> None:
+    """A loss in nats on the y axis; small ones in powers of a thousand that the label names, not in a corner."""
+    largest = max(map(abs, axes.get_ylim()))
+    exponent = 3 * math.floor(math.log10(largest) / 3) if 0 < largest < 0.01 else 0
+    if exponent:
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y / 10.0**exponent:.4g}".replace("-", "−"))
+    power = f"10{str(exponent).translate(_SUPERSCRIPTS)} " if exponent else ""
+    axes.set_ylabel(f"{name} ({power}nats)")
 
 
 def heading(axes: Axes, name: str, remark: str = "") -> None:

@@ -22,7 +22,7 @@ from polca.figures.panels import (
     skill_legend,
 )
 from polca.figures.skills import ClusterLook, looks
-from polca.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, new_figure, step_axis
+from polca.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, loss_axis, new_figure, step_axis
 from polca.results import Results
 from polca.scores import best_clusters
 
@@ -38,23 +38,16 @@ ROW_HEIGHT, SENTENCE_HEIGHT = 2.1, 0.75
 def shown_vectors(results: Results) -> list[int]:
     """The vectors (counted from 1) of Figures 4 (the first two) and 8 (the third), at most three.
 
-    The paper shows its first three with clusters. Here: those that `arithmetic.plots.vectors` lists, then the kept
-    vectors ranked by the carry homogeneity of their best eligible cluster, vectors with clusters before those without,
-    then by the best AUC of carry within a place, then by the number of clusters; ties by vector number.
+    Those that `arithmetic.plots.vectors` lists; then, as in the paper, the first that have clusters; then the first of
+    the other kept ones. Taking the best-scoring ones instead would show a choice, not the method.
 
     Raises:
         PolcaError: `arithmetic.plots.vectors` names a vector that does not exist, or one twice.
     """
     table = results.vectors[results.vectors["analysis"] == ANALYSIS]
     chosen = _override(results, sorted(int(v) for v in table["vector"]))
-    ranked = table[table["kept"].astype(bool)].assign(
-        clustered=lambda t: t["n_clusters"] > 0, auc=lambda t: t[["auc_1000s", "auc_100s", "auc_10s"]].max(axis=1)
-    )
-    ranked = ranked.sort_values(
-        ["best_homogeneity", "clustered", "auc", "n_clusters", "vector"],
-        ascending=[False, False, False, False, True],
-        na_position="last",
-    )
+    kept = table[table["kept"].astype(bool)].assign(clustered=lambda t: t["n_clusters"] > 0)
+    ranked = kept.sort_values(["clustered", "vector"], ascending=[False, True])
     return [*chosen, *(int(v) for v in ranked["vector"] if v not in chosen)][:SHOWN_VECTORS]
 
 
@@ -148,16 +141,16 @@ def _vector_row(row: Sequence[Axes], results: Results, vector: int, letters: Seq
     curves = results.curves(ANALYSIS)
     of = {look.number: results.cluster_row(curves, vector, look.number) for look in shown}
     for axes, quartiles, steps, label in (
-        (left, curves.projected_quartiles, curves.steps, "projected loss (nats)"),
-        (middle, curves.loss_quartiles, curves.loss_steps, "exact loss (nats)"),
+        (left, curves.projected_quartiles, curves.steps, "projected loss"),
+        (middle, curves.loss_quartiles, curves.loss_steps, "exact loss"),
     ):
         cut = plotted(steps, last_step)
         bands = {number: quartiles[at, :, cut] for number, at in of.items()}
         draw_curves(axes, steps[cut], [Curve.of_cluster(look, bands[look.number]) for look in shown])
-        step_axis(axes, last_step, ticks=3)
-        axes.set_ylabel(label)
+        step_axis(axes, int(steps[cut][-1]), ticks=3)
+        loss_axis(axes, label)
     middle.set_ylim(bottom=0)
-    _mark_sampling(left, int(facts["vector_step"]), last_step)
+    _mark_sampling(left, int(facts["vector_step"]), left.get_xlim()[1])
     composition_bars(right, shown)
     for axes, text in zip(row, letters, strict=True):
         letter(axes, text)
@@ -172,13 +165,13 @@ def _token_counts(facts: "pd.Series[Any]", clusters: int, shown: int) -> str:
     return text + (f" ({shown} shown)" if shown < clusters else "")
 
 
-def _mark_sampling(axes: Axes, step: int, last_step: int) -> None:
+def _mark_sampling(axes: Axes, step: int, end: float) -> None:
     """The step at which the vector was computed, or where to look for it beyond the panel."""
     # Above the panel, where no curve can run through it.
     place: dict[str, Any] = {"va": "bottom", "fontsize": SMALL, "color": MUTED, "textcoords": "offset points"}
-    if 0 <= step <= last_step:
+    if 0 <= step <= end:
         rule_at(axes, step)
-        side = "right" if step > 0.75 * last_step else "left"
+        side = "right" if step > 0.75 * end else "left"
         axes.annotate("sampled", xy=(step, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 2), ha=side, **place)
-    elif step > last_step:
+    elif step > end:
         axes.annotate("sampled later →", xy=(1, 1), xycoords="axes fraction", xytext=(0, 2), ha="right", **place)

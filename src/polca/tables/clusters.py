@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from polca.breakthroughs import hidden_fraction
+from polca.breakthrough import hidden_fraction
 from polca.results import Results
 from polca.scores import three_best
 from polca.tables.formats import tidy

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from polca.artifacts import write_json
-from polca.breakthroughs import hidden_fraction
+from polca.breakthrough import hidden_fraction
 from polca.results import Results
 from polca.scores import ANALYSES, three_best
 from polca.tables.clusters import SCORES

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polca.breakthroughs import add_breakthroughs, breakthrough_steps, breakthroughs, hidden_fraction
+from polca.breakthrough import add_breakthroughs, breakthrough_steps, breakthroughs, hidden_fraction
 from polca.clustering import cluster
 from polca.decomposition import Trajectories
 from polca.errors import PolcaError
