@@ -29,6 +29,20 @@ def _preset(name: str, root: Path) -> PresetPaths:
 
 
 @app.command()
+def claims(preset: Preset = "laptop", root: Root = ROOT) -> None:
+    """Print the paper's claims and whether each holds in a preset's results."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polca.artifacts import read_csv
+
+    table = Table("claim", "rule", "statistic", "verdict", show_lines=True)
+    for row in read_csv(_preset(preset, root).tables / "claims.csv").itertuples():
+        table.add_row(str(row.sentence), str(row.rule), str(row.statistic), str(row.verdict))
+    Console().print(table)
+
+
+@app.command()
 def metrics(preset: Preset = "laptop", root: Root = ROOT) -> None:
     """Print every scalar of a preset's metrics.json."""
     from rich.console import Console

@@ -1,7 +1,7 @@
 """Skills and their colours, the same in every figure.
 
-Hue is the digit skill (four hues after Okabe & Ito's colour-blind-safe set), lightness the carry skill: dark with a carry,
-light without, the set's own tone for both together.
+Hue is the digit skill (four hues after Okabe & Ito's colour-blind-safe set), lightness the carry skill: dark with a
+carry, light without, a middle tone for both together.
 """
 
 from dataclasses import dataclass

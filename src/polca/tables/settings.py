@@ -41,8 +41,18 @@ POLCA: tuple[Row, ...] = (
     ("evaluation set", "data.evaluation_examples", "evaluation_examples", "additions"),
     ("evaluation tokens", "=evaluation_tokens", "evaluation_tokens", "evaluation set × 4 output tokens"),
     ("POLCA interval", "polca.interval", "polca_interval", "steps; the paper's text says 20, twice"),
-    ("second-order term", "polca.second_order", None, "paper: eq. 4"),
-    ("eigenvalue", "polca.eigenvalue", None, "basis: of the step at which the vector was computed"),
+    (
+        "second-order term",
+        "polca.second_order",
+        None,
+        "eq. 4 as printed is `paper`; `trapezoid` is what it reduces to where eq. 13 holds",
+    ),
+    (
+        "eigenvalue",
+        "polca.eigenvalue",
+        None,
+        "for the form `paper` only; `basis`: λ of the step at which the vector was computed",
+    ),
     ("LCA parameters", "lca.parameters", "lca_parameters", "largest in magnitude at the end of training"),
 )
 CLUSTERING: tuple[Row, ...] = (
