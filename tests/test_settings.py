@@ -38,7 +38,7 @@ CASES = [
     (["polca", "second_order"], "third", r"second_order = 'third': expected one of none, paper, trapezoid, exact"),
     (["model", "heads"], 7, r"model\.width = 512 is not divisible by model\.heads = 7"),
     (["basis", "hessian_examples"], 10**6, r"hessian_examples = 1000000: more than the 640000 training examples"),
-    (["clustering", "min_cluster_size"], 1, r"min_cluster_size: too small"),
+    (["clustering", "min_cluster_size"], 1, r"min_cluster_size = 1: must be at least 2"),
     (["basis", "tolerance"], None, r"basis\.tolerance = None: expected a number"),
 ]
 

@@ -113,7 +113,7 @@ class PresetPaths:
 
 
 @contextlib.contextmanager
-def _writing(target: Path) -> Iterator[Path]:
+def writing(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` on success, remove it otherwise.
 
     Raises:
@@ -143,9 +143,6 @@ def _writing(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-writing = _writing
-
-
 def read_params(path: Path) -> dict[str, Any]:
     """The parameters of a preset from its `params.yaml`."""
     if not path.is_file():
@@ -163,7 +160,7 @@ def read_params(path: Path) -> dict[str, Any]:
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an uncompressed `.npz` (bit-stable)."""
-    with _writing(path) as temporary:
+    with writing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
@@ -182,7 +179,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 def write_csv(path: Path, *tables: pd.DataFrame) -> None:
     """Write tables one below the other; floats with nine significant digits, which keeps every float32 apart."""
-    with _writing(path) as temporary:
+    with writing(path) as temporary:
         # Empty tables have columns of no type, which would turn those of the others into text or floats.
         table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
         table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
@@ -200,7 +197,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object with sorted keys."""
-    with _writing(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -219,7 +216,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as safetensors."""
-    with _writing(path) as temporary:
+    with writing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
 
 

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 
 from polca.artifacts import read_tensors, write_tensors
 from polca.checkpoints import Checkpoints
-from polca.curvature import HessianOperator, Layout, TokenLossFunction, Which, lanczos
+from polca.curvature import HessianOperator, Layout, Which, lanczos
 from polca.errors import PolcaError
 from polca.progress import progress
+from polca.typing import TokenLossFunction
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,6 @@ class Basis:
         Raises:
             PolcaError: missing, damaged, or not a basis.
         """
-        from safetensors import safe_open
-
         tensors = read_tensors(path)
         with safe_open(path, "pt") as handle:
             metadata = handle.metadata() or {}

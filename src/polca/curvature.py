@@ -16,9 +16,7 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.products import PortableProducts
-
-TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
-"""`token_loss(params, batch) → losses [sequences, targets]`: all that the method needs to know of a model."""
+from polca.typing import TokenLossFunction
 
 Which = Literal["algebraic", "magnitude"]
 

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from polca.products import PortableProducts
 from polca.products import matmul as portable_matmul
+from polca.typing import TokenLossFunction
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
 
@@ -322,7 +323,7 @@ def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **optio
 
 
 def directional_derivatives(
-    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    token_loss: TokenLossFunction,
     params: Mapping[str, Tensor],
     directions: Mapping[str, Tensor],
     batch: Any,
@@ -350,7 +351,7 @@ def directional_derivatives(
 
 
 def _taylor(
-    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    token_loss: TokenLossFunction,
     params: Mapping[str, Tensor],
     directions: Mapping[str, Tensor],
     batch: Any,
@@ -402,7 +403,7 @@ class _ComposedLayerNorm(TorchFunctionMode):
 
 
 def nested_jvp(
-    token_loss: Callable[[Mapping[str, Tensor], Any], Tensor],
+    token_loss: TokenLossFunction,
     params: Mapping[str, Tensor],
     directions: Mapping[str, Tensor],
     batch: Any,

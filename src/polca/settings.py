@@ -147,17 +147,19 @@ def _check(s: ArithmeticSettings) -> None:
     _one_of(basis.which, ("algebraic", "magnitude"), "arithmetic.basis.which")
     _one_of(polca.second_order, ("none", "paper", "trapezoid", "exact"), "arithmetic.polca.second_order")
     _one_of(polca.eigenvalue, ("basis", "current"), "arithmetic.polca.eigenvalue")
-    for name, value in (
-        ("basis.vectors", basis.vectors),
-        ("basis.per_step", basis.per_step),
-        ("basis.hessian_examples", basis.hessian_examples),
-        ("polca.batch_sequences", polca.batch_sequences),
-        ("clustering.min_cluster_size", s.clustering.min_cluster_size - 1),
-        ("clustering.min_samples_divisor", s.clustering.min_samples_divisor),
-        ("workers", s.workers),
+    for name, value, least in (
+        ("basis.vectors", basis.vectors, 1),
+        ("basis.per_step", basis.per_step, 1),
+        ("basis.hessian_examples", basis.hessian_examples, 1),
+        ("polca.batch_sequences", polca.batch_sequences, 1),
+        ("lca.parameters", s.lca_parameters, 1),
+        ("clustering.min_cluster_size", s.clustering.min_cluster_size, 2),
+        ("clustering.min_samples_divisor", s.clustering.min_samples_divisor, 1),
     ):
-        if value < 1:
-            raise PolcaError(f"arithmetic.{name}: too small: raise it")
+        if value < least:
+            raise PolcaError(f"arithmetic.{name} = {value}: must be at least {least}")
+    if s.workers < 1:
+        raise PolcaError(f"workers = {s.workers}: must be at least 1")
     for name, interval in (("basis.interval", basis.interval), ("polca.interval", polca.interval)):
         if interval < 1 or interval % training.checkpoint_interval:
             raise PolcaError(

@@ -23,8 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from polca.errors import PolcaError
 from polca.products import PortableProducts, matmul
-
-TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
+from polca.typing import TokenLossFunction
 
 
 @dataclass

@@ -15,8 +15,7 @@ from polca.checkpoints import CheckpointDirectory
 from polca.errors import PolcaError
 from polca.products import PortableProducts
 from polca.progress import progress
-
-TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
+from polca.typing import TokenLossFunction
 
 
 @dataclass(frozen=True)
