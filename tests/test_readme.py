@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_measured_sentence() -> None:
     run = json.loads((ROOT / "benchmarks" / "laptop_run.json").read_text(encoding="utf-8"))
     sentence = (
-        f"Measured from a fresh clone, installation included: {run['wall_seconds'] / 60:.0f} minutes and "
+        f"From a fresh clone, installation included: {run['wall_seconds'] / 60:.0f} minutes and "
         f"{run['peak_resident_mib'] / 1024:.1f} GiB of memory on {run['cores']} cores ({run['processor']}), "
         f"{run['disk_mib'] / 1024:.1f} GiB of disk."
     )
