@@ -1,7 +1,7 @@
 """The paper's claims as claims: for each its sentence, the statistic that decides it, the rule, and what came out.
 
-A claim that fails at a preset's scale is shown as failed; nothing here is tuned to the result. Rules were fixed before
-the results were read.
+A claim that fails at a preset's scale is shown as failed; the thresholds were set before any run.
+The preset's scale and second-order form were not (docs/choices.md).
 """
 
 from collections.abc import Callable
