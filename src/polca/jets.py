@@ -7,13 +7,15 @@ A `Jet` carries f(θ), and for every direction b_k the derivatives of ε ↦ f(�
 Passing parameters as jets through a model gives, in one pass, the projection ⟨b, ∇L(x)⟩ and the exact curvature
 bᵀH(x)b of *every* token's loss. All directions share the primal computation, so K directions cost 1 + 2K forward
 passes to first order and 1 + 4K to second, where nested `torch.func.jvp` costs about 9K (it cannot see that both
-tangents are the same). Taylor-mode automatic differentiation; rules for the operations of a transformer.
+tangents are the same). To first order the derivatives of the logits are never formed, so that memory does not grow with
+directions × vocabulary. Taylor-mode automatic differentiation; rules for the operations of a transformer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,17 +34,32 @@ class UnsupportedOperation(NotImplementedError):
 
 
 class Jet(Tensor):
-    """A tensor with derivatives. `first` and `second` are None where they are zero."""
+    """A tensor with derivatives. `first` and `second` are None where they are zero.
 
-    first: Tensor | None
+    Attributes:
+        pending: for the output of a linear layer, how to get its derivatives; they are formed when asked for, since
+            `cross_entropy` can do without.
+    """
+
+    _first: Tensor | None
     second: Tensor | None
+    pending: _PendingLinear | None
 
     @staticmethod
-    def make(value: Tensor, first: Tensor | None, second: Tensor | None = None) -> Jet:
+    def make(
+        value: Tensor, first: Tensor | None, second: Tensor | None = None, pending: _PendingLinear | None = None
+    ) -> Jet:
         """`value [...]`, `first [K, ...]`, `second [K, ...]`."""
         jet = value.detach().as_subclass(Jet)
-        jet.first, jet.second = first, second
+        jet._first, jet.second, jet.pending = first, second, pending
         return jet
+
+    @property
+    def first(self) -> Tensor | None:
+        """Derivatives along each direction, `[K, ...]`."""
+        if self.pending is not None:
+            self._first, self.pending = self.pending.first(), None
+        return self._first
 
     @property
     def value(self) -> Tensor:
@@ -58,6 +75,45 @@ class Jet(Tensor):
             if rule is None:
                 raise UnsupportedOperation(f"no second-order forward rule for {getattr(func, '__name__', func)}")
             return rule(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class _PendingLinear:
+    """z = x Wᵀ + c to first order, in factors: rows x0 `[R, in]`, x1 `[K, R, in]`, W0 `[out, in]`, W1 `[K, out, in]`.
+
+    The derivatives of logits, `[K, R, vocabulary]`, are the largest arrays of a language model by far.
+    """
+
+    x0: Tensor
+    x1: Tensor | None
+    w0: Tensor
+    w1: Tensor | None
+    c1: Tensor | None
+    shape: torch.Size
+    transposed: bool = False
+
+    def first(self) -> Tensor | None:
+        """z1 `[K, *shape, out]`, the last two dimensions exchanged where `transposed`."""
+        first = _add(
+            None if self.x1 is None else portable_matmul(self.x1, self.w0.mT),
+            None if self.w1 is None else portable_matmul(self.x0, self.w1.mT),
+        )
+        first = _add(first, None if self.c1 is None else self.c1[:, None])
+        if first is None:
+            return None
+        first = first.unflatten(1, self.shape)
+        return cast(Tensor, first.mT) if self.transposed else first
+
+    def as_rows(self) -> _PendingLinear:
+        """The same with all dimensions but the last flattened into one."""
+        return replace(self, shape=torch.Size((len(self.x0),)))
+
+    def along(self, weights: Tensor) -> Tensor | None:
+        """Σ_v weights[r, v] z1[k, r, v] as `[K, R]`, for weights `[R, out]`, without z1."""
+        inner = None if self.x1 is None else (self.x1 * portable_matmul(weights, self.w0)).sum(-1)
+        if self.w1 is not None:
+            inner = _add(inner, (portable_matmul(weights, self.w1) * self.x0).sum(-1))
+        return _add(inner, None if self.c1 is None else portable_matmul(self.c1, weights.mT))
 
 
 def _parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
@@ -89,6 +145,11 @@ def _structural(function: Callable[..., Any]) -> Callable[..., Any]:
         dims = [a for a in args if isinstance(a, int)] if function is not Tensor.unflatten else [args[0]]
         if any(d >= 0 for d in dims):
             raise UnsupportedOperation(f"{function.__name__} with dimensions counted from the front")
+        if x.pending is not None and function in (Tensor.transpose, torch.transpose) and sorted(dims) == [-2, -1]:
+            pending = replace(x.pending, transposed=not x.pending.transposed)
+            return Jet.make(function(x.value, *args, **kwargs), None, None, pending)
+        if x.pending is not None and function in (Tensor.flatten, torch.flatten) and dims == [-x.ndim, -2]:
+            return Jet.make(function(x.value, *args, **kwargs), None, None, x.pending.as_rows())
         value, first, second = _parts(x)
         return Jet.make(
             function(value, *args, **kwargs),
@@ -190,6 +251,9 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
     def many(part: Tensor | None) -> Tensor | None:
         return None if part is None else part.reshape(part.shape[0], -1, part.shape[-1])
 
+    if not _second_order:
+        value = times(rows, w0) if bias is None else times(rows, w0) + c0
+        return Jet.make(value.unflatten(0, shape), None, None, _PendingLinear(rows, many(x1), w0, w1, c1, shape))
     jet = _bilinear(times, times(rows, w0), (rows, many(x1), many(x2)), (w0, w1, w2))
     value, first, second = jet.value, jet.first, jet.second
     if bias is not None:
@@ -302,8 +366,16 @@ def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **optio
     """Logits `[N, classes, ...]`, targets `[N, ...]`; log-sum-exp minus the target's logit."""
     if reduction != "none" or any(v not in (None, -100, 0.0) for v in options.values()):
         raise UnsupportedOperation("cross_entropy other than reduction='none'")
+    value = F.cross_entropy(logits.value, target, reduction="none")
+    pending = logits.pending
+    if pending is not None and pending.transposed == (logits.ndim > 2) and logits.ndim <= 3:
+        # ⟨softmax − target, z1⟩ from z1's factors: the derivatives of the logits are never formed.
+        rows = (logits.value.mT if pending.transposed else logits.value).flatten(0, -2)
+        weights = torch.softmax(rows, -1)
+        weights[torch.arange(len(rows), device=rows.device), target.reshape(-1)] -= 1
+        found = pending.along(weights)
+        return Jet.make(value, None if found is None else found.unflatten(1, target.shape))
     z0, z1, z2 = _parts(logits)
-    value = F.cross_entropy(z0, target, reduction="none")
     if z1 is None:
         return Jet.make(value, None)
     s = torch.softmax(z0, 1)

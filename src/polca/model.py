@@ -141,4 +141,6 @@ class TokenLoss:
         """Return losses `[N, targets]`."""
         inputs, targets = batch
         logits = torch.func.functional_call(self.skeleton, dict(params), (inputs,))
-        return F.cross_entropy(logits.transpose(-2, -1), targets, reduction="none")
+        # One row a token: over the last dimension softmax is several times faster than over an inner one.
+        losses = F.cross_entropy(logits.flatten(-3, -2), targets.flatten(), reduction="none")
+        return losses.unflatten(-1, targets.shape)  # type: ignore[no-any-return]
