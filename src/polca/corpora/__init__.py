@@ -1,0 +1,1 @@
+"""Text for the English setting, from one of three sources."""
