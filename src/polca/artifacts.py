@@ -80,6 +80,77 @@ class ArithmeticPaths:
 
 
 @dataclass(frozen=True)
+class EnglishPaths:
+    """The files of the English setting, below `runs/<preset>/english`."""
+
+    directory: Path
+
+    @property
+    def corpus(self) -> Path:
+        return self.directory / "corpus.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.directory / "tokenizer.json"
+
+    @property
+    def training(self) -> Path:
+        return self.directory / "training.npz"
+
+    @property
+    def evaluation_text(self) -> Path:
+        return self.directory / "evaluation.txt"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.directory / "evaluation.npz"
+
+    @property
+    def tags(self) -> Path:
+        return self.directory / "tags.npz"
+
+    @property
+    def training_log(self) -> Path:
+        return self.directory / "training_log.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+    @property
+    def basis(self) -> Path:
+        return self.directory / "basis.safetensors"
+
+    @property
+    def losses(self) -> Path:
+        return self.directory / "losses.npz"
+
+    @property
+    def projections(self) -> Path:
+        return self.directory / "projections.npz"
+
+    @property
+    def clusters(self) -> Path:
+        return self.directory / "clusters"
+
+    @property
+    def cluster_table(self) -> Path:
+        return self.directory / "clusters.csv"
+
+    @property
+    def vector_table(self) -> Path:
+        return self.directory / "vectors.csv"
+
+    @property
+    def contexts(self) -> Path:
+        return self.directory / "contexts.csv"
+
+    @property
+    def summary(self) -> Path:
+        return self.directory / "summary.json"
+
+
+@dataclass(frozen=True)
 class PresetPaths:
     """The inputs and outputs of one preset."""
 
@@ -93,6 +164,10 @@ class PresetPaths:
     @property
     def arithmetic(self) -> ArithmeticPaths:
         return ArithmeticPaths(self.root / "runs" / self.name / "arithmetic")
+
+    @property
+    def english(self) -> EnglishPaths:
+        return EnglishPaths(self.root / "runs" / self.name / "english")
 
     @property
     def figures(self) -> Path:
@@ -177,12 +252,16 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
+def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Tables one below the other, each column with the type that it has in those with rows."""
+    # Empty tables have columns of no type, which would turn those of the others into text or floats.
+    return pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+
+
 def write_csv(path: Path, *tables: pd.DataFrame) -> None:
     """Write tables one below the other; floats with nine significant digits, which keeps every float32 apart."""
     with writing(path) as temporary:
-        # Empty tables have columns of no type, which would turn those of the others into text or floats.
-        table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
-        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+        stacked(*tables).to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -193,6 +272,22 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise PolcaError(f"{path}: not a readable CSV table: delete it and run again") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with its line ends as they are, so that character offsets into it stay right."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def read_text(path: Path) -> str:
+    """Read what `write_text` wrote."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
+    except UnicodeDecodeError as error:
+        raise PolcaError(f"{path}: not UTF-8 text: delete it and run again") from error
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

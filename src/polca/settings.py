@@ -1,6 +1,6 @@
 """A preset's parameters as typed settings, checked before anything is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -28,12 +28,16 @@ class BasisSettings:
 
 @dataclass(frozen=True)
 class PolcaSettings:
-    """Trajectories: a point every `interval` steps; form of the second-order term (see `decomposition`)."""
+    """Trajectories: a point every `interval` steps; form of the second-order term (see `decomposition`).
+
+    `curvature_of` names the bases along which the exact curvature bᵀH(x)b of every token is computed as well.
+    """
 
     interval: int
     second_order: Literal["none", "paper", "trapezoid", "exact"]
     eigenvalue: Literal["basis", "current"]
     batch_sequences: int
+    curvature_of: Sequence[str] = ()
 
     @property
     def needs_curvature(self) -> bool:
@@ -81,7 +85,7 @@ class ArithmeticSettings:
         return arithmetic.make_data(self.training.steps * self.training.batch_size, self.evaluation_examples, self.seed)
 
 
-def _section(kind: type[T], values: Any, name: str) -> T:
+def section(kind: type[T], values: Any, name: str) -> T:
     """Build a settings class from a mapping, naming what is missing, unknown or of the wrong type."""
     if not isinstance(values, Mapping):
         raise PolcaError(f"{name}: expected a mapping of parameters")
@@ -103,6 +107,13 @@ def _section(kind: type[T], values: Any, name: str) -> T:
         raise PolcaError(f"{name}: missing parameter {missing}") from error
 
 
+def training_section(values: Any, name: str) -> TrainingConfig:
+    """`section` for the training parameters, whose betas are a list in YAML."""
+    if isinstance(values, Mapping) and isinstance(values.get("betas"), list):
+        values = {**values, "betas": tuple(values["betas"])}
+    return section(TrainingConfig, values, name)
+
+
 def _one_of(value: str, choices: tuple[str, ...], name: str) -> None:
     if value not in choices:
         raise PolcaError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
@@ -118,18 +129,16 @@ def read_arithmetic(path: Path) -> ArithmeticSettings:
     try:
         a: dict[str, Any] = params["arithmetic"]
         model = arithmetic.model_config(**a["model"])
-        training = dict(a["training"])
-        training["betas"] = tuple(training.get("betas", (0.9, 0.95)))
         settings = ArithmeticSettings(
             seed=int(a["seed"]),
             model=model,
-            training=_section(TrainingConfig, training, "arithmetic.training"),
+            training=training_section(a["training"], "arithmetic.training"),
             evaluation_examples=int(a["data"]["evaluation_examples"]),
-            basis=_section(BasisSettings, a["basis"], "arithmetic.basis"),
-            polca=_section(PolcaSettings, a["polca"], "arithmetic.polca"),
+            basis=section(BasisSettings, a["basis"], "arithmetic.basis"),
+            polca=section(PolcaSettings, a["polca"], "arithmetic.polca"),
             lca_parameters=int(a["lca"]["parameters"]),
-            clustering=_section(ClusteringSettings, a["clustering"], "arithmetic.clustering"),
-            breakthroughs=_section(BreakthroughSettings, a["breakthroughs"], "arithmetic.breakthroughs"),
+            clustering=section(ClusteringSettings, a["clustering"], "arithmetic.clustering"),
+            breakthroughs=section(BreakthroughSettings, a["breakthroughs"], "arithmetic.breakthroughs"),
             workers=int(params["workers"]),
         )
     except KeyError as error:
@@ -142,43 +151,92 @@ def read_arithmetic(path: Path) -> ArithmeticSettings:
     return settings
 
 
-def _check(s: ArithmeticSettings) -> None:
-    training, basis, polca = s.training, s.basis, s.polca
-    _one_of(basis.which, ("algebraic", "magnitude"), "arithmetic.basis.which")
-    _one_of(polca.second_order, ("none", "paper", "trapezoid", "exact"), "arithmetic.polca.second_order")
-    _one_of(polca.eigenvalue, ("basis", "current"), "arithmetic.polca.eigenvalue")
+def check_sections(
+    setting: str,
+    training: TrainingConfig,
+    polca: PolcaSettings,
+    clustering: ClusteringSettings,
+    breakthroughs: BreakthroughSettings,
+    which: str,
+    bases: Sequence[str],
+    at_least: Sequence[tuple[str, int, int]],
+) -> None:
+    """What both settings ask of their sections.
+
+    Args:
+        setting: `arithmetic` or `english`.
+        which: `basis.which`.
+        bases: names of the dense bases.
+        at_least: further parameters as (name, value, least value).
+
+    Raises:
+        PolcaError: names the first parameter that is impossible, and the mend.
+    """
+    _one_of(which, ("algebraic", "magnitude"), f"{setting}.basis.which")
+    _one_of(polca.second_order, ("none", "paper", "trapezoid", "exact"), f"{setting}.polca.second_order")
+    _one_of(polca.eigenvalue, ("basis", "current"), f"{setting}.polca.eigenvalue")
     for name, value, least in (
-        ("basis.vectors", basis.vectors, 1),
-        ("basis.per_step", basis.per_step, 1),
-        ("basis.hessian_examples", basis.hessian_examples, 1),
+        *at_least,
         ("polca.batch_sequences", polca.batch_sequences, 1),
-        ("lca.parameters", s.lca_parameters, 1),
-        ("clustering.min_cluster_size", s.clustering.min_cluster_size, 2),
-        ("clustering.min_samples_divisor", s.clustering.min_samples_divisor, 1),
+        ("clustering.min_cluster_size", clustering.min_cluster_size, 2),
+        ("clustering.min_samples_divisor", clustering.min_samples_divisor, 1),
     ):
         if value < least:
-            raise PolcaError(f"arithmetic.{name} = {value}: must be at least {least}")
-    if s.workers < 1:
-        raise PolcaError(f"workers = {s.workers}: must be at least 1")
-    for name, interval in (("basis.interval", basis.interval), ("polca.interval", polca.interval)):
-        if interval < 1 or interval % training.checkpoint_interval:
-            raise PolcaError(
-                f"arithmetic.{name} = {interval}: not a multiple of training.checkpoint_interval = "
-                f"{training.checkpoint_interval}: change one of them"
-            )
+            raise PolcaError(f"{setting}.{name} = {value}: must be at least {least}")
+    if not isinstance(polca.curvature_of, list | tuple) or not set(polca.curvature_of) <= set(bases):
+        raise PolcaError(
+            f"{setting}.polca.curvature_of = {polca.curvature_of!r}: expected a list of {', '.join(bases)}"
+        )
+    if polca.needs_curvature and (lacking := [name for name in bases if name not in polca.curvature_of]):
+        raise PolcaError(
+            f"{setting}.polca.second_order = {polca.second_order!r}: needs the curvature along basis {lacking[0]}: "
+            f"add it to {setting}.polca.curvature_of"
+        )
+    check_interval(setting, "polca.interval", polca.interval, training)
     if training.steps % polca.interval:
         raise PolcaError(
-            f"arithmetic.polca.interval = {polca.interval}: does not divide training.steps = {training.steps}"
+            f"{setting}.polca.interval = {polca.interval}: does not divide training.steps = {training.steps}"
         )
+    if breakthroughs.delta < 1 or breakthroughs.delta % polca.interval:
+        raise PolcaError(
+            f"{setting}.breakthroughs.delta = {breakthroughs.delta}: not a multiple of polca.interval = "
+            f"{polca.interval}: change one of them"
+        )
+
+
+def check_interval(setting: str, name: str, interval: int, training: TrainingConfig) -> None:
+    """An interval in training steps must meet checkpoints."""
+    if interval < 1 or interval % training.checkpoint_interval:
+        raise PolcaError(
+            f"{setting}.{name} = {interval}: not a multiple of training.checkpoint_interval = "
+            f"{training.checkpoint_interval}: change one of them"
+        )
+
+
+def _check(s: ArithmeticSettings) -> None:
+    training, basis = s.training, s.basis
+    check_interval("arithmetic", "basis.interval", basis.interval, training)
+    check_sections(
+        "arithmetic",
+        training,
+        s.polca,
+        s.clustering,
+        s.breakthroughs,
+        basis.which,
+        ("hessian", "shuffled_hessian", "random"),
+        (
+            ("basis.vectors", basis.vectors, 1),
+            ("basis.per_step", basis.per_step, 1),
+            ("basis.hessian_examples", basis.hessian_examples, 1),
+            ("lca.parameters", s.lca_parameters, 1),
+        ),
+    )
+    if s.workers < 1:
+        raise PolcaError(f"workers = {s.workers}: must be at least 1")
     if basis.interval * basis.vectors > training.steps:
         raise PolcaError(
             f"arithmetic.basis: {basis.vectors} vectors × {basis.interval} steps = {basis.interval * basis.vectors} "
             f"goes beyond training.steps = {training.steps}: lower basis.vectors or basis.interval"
-        )
-    if s.breakthroughs.delta < 1 or s.breakthroughs.delta % polca.interval:
-        raise PolcaError(
-            f"arithmetic.breakthroughs.delta = {s.breakthroughs.delta}: not a multiple of polca.interval = "
-            f"{polca.interval}: change one of them"
         )
     available = training.steps * training.batch_size
     if basis.hessian_examples > available:
