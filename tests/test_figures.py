@@ -1,7 +1,6 @@
 """Figures show what the result files hold, legibly, and are the same bytes every time."""
 
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
-from matplotlib.text import Text
 from scipy.optimize import minimize
 
+from layout import check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.figures import FIGURES, render_figure, save_figure
 from polca.figures.figure_02 import SUMMANDS, carries
@@ -61,32 +58,6 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: Results) -> di
 def style() -> Iterator[None]:
     with styled():
         yield
-
-
-def texts(figure: Figure) -> list[Text]:
-    """Every visible, non-empty text, the end labels without their leader lines."""
-    figure.draw_without_rendering()
-    found = {id(t): t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text().strip()}
-    shown = [t for t in found.values() if np.isfinite(t.get_window_extent().get_points()).all()]
-    # Ticks just outside an axis' limits exist but are not drawn.
-    hidden = set()
-    for axes in figure.axes:
-        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
-            for tick in axis.get_major_ticks():
-                if not axes.axison or not low <= tick.get_loc() <= high:
-                    hidden |= {id(tick.label1), id(tick.label2)}
-            if not axes.axison:
-                hidden.add(id(axis.label))
-    return [t for t in shown if id(t) not in hidden]
-
-
-def body(text: Text) -> Any:
-    """The box of a text's letters, without an annotation's leader line."""
-    return Text.get_window_extent(text)
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(t.get_text() for t in texts(figure))
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -213,11 +184,6 @@ def test_drawn_clusters_hold_the_best_eligible_one() -> None:
 # --- Contents ---------------------------------------------------------------------------------------------------------
 
 
-def lines(axes: Axes) -> list[Any]:
-    """Curves of a panel, without rules across it."""
-    return [line for line in axes.lines if len(line.get_xdata()) > 2]
-
-
 @pytest.mark.usefixtures("style")
 def test_figure_6_draws_medians_and_quartiles(files: Synthetic, results: Results) -> None:
     (axes,) = FIGURES[6](results).axes
@@ -297,20 +263,7 @@ def test_where_nothing_is_clustered_the_figure_says_so(situations: dict[str, Res
 @pytest.mark.parametrize("situation", ["usual", "nothing clustered", "one vector kept", "tiny losses", "many clusters"])
 @pytest.mark.parametrize("number", FIGURES)
 def test_texts_do_not_overlap_and_stay_inside(number: int, situation: str, situations: dict[str, Results]) -> None:
-    figure = FIGURES[number](situations[situation])
-    assert figure.get_figwidth() <= PAGE_WIDTH
-    page = figure.bbox
-    boxes = [(t.get_text(), body(t)) for t in texts(figure)]
-    assert boxes
-    for text, box in boxes:
-        assert box.x0 >= page.x0, text
-        assert box.x1 <= page.x1, text
-        assert box.y0 >= page.y0 - 1, text
-        assert box.y1 <= page.y1 + 1, text
-    for (one, a), (other, b) in combinations(boxes, 2):
-        # Boxes are drawn around the tallest letters: their edges may touch.
-        width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert width <= 0.5 or height <= 0.3 * min(a.height, b.height), f"{one!r} runs into {other!r}"
+    check_layout(FIGURES[number](situations[situation]), PAGE_WIDTH)
 
 
 @pytest.mark.usefixtures("style")
@@ -349,7 +302,9 @@ def test_the_same_bytes_whatever_the_surroundings(
 
 
 def test_unknown_figure(results: Results) -> None:
-    with pytest.raises(PolcaError, match="figure 5: not drawn here"):
+    with pytest.raises(PolcaError, match="figure 1: not drawn here"):
+        render_figure(1, results)
+    with pytest.raises(PolcaError, match="figure 5: not of the arithmetic setting"):
         render_figure(5, results)
 
 

@@ -7,12 +7,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import synthetic_english
 from polca.artifacts import ROOT, read_params
+from polca.english_results import EnglishResults
 from polca.errors import PolcaError
 from polca.results import Results
-from polca.tables import TABLES, make_table, metrics, save_metrics, save_table, save_tables
+from polca.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.tables.formats import finite, rounded, text
 from synthetic import SUMMARY, Synthetic, params
+from synthetic_english import SyntheticEnglish
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 SCORES = ("homogeneity", "recall", "f1")
@@ -24,6 +27,12 @@ BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian",
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return Results(Synthetic(tmp_path_factory.mktemp("run"), sequences=100).write().directory, params())
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory: pytest.TempPathFactory) -> EnglishResults:
+    made = SyntheticEnglish(tmp_path_factory.mktemp("english")).write()
+    return EnglishResults(made.directory, synthetic_english.params())
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +203,13 @@ def test_formats() -> None:
     assert [finite(v) for v in (12345678, float("nan"), float("inf"), 2 / 3)] == [12345678, None, None, 0.666667]
 
 
-def test_files_are_the_same_bytes_every_time(results: Results, tmp_path: Path) -> None:
+def test_files_are_the_same_bytes_every_time(results: Results, english: EnglishResults, tmp_path: Path) -> None:
     contents = []
     for name in ("one", "other"):
-        fresh = Results(results.directory, results.params)
-        paths = save_tables(fresh, tmp_path / name)
-        assert [p.name for p in paths] == [f"table_{n:02d}.csv" for n in TABLES]
-        paths.append(save_metrics(fresh, tmp_path / name / "metrics.json"))
+        fresh = Results(results.directory, results.params), EnglishResults(english.directory, english.params)
+        paths = save_tables(*fresh, tmp_path / name)
+        assert [p.name for p in paths] == [f"table_{n:02d}.csv" for n in range(1, 13)]
+        paths.append(save_metrics(*fresh, tmp_path / name / "metrics.json"))
         contents.append([p.read_bytes() for p in paths])
     assert contents[0] == contents[1]
     assert not any(b"\r" in content for content in contents[0])
@@ -212,11 +221,11 @@ def test_floats_have_at_most_six_digits_and_whole_numbers_no_point(results: Resu
         assert all(len(str(float(row[score])).lstrip("0.")) <= 6 for score in SCORES if row[score])
 
 
-def test_metrics(results: Results, tmp_path: Path) -> None:
+def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> None:
     found = metrics(results)
     assert list(found) == sorted(found)
-    written = json.loads(save_metrics(results, tmp_path / "metrics.json").read_text())
-    assert written == found
+    written = json.loads(save_metrics(results, english, tmp_path / "metrics.json").read_text())
+    assert written == {**found, **english_metrics(english)}
     quoted = {name for name in PUBLISHED["scalars"] if name.startswith("arithmetic_")}
     assert quoted <= found.keys(), "the paper quotes numbers that the metrics lack"
     assert found["arithmetic_loss_first"] == 2.71828
@@ -233,7 +242,9 @@ def test_metrics(results: Results, tmp_path: Path) -> None:
 
 
 def test_unknown_table(results: Results) -> None:
-    with pytest.raises(PolcaError, match="table 5: not made here"):
+    with pytest.raises(PolcaError, match="table 13: not made here"):
+        make_table(13, results)
+    with pytest.raises(PolcaError, match="table 5: not of the arithmetic setting"):
         make_table(5, results)
 
 

@@ -1,16 +1,17 @@
 """The results of one preset, as figures and tables read them: loaded when asked for, never recomputed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.artifacts import ROOT, ArithmeticPaths, read_csv, read_json, read_npz, read_params
+from polca.artifacts import ROOT, ArithmeticPaths, EnglishPaths, read_csv, read_json, read_npz, read_params
 from polca.clustering import Clusters
 from polca.errors import PolcaError
 from polca.labels import PLACES
@@ -52,11 +53,11 @@ class ExactLosses:
 
 
 @dataclass(frozen=True)
-class Results:
-    """Result files of the arithmetic setting.
+class SettingResults(ABC):
+    """Result files that both settings have.
 
     Attributes:
-        directory: `runs/<preset>/arithmetic`.
+        directory: `runs/<preset>/<setting>`.
         params: the preset's parameters, as read from its `params.yaml`.
         published_path: the published values.
 
@@ -67,40 +68,39 @@ class Results:
     params: Mapping[str, Any]
     published_path: Path = ROOT / "data" / "published.yaml"
 
+    setting: ClassVar[str]
+    """Name of the setting: its section of `params.yaml`, and how its stages' names begin."""
+    cluster_columns: ClassVar[tuple[str, ...]]
+    vector_columns: ClassVar[tuple[str, ...]]
+
     @property
-    def paths(self) -> ArithmeticPaths:
+    @abstractmethod
+    def paths(self) -> ArithmeticPaths | EnglishPaths:
         """Where the files are."""
-        return ArithmeticPaths(self.directory)
 
     def param(self, name: str) -> Any:
-        """A parameter of the arithmetic setting by its dotted name, such as `training.steps`.
+        """A parameter of the setting by its dotted name, such as `training.steps`.
 
         Raises:
             PolcaError: it is missing.
         """
-        value: Any = self.params.get("arithmetic")
+        value: Any = self.params.get(self.setting)
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(f"params.yaml: arithmetic.{name} is missing: compare with another preset's")
+                raise PolcaError(f"params.yaml: {self.setting}.{name} is missing: compare with another preset's")
             value = value[key]
         return value
 
     @cached_property
-    def evaluation(self) -> Evaluation:
-        """Evaluation tokens and skills (`evaluation.npz`)."""
-        arrays = self._arrays(self.paths.evaluation, "arithmetic_train", ("tokens", "place", "carry"))
-        return Evaluation(arrays["tokens"], arrays["place"], arrays["carry"].astype(bool))
-
-    @cached_property
     def losses(self) -> ExactLosses:
         """Exact losses (`losses.npz`)."""
-        arrays = self._arrays(self.paths.losses, "arithmetic_project", ("steps", "losses"))
+        arrays = self._arrays(self.paths.losses, "project", ("steps", "losses"))
         return ExactLosses(arrays["steps"], arrays["losses"])
 
     def curves(self, analysis: str) -> Clusters:
         """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
         path = self.paths.clusters / f"{analysis}.npz"
-        self._require(path, "arithmetic_cluster")
+        self._require(path, "cluster")
         return Clusters.load(path)
 
     def cluster_row(self, curves: Clusters, vector: int, cluster: int) -> int:
@@ -113,30 +113,30 @@ class Results:
         if len(found) != 1:
             raise PolcaError(
                 f"{self.paths.clusters}: no cluster {cluster} of vector {vector}, which "
-                f"{self.paths.cluster_table.name} lists: run stage arithmetic_cluster again"
+                f"{self.paths.cluster_table.name} lists: run stage {self.setting}_cluster again"
             )
         return int(found[0])
 
     @cached_property
     def clusters(self) -> pd.DataFrame:
         """One row a cluster, over all analyses (`clusters.csv`)."""
-        return self._table(self.paths.cluster_table, CLUSTER_COLUMNS)
+        return self._table(self.paths.cluster_table, self.cluster_columns)
 
     @cached_property
     def vectors(self) -> pd.DataFrame:
         """One row an analysis and vector (`vectors.csv`)."""
-        return self._table(self.paths.vector_table, VECTOR_COLUMNS)
+        return self._table(self.paths.vector_table, self.vector_columns)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """Scalars (`summary.json`)."""
-        self._require(self.paths.summary, "arithmetic_cluster")
+        self._require(self.paths.summary, "cluster")
         return read_json(self.paths.summary)
 
     @cached_property
     def training_log(self) -> pd.DataFrame:
         """Training loss and learning rate by step (`training_log.csv`)."""
-        self._require(self.paths.training_log, "arithmetic_train")
+        self._require(self.paths.training_log, "train")
         return read_csv(self.paths.training_log)
 
     @cached_property
@@ -155,7 +155,7 @@ class Results:
         value: Any = self.summary
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: run stage arithmetic_cluster again")
+                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: run stage {self.setting}_cluster again")
             value = value[key]
         return float("nan") if value is None else value
 
@@ -170,21 +170,43 @@ class Results:
             raise PolcaError(f"{self.published_path}: lacks {name!r}: restore it from the repository")
         return part
 
-    @staticmethod
-    def _require(path: Path, stage: str) -> None:
+    def _require(self, path: Path, stage: str) -> None:
         if not path.is_file():
-            raise PolcaError(f"{path}: no such file: run stage {stage} (`make repro` runs all)")
+            raise PolcaError(f"{path}: no such file: run stage {self.setting}_{stage} (`make repro` runs all)")
 
     def _arrays(self, path: Path, stage: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         self._require(path, stage)
         arrays = read_npz(path)
         if missing := [name for name in names if name not in arrays]:
-            raise PolcaError(f"{path}: lacks the array {missing[0]!r}: run stage {stage} again")
+            raise PolcaError(f"{path}: lacks the array {missing[0]!r}: run stage {self.setting}_{stage} again")
         return arrays
 
     def _table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
-        self._require(path, "arithmetic_cluster")
-        table = read_csv(path)
+        self._require(path, "cluster")
+        table = self._read_table(path)
         if missing := [name for name in columns if name not in table]:
-            raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run stage arithmetic_cluster again")
+            raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run stage {self.setting}_cluster again")
         return table
+
+    def _read_table(self, path: Path) -> pd.DataFrame:
+        return read_csv(path)
+
+
+@dataclass(frozen=True)
+class Results(SettingResults):
+    """Result files of the arithmetic setting."""
+
+    setting: ClassVar[str] = "arithmetic"
+    cluster_columns: ClassVar[tuple[str, ...]] = CLUSTER_COLUMNS
+    vector_columns: ClassVar[tuple[str, ...]] = VECTOR_COLUMNS
+
+    @property
+    def paths(self) -> ArithmeticPaths:
+        """Where the files are."""
+        return ArithmeticPaths(self.directory)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Evaluation tokens and skills (`evaluation.npz`)."""
+        arrays = self._arrays(self.paths.evaluation, "train", ("tokens", "place", "carry"))
+        return Evaluation(arrays["tokens"], arrays["place"], arrays["carry"].astype(bool))

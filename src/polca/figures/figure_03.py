@@ -1,23 +1,22 @@
 """Figure 3: clusters of exact-loss trajectories."""
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from polca.figures.panels import (
     LEGEND_HEIGHT,
     Curve,
+    all_tokens_curve,
     composition_bars,
     draw_curves,
-    label_ends,
     last_plotted_step,
     letter,
+    loss_cluster_counts,
     place_labels,
     plotted,
     say,
     skill_legend,
 )
-from polca.figures.style import INK, PAGE_WIDTH, heading, loss_axis, new_figure, step_axis
+from polca.figures.style import PAGE_WIDTH, heading, loss_axis, new_figure, step_axis
 from polca.figures.vectors import ROW_HEIGHT, drawn_clusters
 from polca.results import Results
 
@@ -30,7 +29,7 @@ def draw(results: Results) -> Figure:
     figure = new_figure(PAGE_WIDTH, ROW_HEIGHT + strip, bottom=strip)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"wspace": 0.06})
     last_step = last_plotted_step(results)
-    _all_tokens(left, results, last_step)
+    all_tokens_curve(left, results, last_step)
     curves = results.curves("loss")
     cut = plotted(curves.loss_steps, last_step)
     at = [results.cluster_row(curves, 1, look.number) for look in shown]
@@ -42,10 +41,8 @@ def draw(results: Results) -> Figure:
     step_axis(left, int(curves.loss_steps[cut][-1]))
     left.set_ylim(bottom=0)
     loss_axis(left, "mean exact loss")
-    tokens, clustered = results.losses.losses.shape[1], int(rows["size"].sum())
-    counts = f"{tokens:,} tokens: {tokens - clustered:,} outliers"
+    counts = loss_cluster_counts(results, rows)
     if shown:
-        counts += f", {clustered:,} in {len(rows)} cluster{'' if len(rows) == 1 else 's'}"
         composition_bars(right, shown)
         letter(right, "b")
         skill_legend(figure)
@@ -55,12 +52,3 @@ def draw(results: Results) -> Figure:
     letter(left, "a")
     place_labels(figure)
     return figure
-
-
-def _all_tokens(axes: Axes, results: Results, last_step: int) -> None:
-    """Mean over all tokens, clustered or not, as a thin line."""
-    exact = results.losses
-    cut = plotted(exact.steps, last_step)
-    mean = exact.losses[cut].mean(axis=1, dtype=np.float64)
-    axes.plot(exact.steps[cut], mean, color=INK, linewidth=0.7, zorder=1)
-    label_ends(axes, [float(mean[-1])], ["all"], [INK])

@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from polca.figures.panels import Curve, draw_curves, last_plotted_step, place_labels, plotted, quartile_curve
-from polca.figures.skills import DASHES, PLACE_TONES
-from polca.figures.style import PAGE_WIDTH, loss_axis, new_figure, step_axis
+from polca.figures.skills import PLACE_TONES
+from polca.figures.style import DASHES, PAGE_WIDTH, loss_axis, new_figure, step_axis
 from polca.labels import PLACES
 from polca.results import Results
 

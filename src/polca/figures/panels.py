@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.figures.skills import GREYS, PLACE_TONES, ClusterLook
-from polca.figures.style import INK, LARGE, MUTED, NORMAL, RULE, SMALL
+from polca.figures.style import INK, LARGE, MUTED, NORMAL, RULE, SMALL, Dashes, Look
 from polca.labels import PLACES
-from polca.results import Results
+from polca.results import SettingResults
 
 LEGEND_HEIGHT = 0.38
 """Inches."""
@@ -25,20 +26,20 @@ LEGEND_HEIGHT = 0.38
 FloatArray = NDArray[np.floating[Any]]
 
 
-def last_plotted_step(results: Results) -> int:
-    """Where every figure is cut: `arithmetic.plots.last_step`.
+def last_plotted_step(results: SettingResults) -> int:
+    """Where every figure of a setting is cut: its `plots.last_step`.
 
     Raises:
         PolcaError: it is not a positive whole number.
     """
     value = results.param("plots.last_step")
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PolcaError(f"arithmetic.plots.last_step = {value!r}: expected a positive number of training steps")
+        raise PolcaError(f"{results.setting}.plots.last_step = {value!r}: expected a positive number of training steps")
     return value
 
 
-def plotted(steps: NDArray[np.int64], last_step: int) -> slice:
-    """The part of ascending `steps` up to `last_step`.
+def plotted(steps: NDArray[np.int64], last_step: int, setting: str = "arithmetic") -> slice:
+    """The part of ascending `steps` up to `last_step`, which the parameters of `setting` give.
 
     Raises:
         PolcaError: fewer than two steps are left to draw.
@@ -46,7 +47,7 @@ def plotted(steps: NDArray[np.int64], last_step: int) -> slice:
     count = int(np.searchsorted(steps, last_step, side="right"))
     if count < 2:
         raise PolcaError(
-            f"arithmetic.plots.last_step = {last_step}: leaves {count} of {len(steps)} points to draw: raise it"
+            f"{setting}.plots.last_step = {last_step}: leaves {count} of {len(steps)} points to draw: raise it"
         )
     return slice(0, count)
 
@@ -131,12 +132,12 @@ class Curve:
     label: str
     color: str
     text_color: str
-    dashes: str | tuple[int, tuple[float, ...]] = "-"
+    dashes: Dashes = "-"
     low: FloatArray | None = None
     high: FloatArray | None = None
 
     @classmethod
-    def of_cluster(cls, look: ClusterLook, values: FloatArray) -> "Curve":
+    def of_cluster(cls, look: Look, values: FloatArray) -> "Curve":
         """A cluster's line from `values [P]`, or its median and band from quartiles `[3, P]`."""
         low, middle, high = values if values.ndim == 2 else (None, values, None)
         return cls(middle, str(look.number), look.color, look.text_color, look.dashes, low, high)
@@ -158,11 +159,31 @@ def quartile_curve(
     label: str,
     color: str,
     text_color: str,
-    dashes: str | tuple[int, tuple[float, ...]] = "-",
+    dashes: Dashes = "-",
 ) -> Curve:
     """Median and quartiles over the tokens of `losses [C, n]`."""
     low, middle, high = np.quantile(losses.astype(np.float64), [0.25, 0.5, 0.75], axis=1)
     return Curve(middle, label, color, text_color, dashes, low, high)
+
+
+def all_tokens_curve(axes: Axes, results: SettingResults, last_step: int) -> None:
+    """Mean exact loss over all tokens, clustered or not, as a thin line."""
+    exact = results.losses
+    cut = plotted(exact.steps, last_step, results.setting)
+    mean = exact.losses[cut].mean(axis=1, dtype=np.float64)
+    axes.plot(exact.steps[cut], mean, color=INK, linewidth=0.7, zorder=1)
+    label_ends(axes, [float(mean[-1])], ["all"], [INK])
+
+
+def loss_cluster_counts(results: SettingResults, rows: pd.DataFrame) -> str:
+    """Where the tokens of the exact-loss analysis went; `rows` are its clusters in `clusters.csv`."""
+    tokens, clustered = results.losses.losses.shape[1], int(rows["size"].sum())
+    return f"{tokens:,} tokens: {tokens - clustered:,} outliers" + in_clusters(clustered, len(rows))
+
+
+def in_clusters(tokens: int, clusters: int) -> str:
+    """The end of a sentence on where tokens went; nothing without clusters."""
+    return f", {tokens:,} in {clusters} cluster{'' if clusters == 1 else 's'}" if clusters else ""
 
 
 def say(axes: Axes, message: str, center: float | None = None) -> None:
@@ -181,13 +202,13 @@ def say(axes: Axes, message: str, center: float | None = None) -> None:
     text.set_in_layout(False)
 
 
-def letter(axes: Axes, text: str) -> None:
-    """A panel's letter at its upper left."""
+def letter(axes: Axes, text: str, x: float = -24) -> None:
+    """A panel's letter at its upper left, `x` points from its left edge."""
     axes.annotate(
         text,
         xy=(0, 1),
         xycoords="axes fraction",
-        xytext=(-24, 3),
+        xytext=(x, 3),
         textcoords="offset points",
         va="bottom",
         fontsize=LARGE,
@@ -213,7 +234,7 @@ def composition_bars(axes: Axes, clusters: Sequence[ClusterLook]) -> None:
         axes.barh(row + 0.23, carry, 0.22, color=GREYS.carry, edgecolor="white", linewidth=0.4)
         axes.barh(row + 0.23, 100 - carry, 0.22, left=carry, color=GREYS.no_carry, edgecolor="white", linewidth=0.4)
         axes.annotate(
-            f"{_percent(carry)} carry",
+            f"{percent(carry)} carry",
             xy=(100, row + 0.23),
             xytext=(3, 0),
             textcoords="offset points",
@@ -236,7 +257,7 @@ def composition_bars(axes: Axes, clusters: Sequence[ClusterLook]) -> None:
     axes.set_xlabel("share of cluster (%)")
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     """Whole per cents that say 0 and 100 only where it is exactly so."""
     rounded = round(value)
     if rounded in (0, 100) and not math.isclose(value, rounded, abs_tol=1e-9):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from polca.figures.style import DASHES, Look
 from polca.labels import PLACES
 from polca.results import COUNTS
 
@@ -37,30 +38,15 @@ GREYS = Tones("#3F3F3F", "#8A8A8A", "#CFCFCF")
 NEUTRALS = (("#333333", "#333333"), ("#7A7A7A", "#5A5A5A"), ("#A8A8A8", "#6B6B6B"))
 """Clusters without a dominant place: colour, and the same dark enough for text. They differ in dashes as well."""
 
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
-"""Clusters that would share a colour, in order of their numbers."""
-
 
 @dataclass(frozen=True)
-class ClusterLook:
-    """How a cluster is drawn in every panel.
+class ClusterLook(Look):
+    """How a cluster is drawn; its name is its dominant skills, such as `100s, carry`.
 
     Attributes:
-        number: cluster number as in `clusters.csv`.
-        size: its tokens.
-        name: its dominant skills in words, such as `100s, carry`.
-        color: line and band.
-        text_color: the same hue, dark enough to read.
-        dashes: line style.
         counts: tokens by skill, `COUNTS` → number.
     """
 
-    number: int
-    size: int
-    name: str
-    color: str
-    text_color: str
-    dashes: str | tuple[int, tuple[float, ...]]
     counts: dict[str, int]
 
     @property

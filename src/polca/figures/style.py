@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,11 @@ LARGE, NORMAL, SMALL = 8.0, 7.5, 7.0
 INK = "#222222"
 MUTED = "#6B6B6B"
 RULE = "#BDBDBD"
+
+Dashes = str | tuple[int, tuple[float, ...]]
+
+DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+"""Clusters that would share a colour, in order of their numbers."""
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -65,6 +71,28 @@ RC: dict[str, Any] = {
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a cluster is drawn in every panel.
+
+    Attributes:
+        number: cluster number as in `clusters.csv`.
+        size: its tokens.
+        name: what it is, in words.
+        color: line and band.
+        text_color: the same hue, dark enough to read.
+        dashes: line style.
+    """
+
+    number: int
+    size: int
+    name: str
+    color: str
+    text_color: str
+    dashes: Dashes
+
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

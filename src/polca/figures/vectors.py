@@ -1,4 +1,4 @@
-"""Figures 4 and 8: which basis vectors are shown, and the three panels of each."""
+"""Figures 4 and 8: which basis vectors are shown, and the three panels of each; what the English figures share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from polca.figures.panels import (
     Curve,
     composition_bars,
     draw_curves,
+    in_clusters,
     last_plotted_step,
     letter,
     place_labels,
@@ -23,7 +24,7 @@ from polca.figures.panels import (
 )
 from polca.figures.skills import ClusterLook, looks
 from polca.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, loss_axis, new_figure, step_axis
-from polca.results import Results
+from polca.results import Results, SettingResults
 from polca.scores import best_clusters
 
 ANALYSIS = "polca"
@@ -44,21 +45,31 @@ def shown_vectors(results: Results) -> list[int]:
     Raises:
         PolcaError: `arithmetic.plots.vectors` names a vector that does not exist, or one twice.
     """
-    table = results.vectors[results.vectors["analysis"] == ANALYSIS]
-    chosen = _override(results, sorted(int(v) for v in table["vector"]))
-    kept = table[table["kept"].astype(bool)].assign(clustered=lambda t: t["n_clusters"] > 0)
+    kept = kept_vectors(results).assign(clustered=lambda t: t["n_clusters"] > 0)
     ranked = kept.sort_values(["clustered", "vector"], ascending=[False, True])
-    return [*chosen, *(int(v) for v in ranked["vector"] if v not in chosen)][:SHOWN_VECTORS]
+    return with_chosen(results, [int(v) for v in ranked["vector"]])[:SHOWN_VECTORS]
 
 
-def _override(results: Results, known: Sequence[int]) -> list[int]:
+def kept_vectors(results: SettingResults) -> pd.DataFrame:
+    """The rows of `vectors.csv` of the vectors that the filter kept."""
+    return results.vectors[(results.vectors["analysis"] == ANALYSIS) & results.vectors["kept"].astype(bool)]
+
+
+def with_chosen(results: SettingResults, ranked: Sequence[int]) -> list[int]:
+    """Vectors with those that the setting's `plots.vectors` lists put first.
+
+    Raises:
+        PolcaError: `plots.vectors` names a vector that does not exist, or one twice.
+    """
+    known = [int(v) for v in results.vectors.loc[results.vectors["analysis"] == ANALYSIS, "vector"]]
     value = results.param("plots").get("vectors") or []
     right = isinstance(value, list) and all(type(v) is int and v in known for v in value)
     if not right or len(set(value)) != len(value):
         raise PolcaError(
-            f"arithmetic.plots.vectors = {value!r}: expected different vector numbers from 1 to {max(known, default=0)}"
+            f"{results.setting}.plots.vectors = {value!r}: expected different vector numbers from 1 to "
+            f"{max(known, default=0)}"
         )
-    return list(value)
+    return [*value, *(v for v in ranked if v not in value)]
 
 
 def drawn_clusters(clusters: pd.DataFrame, analysis: str) -> list[ClusterLook]:
@@ -74,7 +85,7 @@ def drawn_clusters(clusters: pd.DataFrame, analysis: str) -> list[ClusterLook]:
 def draw_vectors(results: Results, vectors: Sequence[int | None]) -> Figure:
     """One row of three panels a vector, or a sentence that says why there are none; None: too few were kept."""
     letters = iter("abcdefghi")
-    clustered = [vector is not None and len(_rows(results, vector)) > 0 for vector in vectors]
+    clustered = [vector is not None and len(vector_clusters(results, vector)) > 0 for vector in vectors]
     heights = [ROW_HEIGHT if panels else SENTENCE_HEIGHT for panels in clustered]
     strip = LEGEND_HEIGHT if any(clustered) else 0.0
     figure = new_figure(PAGE_WIDTH, sum(heights) + strip, bottom=strip)
@@ -98,33 +109,40 @@ def draw_vectors(results: Results, vectors: Sequence[int | None]) -> Figure:
     return figure
 
 
-def _rows(results: Results, vector: int) -> pd.DataFrame:
+def vector_clusters(results: SettingResults, vector: int) -> pd.DataFrame:
     """A vector's rows of `clusters.csv`."""
     return results.clusters[(results.clusters["analysis"] == ANALYSIS) & (results.clusters["vector"] == vector)]
 
 
-def _facts(results: Results, vector: int) -> "pd.Series[Any]":
+def vector_facts(results: SettingResults, vector: int) -> "pd.Series[Any]":
     """A vector's row of `vectors.csv`."""
     table = results.vectors
     return table[(table["analysis"] == ANALYSIS) & (table["vector"] == vector)].iloc[0]
 
 
-def _name(vector: int, facts: "pd.Series[Any]") -> str:
+def vector_name(vector: int, facts: "pd.Series[Any]") -> str:
+    """What heads a vector's panels."""
     return f"Basis vector {vector}, sampled at step {int(facts['vector_step']):,}"
+
+
+def why_no_panels(results: SettingResults, vector: int | None) -> tuple[str, str, str]:
+    """What stands in place of a vector's panels: name, where its tokens went, and the reason in a sentence."""
+    name, counts = "No further basis vector", ""
+    sentence = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
+    if vector is not None:
+        facts = vector_facts(results, vector)
+        name = vector_name(vector, facts)
+        if facts["kept"]:
+            counts = token_counts(facts, 0)
+            sentence = "HDBSCAN found no cluster among this vector's projected losses."
+        else:
+            sentence = "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
+    return name, counts, sentence
 
 
 def _sentence(row: Sequence[Axes], results: Results, vector: int | None) -> None:
     """Why a row has no panels."""
-    name, counts = "No further basis vector", ""
-    sentence = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
-    if vector is not None:
-        facts = _facts(results, vector)
-        name = _name(vector, facts)
-        if facts["kept"]:
-            counts = _token_counts(facts, 0, 0)
-            sentence = "HDBSCAN found no cluster among this vector's projected losses."
-        else:
-            sentence = "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
+    name, counts, sentence = why_no_panels(results, vector)
     heading(row[0], name, counts)
     for axes in row:
         axes.set_axis_off()
@@ -133,10 +151,11 @@ def _sentence(row: Sequence[Axes], results: Results, vector: int | None) -> None
 
 def _vector_row(row: Sequence[Axes], results: Results, vector: int, letters: Sequence[str]) -> None:
     """Projected loss (median, quartiles), exact loss of the same clusters, skill composition."""
-    facts, rows = _facts(results, vector), _rows(results, vector)
+    facts, rows = vector_facts(results, vector), vector_clusters(results, vector)
     shown = drawn_clusters(rows, ANALYSIS)
     left, middle, right = row
-    heading(left, _name(vector, facts), _token_counts(facts, len(rows), len(shown)))
+    part = f" ({len(shown)} shown)" if len(shown) < len(rows) else ""
+    heading(left, vector_name(vector, facts), token_counts(facts, len(rows)) + part)
     last_step = last_plotted_step(results)
     curves = results.curves(ANALYSIS)
     of = {look.number: results.cluster_row(curves, vector, look.number) for look in shown}
@@ -150,28 +169,29 @@ def _vector_row(row: Sequence[Axes], results: Results, vector: int, letters: Seq
         step_axis(axes, int(steps[cut][-1]), ticks=3)
         loss_axis(axes, label)
     middle.set_ylim(bottom=0)
-    _mark_sampling(left, int(facts["vector_step"]), left.get_xlim()[1])
+    mark_sampling(left, int(facts["vector_step"]), left.get_xlim()[1])
     composition_bars(right, shown)
     for axes, text in zip(row, letters, strict=True):
         letter(axes, text)
 
 
-def _token_counts(facts: "pd.Series[Any]", clusters: int, shown: int) -> str:
+def token_counts(facts: "pd.Series[Any]", clusters: int) -> str:
     """Where the tokens of a kept vector went."""
     dropped, outliers, clustered = (int(facts[f"n_{key}"]) for key in ("dropped", "outliers", "clustered"))
-    text = f"{dropped + outliers + clustered:,} tokens: {dropped:,} dropped as rising, {outliers:,} outliers"
-    if clusters:
-        text += f", {clustered:,} in {clusters} cluster{'' if clusters == 1 else 's'}"
-    return text + (f" ({shown} shown)" if shown < clusters else "")
+    tokens = dropped + outliers + clustered
+    text = f"{tokens:,} tokens: {dropped:,} dropped as rising, {outliers:,} outliers"
+    return text + in_clusters(clustered, clusters)
 
 
-def _mark_sampling(axes: Axes, step: int, end: float) -> None:
+def mark_sampling(axes: Axes, step: int, end: float, named: bool = True) -> None:
     """The step at which the vector was computed, or where to look for it beyond the panel."""
     # Above the panel, where no curve can run through it.
     place: dict[str, Any] = {"va": "bottom", "fontsize": SMALL, "color": MUTED, "textcoords": "offset points"}
-    if 0 <= step <= end:
+    inside = 0 <= step <= end
+    if inside:
         rule_at(axes, step)
+    if inside and named:
         side = "right" if step > 0.75 * end else "left"
         axes.annotate("sampled", xy=(step, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 2), ha=side, **place)
-    elif step > end:
+    elif step > end and named:
         axes.annotate("sampled later →", xy=(1, 1), xycoords="axes fraction", xytext=(0, 2), ha="right", **place)

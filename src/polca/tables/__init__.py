@@ -6,14 +6,25 @@ from pathlib import Path
 import pandas as pd
 
 from polca.artifacts import write_csv
+from polca.english_results import EnglishResults
 from polca.errors import PolcaError
 from polca.results import Results
 from polca.tables.clusters import table_01, table_08, table_09, table_10, table_11
-from polca.tables.metrics import metrics, save_metrics
+from polca.tables.english_settings import table_05, table_06, table_07
+from polca.tables.metrics import english_metrics, metrics, save_metrics
 from polca.tables.orders import table_12
 from polca.tables.settings import table_02, table_03, table_04
 
-__all__ = ["TABLES", "make_table", "metrics", "save_metrics", "save_table", "save_tables"]
+__all__ = [
+    "ENGLISH_TABLES",
+    "TABLES",
+    "english_metrics",
+    "make_table",
+    "metrics",
+    "save_metrics",
+    "save_table",
+    "save_tables",
+]
 
 TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
     1: table_01,
@@ -26,20 +37,29 @@ TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
     11: table_11,
     12: table_12,
 }
+"""Tables of the arithmetic setting."""
+
+ENGLISH_TABLES: dict[int, Callable[[EnglishResults], pd.DataFrame]] = {5: table_05, 6: table_06, 7: table_07}
+"""Tables of the English setting."""
 
 
-def make_table(number: int, results: Results) -> pd.DataFrame:
+def make_table(number: int, results: Results | EnglishResults) -> pd.DataFrame:
     """A table of the paper, tidy; floats have six significant digits.
 
     Raises:
-        PolcaError: an unknown number, or a result file is missing or damaged.
+        PolcaError: an unknown number, one of the other setting, or a result file is missing or damaged.
     """
-    if number not in TABLES:
-        raise PolcaError(f"table {number}: not made here (known: {', '.join(map(str, TABLES))})")
-    return TABLES[number](results)
+    if isinstance(results, EnglishResults) and number in ENGLISH_TABLES:
+        return ENGLISH_TABLES[number](results)
+    if isinstance(results, Results) and number in TABLES:
+        return TABLES[number](results)
+    if number in TABLES or number in ENGLISH_TABLES:
+        raise PolcaError(f"table {number}: not of the {results.setting} setting: give the other setting's results")
+    known = ", ".join(map(str, sorted([*TABLES, *ENGLISH_TABLES])))
+    raise PolcaError(f"table {number}: not made here (known: {known})")
 
 
-def save_table(number: int, results: Results, directory: Path) -> Path:
+def save_table(number: int, results: Results | EnglishResults, directory: Path) -> Path:
     """Make a table and write `table_NN.csv` to `directory`.
 
     Raises:
@@ -50,6 +70,9 @@ def save_table(number: int, results: Results, directory: Path) -> Path:
     return path
 
 
-def save_tables(results: Results, directory: Path) -> list[Path]:
+def save_tables(results: Results, english: EnglishResults, directory: Path) -> list[Path]:
     """Make and write all tables."""
-    return [save_table(number, results, directory) for number in TABLES]
+    return [
+        save_table(number, english if number in ENGLISH_TABLES else results, directory)
+        for number in sorted([*TABLES, *ENGLISH_TABLES])
+    ]

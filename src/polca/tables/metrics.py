@@ -6,15 +6,21 @@ from typing import Any
 
 from polca.artifacts import write_json
 from polca.breakthrough import hidden_fraction
+from polca.english_results import EnglishResults
 from polca.results import Results
 from polca.scores import ANALYSES, three_best
 from polca.tables.clusters import SCORES
+from polca.tables.english_settings import parameters, training_tokens
 from polca.tables.formats import finite
 from polca.tasks.arithmetic import OUTPUT_DIGITS
 
 Number = float | int | None
 
 PREFIX = "arithmetic_"
+ENGLISH_PREFIX = "english_"
+
+QUOTED_OF_POLCA = ("dropped_vectors", "vectors_with_simple_label", "mean_dropped_tokens")
+"""Numbers of `summary.json`, below `analyses.polca`, that the paper quotes of English."""
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Number]]:
@@ -72,7 +78,31 @@ def metrics(results: Results) -> dict[str, Number]:
     return dict(sorted(found.items()))
 
 
-def save_metrics(results: Results, path: Path) -> Path:
-    """Write `metrics` as JSON with sorted keys."""
-    write_json(path, metrics(results))
+def english_metrics(results: EnglishResults) -> dict[str, Number]:
+    """All scalars of the English setting, as `metrics`.
+
+    - everything in `summary.json`, that of each analysis under the analysis' name;
+    - everything in `corpus.json` under `corpus`;
+    - under the names of `data/published.yaml` what the paper quotes: the model's parameters, the tokens predicted in
+      training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the mean number
+      of tokens dropped as rising per kept vector.
+    """
+    summary = dict(results.summary)
+    of_analyses = summary.pop("analyses", {})
+    others = {
+        "parameters": parameters(results),
+        "training_tokens": training_tokens(results),
+        "last_plotted_step": results.param("plots.last_step"),
+        **{name: results.scalar(name) for name in ("tokens", "vectors")},
+        **{name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA},
+    }
+    found: dict[str, Number] = {}
+    for values, prefix in ((summary, ""), (of_analyses, ""), (results.corpus, "corpus_"), (others, "")):
+        found.update(_numbers(values, f"{ENGLISH_PREFIX}{prefix}"))
+    return dict(sorted(found.items()))
+
+
+def save_metrics(results: Results, english: EnglishResults, path: Path) -> Path:
+    """Write `metrics` and `english_metrics` as one JSON object with sorted keys."""
+    write_json(path, {**metrics(results), **english_metrics(english)})
     return path

@@ -1,0 +1,11 @@
+"""Figure 11: English, POLCA clusters of two more basis vectors."""
+
+from matplotlib.figure import Figure
+
+from polca.english_results import EnglishResults
+from polca.figures.english import draw_pair
+
+
+def draw(results: EnglishResults) -> Figure:
+    """As Figure 5, for the fifth and sixth of `ranked_vectors`."""
+    return draw_pair(results, 2)
