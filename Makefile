@@ -43,10 +43,9 @@ endif
 # The root's own dvc.yaml is the default preset's, so that a bare `dvc repro` works.
 PIPELINE := $(if $(filter laptop,$(PRESET)),dvc.yaml,presets/$(PRESET)/dvc.yaml)
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
-DVC := $(BIN)python -m dvc
 
 .DEFAULT_GOAL := help
-.PHONY: help repro verify test lint format lock clean distclean
+.PHONY: help repro corpus verify test lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -71,13 +70,13 @@ define install_torch
 	{ echo "installing the plain build of $$torch"; $(1) -m pip install --no-deps "$$torch"; }; }
 endef
 
-repro: $(STAMP) ## reproduce a preset: make repro [PRESET=laptop]
-	$(DVC) repro $(PIPELINE)
+repro: $(STAMP) corpus ## reproduce a preset: make repro [PRESET=laptop] [CORPUS=dir]
+	$(BIN)python pipelines/run.py --preset $(PRESET)
 	@echo "results: figures/$(PRESET)/ and paper/$(PRESET)/"
 
-verify: $(STAMP) ## run every stage of a preset anew and compare with the committed results, byte for byte
+verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the committed results, byte for byte
 	@git rev-parse --is-inside-work-tree >/dev/null
-	$(DVC) repro --force $(PIPELINE)
+	$(BIN)python pipelines/run.py --preset $(PRESET) --force
 	@changed=$$(git status --porcelain -- $(RESULTS)) && { test -z "$$changed" || \
 	{ echo "differs from what is committed:" >&2; echo "$$changed" >&2; git --no-pager diff --stat HEAD -- $(RESULTS) >&2; exit 1; }; }
 	@echo "$(RESULTS): the same, byte for byte, as committed"
@@ -85,6 +84,16 @@ verify: $(STAMP) ## run every stage of a preset anew and compare with the commit
 test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
 	$(BIN)python -m pytest -q -n 2 -m "not smoke"
 	$(BIN)python -m pytest -q -m smoke
+
+# Text of one's own: presets that read it name this link in english.corpus.input. A link, since the text is nobody's to copy.
+corpus:
+	@mkdir -p data/corpora
+ifneq ($(CORPUS),)
+	@test -d "$(CORPUS)" || { echo "CORPUS=$(CORPUS): no such directory: name one that holds .txt or .txt.gz files" >&2; exit 1; }
+	@ln -sfn "$$(cd "$(CORPUS)" && pwd)" data/corpora/$(PRESET)
+endif
+	@! grep -q "input: data/corpora/$(PRESET)" presets/$(PRESET)/params.yaml || test -d data/corpora/$(PRESET) || \
+	{ echo "preset $(PRESET) reads text of yours: make repro PRESET=$(PRESET) CORPUS=<directory of .txt or .txt.gz files>" >&2; exit 1; }
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)python -m ruff check

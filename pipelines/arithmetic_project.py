@@ -24,8 +24,7 @@ def main(paths: PresetPaths) -> None:
             {name: Basis.load(out.bases / f"{name}.safetensors") for name in BASES},
             [batch(tokens[i : i + size]) for i in range(0, len(tokens), size)],
             steps=select_steps(checkpoints.steps(), settings.polca.interval, "arithmetic.polca.interval"),
-            # The other bases need theirs only where the preset's second-order term does.
-            curvature_of=["hessian", "shuffled_hessian", "random"] if settings.polca.needs_curvature else ["hessian"],
+            curvature_of=settings.polca.curvature_of,
             method="backward",
             workers=settings.workers,
             resume=work / "checkpoints",

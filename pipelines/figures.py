@@ -1,15 +1,17 @@
 """Draw the paper's figures."""
 
 from polca.artifacts import PresetPaths, read_params, writing
+from polca.english_results import EnglishResults
 from polca.figures import save_figures
 from polca.results import Results
 from polca.stage import run
 
 
 def main(paths: PresetPaths) -> None:
-    results = Results(paths.arithmetic.directory, read_params(paths.params))
+    params = read_params(paths.params)
+    results, english = Results(paths.arithmetic.directory, params), EnglishResults(paths.english.directory, params)
     with writing(paths.figures) as folder:
-        save_figures(results, folder)
+        save_figures(results, english, folder)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from polca.artifacts import PresetPaths, read_params, write_csv, writing
 from polca.claims import check_claims
+from polca.english_results import EnglishResults
 from polca.results import Results
 from polca.stage import run
 from polca.tables import save_metrics, save_tables
 
 
 def main(paths: PresetPaths) -> None:
-    results = Results(paths.arithmetic.directory, read_params(paths.params))
+    params = read_params(paths.params)
+    results, english = Results(paths.arithmetic.directory, params), EnglishResults(paths.english.directory, params)
     with writing(paths.tables) as folder:
-        save_tables(results, folder)
+        save_tables(results, english, folder)
         write_csv(folder / "claims.csv", check_claims(results))
-    save_metrics(results, paths.metrics)
+    save_metrics(results, english, paths.metrics)
 
 
 if __name__ == "__main__":

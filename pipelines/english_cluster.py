@@ -1,0 +1,30 @@
+"""From projections to named clusters: the exact loss and POLCA, labelled by parts of speech."""
+
+from polca.artifacts import PresetPaths, read_npz, read_text, stacked, write_csv, write_json, writing
+from polca.english_analyses import ANALYSES, TABLES, TaggedText, analyse, summarise
+from polca.english_settings import read_english
+from polca.model import parameter_count
+from polca.projections import Projections
+from polca.stage import run
+from polca.tasks.english import EvaluationText
+
+
+def main(paths: PresetPaths) -> None:
+    settings, out = read_english(paths.params), paths.english
+    projections, tags = Projections.load(out.projections), read_npz(out.tags)
+    evaluation = EvaluationText(read_text(out.evaluation_text), **read_npz(out.evaluation))
+    text = TaggedText(evaluation, tags["tags"], tuple(tags["names"].tolist()))
+    done = {name: analyse(name, projections, text, settings) for name in ANALYSES}
+    with writing(out.clusters) as folder:
+        for name, analysis in done.items():
+            analysis.clusters.save(folder / f"{name}.npz")
+    tables = {t: stacked(*(analysis.tables[t] for analysis in done.values())) for t in TABLES}
+    for table, path in (("clusters", out.cluster_table), ("vectors", out.vector_table), ("contexts", out.contexts)):
+        write_csv(path, tables[table])
+    guarded = {name: analysis.guarded for name, analysis in done.items()}
+    summary = summarise(projections, text, tables["clusters"], tables["vectors"], settings, guarded)
+    write_json(out.summary, {**summary, "parameters": parameter_count(settings.model())})
+
+
+if __name__ == "__main__":
+    run(main)

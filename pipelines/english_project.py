@@ -1,0 +1,36 @@
+"""Projections of every evaluation token's gradient onto the basis, and its exact loss, at every interval."""
+
+from polca.artifacts import PresetPaths, read_npz, write_npz
+from polca.bases import Basis
+from polca.checkpoints import CheckpointDirectory, select_steps
+from polca.english_settings import read_english
+from polca.model import TokenLoss, initialize
+from polca.projections import project_bases
+from polca.stage import resumable, run
+from polca.tasks.english import evaluation_batch
+
+
+def main(paths: PresetPaths) -> None:
+    settings, out = read_english(paths.params), paths.english
+    shapes = {name: p.shape for name, p in initialize(settings.model(), settings.seed).items()}
+    checkpoints = CheckpointDirectory(out.checkpoints, shapes)
+    windows, size = read_npz(out.evaluation)["tokens"], settings.polca.batch_sequences
+    with resumable(paths, "english_project", "english") as work:
+        projections = project_bases(
+            TokenLoss(settings.model(evaluated=True)),
+            checkpoints,
+            {"hessian": Basis.load(out.basis)},
+            [evaluation_batch(windows[i : i + size]) for i in range(0, len(windows), size)],
+            steps=select_steps(checkpoints.steps(), settings.polca.interval, "english.polca.interval"),
+            curvature_of=settings.polca.curvature_of,
+            # Every place of a sequence is a target, so that a backward pass for each would not pay.
+            method="forward",
+            workers=settings.workers,
+            resume=work / "checkpoints",
+        )["hessian"]
+        projections.save(out.projections)
+        write_npz(out.losses, {"steps": projections.steps, "losses": projections.losses})
+
+
+if __name__ == "__main__":
+    run(main)
