@@ -176,6 +176,7 @@ def params(**changes: Any) -> dict[str, Any]:
                 "curvature_of": [],
             },
             "clustering": {"min_cluster_size": 30, "min_samples_divisor": 15},
+            "finer": {"min_cluster_size": 10, "min_samples_divisor": 150},
             "labels": {"coverage": 0.7, "simple_tags": 2},
             "breakthroughs": {"flat_step": 1500, "delta": 200},
             "plots": {"last_step": 2500},

@@ -33,12 +33,13 @@ NAMES = ("ADJ", "ADP", "DET", "NOUN", "PUNCT", "VERB", "X", "SPACE", "<PAD>")
 STEPS = np.arange(0, 1001, 100)
 
 
-def settings(size: int = 12, second_order: str = "trapezoid") -> Settings:
+def settings(size: int = 12, second_order: str = "trapezoid", finer: int = 0) -> Settings:
     return cast(
         Settings,
         SimpleNamespace(
             polca=SimpleNamespace(second_order=second_order, eigenvalue="basis"),
             clustering=SimpleNamespace(min_cluster_size=size, min_samples_divisor=15),
+            finer=SimpleNamespace(min_cluster_size=finer or size, min_samples_divisor=15),
             breakthroughs=SimpleNamespace(flat_step=600, delta=100),
             labels=SimpleNamespace(coverage=0.7, simple_tags=2),
         ),
@@ -240,6 +241,14 @@ class TestAnalyse:
             for name, columns in wanted.items():
                 assert " ".join(analysis.tables[name].columns) == columns
                 assert not analysis.tables[name].isna().any(axis=None)
+
+    def test_finer_clusters_have_settings_of_their_own(self, text: TaggedText) -> None:
+        projections, _ = planted(text)
+        coarse = settings(10**6, finer=12)
+        assert len(analyse("polca", projections, text, coarse).clusters) == 0
+        fine = analyse("polca_fine", projections, text, coarse)
+        assert len(fine.clusters) == len(analyse("polca", projections, text, settings(12)).clusters) > 0
+        assert set(fine.tables["clusters"]["analysis"]) == {"polca_fine"}
 
     @pytest.mark.parametrize("name", list(ANALYSES))
     def test_nothing_clustered(self, tmp_path: Path, text: TaggedText, name: str) -> None:

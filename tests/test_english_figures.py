@@ -21,7 +21,7 @@ from polca.english_results import EnglishResults, read_table
 from polca.errors import PolcaError
 from polca.figures import ENGLISH_FIGURES, FIGURES, draw_figure, render_figure, save_figure, save_figures
 from polca.figures.concordance import CUT, TARGET_AT, fit_left, fit_right, printable, text_width
-from polca.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, ranked_vectors
+from polca.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.figures.roles import ROLES, looks
 from polca.figures.style import FORMATS, PAGE_WIDTH, styled
 from polca.patterns import FAMILIES
@@ -517,3 +517,13 @@ def test_impossible_last_step(value: Any, results: EnglishResults) -> None:
 def test_nothing_left_to_draw(results: EnglishResults) -> None:
     with pytest.raises(PolcaError, match=r"english\.plots\.last_step = 49: leaves 1 of 61 points"):
         render_figure(5, EnglishResults(results.directory, params(plots={"last_step": 49})))
+
+
+def test_figures_show_the_analysis_that_the_preset_names(tmp_path: Path) -> None:
+    """`plots.analysis`: clusters finer than the published ones are said to be so."""
+    made = EnglishResults(tmp_path, params(plots={"last_step": 2500, "analysis": "polca_fine"}))
+    assert made.shown_analysis == "polca_fine"
+    assert "finer" in clustering_note(made)
+    plain = EnglishResults(tmp_path, params())
+    assert plain.shown_analysis == "polca"
+    assert clustering_note(plain) == ""

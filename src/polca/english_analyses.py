@@ -35,8 +35,11 @@ from polca.projections import Projections
 from polca.settings import BreakthroughSettings, ClusteringSettings, PolcaSettings
 from polca.tasks.english import BEFORE, PAD, EvaluationText
 
-ANALYSES: Mapping[str, tuple[str, Strategy]] = {"loss": ("none", "loss"), "polca": ("hessian", "polca")}
-"""Basis and strategy of every analysis: Figure 9, and Figures 5, 10 and 11."""
+ANALYSES: Mapping[str, Strategy] = {"loss": "loss", "polca": "polca", "polca_fine": "polca"}
+"""Strategy of every analysis: Figure 9; Figures 5, 10 and 11; and these with smaller clusters than the paper's.
+
+With min_samples = n/15 no group of less than a fifteenth of the clustered tokens can be dense, and most constructions
+are rarer than that. `polca_fine` asks what lies below."""
 
 BETWEEN = "¶"
 """What stands for `<PAD>` inside a context."""
@@ -72,6 +75,8 @@ class Settings(Protocol):
     def polca(self) -> PolcaSettings: ...
     @property
     def clustering(self) -> ClusteringSettings: ...
+    @property
+    def finer(self) -> ClusteringSettings: ...
     @property
     def breakthroughs(self) -> BreakthroughSettings: ...
     @property
@@ -222,11 +227,12 @@ def analyse(name: str, projections: Projections, text: TaggedText, settings: Set
     targets, tokens = text.targets, projections.losses.shape[1]
     if len(targets) != tokens:
         raise PolcaError(f"projections: {tokens} tokens but {len(targets)} evaluated ones in the text: project again")
-    trajectories = decompose(projections, ANALYSES[name][1], settings.polca.second_order, settings.polca.eigenvalue)
+    trajectories = decompose(projections, ANALYSES[name], settings.polca.second_order, settings.polca.eigenvalue)
+    clustering = settings.finer if name == "polca_fine" else settings.clustering
     clusters = cluster(
         trajectories,
-        min_cluster_size=settings.clustering.min_cluster_size,
-        min_samples_divisor=settings.clustering.min_samples_divisor,
+        min_cluster_size=clustering.min_cluster_size,
+        min_samples_divisor=clustering.min_samples_divisor,
         losses=projections.losses,
         loss_steps=projections.steps,
     )

@@ -84,7 +84,10 @@ class LabelSettings:
 
 @dataclass(frozen=True)
 class EnglishSettings:
-    """Everything that the English setting takes from `params.yaml`."""
+    """Everything that the English setting takes from `params.yaml`.
+
+    `clustering` is the paper's (Table 7), `finer` that of the analysis `polca_fine`, which is ours.
+    """
 
     seed: int
     corpus: CorpusSettings
@@ -96,6 +99,7 @@ class EnglishSettings:
     pipeline: str
     polca: PolcaSettings
     clustering: ClusteringSettings
+    finer: ClusteringSettings
     labels: LabelSettings
     breakthroughs: BreakthroughSettings
     workers: int
@@ -139,6 +143,7 @@ def read_english(path: Path) -> EnglishSettings:
             pipeline=str(e["tagging"]["pipeline"]),
             polca=section(PolcaSettings, e["polca"], "english.polca"),
             clustering=section(ClusteringSettings, e["clustering"], "english.clustering"),
+            finer=section(ClusteringSettings, e["finer"], "english.finer"),
             labels=section(LabelSettings, e["labels"], "english.labels"),
             breakthroughs=section(BreakthroughSettings, e["breakthroughs"], "english.breakthroughs"),
             workers=int(params["workers"]),
@@ -179,6 +184,8 @@ def _check(s: EnglishSettings) -> None:
             ("basis.vectors", basis.vectors, 1),
             ("basis.per_step", basis.per_step, 1),
             ("basis.hessian_examples", basis.hessian_examples, 1),
+            ("finer.min_cluster_size", s.finer.min_cluster_size, 2),
+            ("finer.min_samples_divisor", s.finer.min_samples_divisor, 1),
             ("labels.simple_tags", s.labels.simple_tags, 1),
         ),
     )

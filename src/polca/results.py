@@ -78,6 +78,11 @@ class SettingResults(ABC):
     def paths(self) -> ArithmeticPaths | EnglishPaths:
         """Where the files are."""
 
+    @property
+    def shown_analysis(self) -> str:
+        """The analysis whose vectors the figures show: `plots.analysis`, POLCA as published where it is not given."""
+        return str(self.param("plots").get("analysis", "polca"))
+
     def param(self, name: str) -> Any:
         """A parameter of the setting by its dotted name, such as `training.steps`.
 

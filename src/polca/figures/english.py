@@ -12,7 +12,6 @@ from polca.figures.panels import Curve, draw_curves, last_plotted_step, letter, 
 from polca.figures.roles import NamedLook, looks
 from polca.figures.style import PAGE_WIDTH, heading, loss_axis, new_figure, step_axis
 from polca.figures.vectors import (
-    ANALYSIS,
     SENTENCE_HEIGHT,
     kept_vectors,
     mark_sampling,
@@ -48,7 +47,7 @@ def ranked_vectors(results: EnglishResults) -> list[int]:
     Raises:
         PolcaError: `english.plots.vectors` names a vector that does not exist, or one twice.
     """
-    clusters = results.clusters[results.clusters["analysis"] == ANALYSIS]
+    clusters = results.clusters[results.clusters["analysis"] == results.shown_analysis]
     both = clusters[clusters["simple"].astype(bool) & clusters["hidden"].astype(bool)].groupby("vector").size()
     kept = kept_vectors(results)
     order = kept.assign(both=kept["vector"].map(both).fillna(0)).sort_values(
@@ -67,7 +66,7 @@ def draw_pair(results: EnglishResults, pair: int) -> Figure:
 def _draw_vectors(results: EnglishResults, vectors: Sequence[int | None]) -> Figure:
     shown = [[] if v is None else largest_clusters(vector_clusters(results, v)) for v in vectors]
     contexts = [
-        [nearest_contexts(results, ANALYSIS, v, look.number) for look in row] if v else []
+        [nearest_contexts(results, results.shown_analysis, v, look.number) for look in row] if v else []
         for v, row in zip(vectors, shown, strict=True)
     ]
     heights = [row_height(row) if row else SENTENCE_HEIGHT for row in contexts]
@@ -117,12 +116,14 @@ def place_table(
     contexts: Sequence[Sequence[Context]],
     top: float,
     height: float,
+    note: str = "",
 ) -> None:
-    """The names and contexts of the clusters shown, beside the panels."""
+    """The names and contexts of the clusters shown, beside the panels; `note` says what is special about them."""
     width = TABLE_RIGHT - TABLE_LEFT
     axes = place(figure, TABLE_LEFT, top, width, height)
     part = f"{len(shown)} largest of {clusters} clusters" if len(shown) < clusters else f"all {clusters} clusters"
-    remark = f"{part if clusters > 1 else 'one cluster'}, contexts nearest to the medoid"
+    contexts_of = "nearest contexts" if note else "contexts nearest to the medoid"
+    remark = f"{part if clusters > 1 else 'one cluster'}{note}, {contexts_of}"
     draw_concordance(axes, (72 * width, 72 * height), panel, remark, shown, contexts)
 
 
@@ -150,7 +151,7 @@ def _vector_row(
     upper = place(figure, PANEL_LEFT, top, PANEL_WIDTH, each)
     lower = place(figure, PANEL_LEFT, top - each - GAP, PANEL_WIDTH, each)
     heading(upper, vector_name(vector, facts), token_counts(facts, clusters))
-    last_step, curves = last_plotted_step(results), results.curves(ANALYSIS)
+    last_step, curves = last_plotted_step(results), results.curves(results.shown_analysis)
     at = [results.cluster_row(curves, vector, look.number) for look in shown]
     for axes, means, steps, name in (
         (upper, curves.projected_mean, curves.steps, "mean projected\nloss"),
@@ -165,7 +166,12 @@ def _vector_row(
     lower.set_ylim(bottom=0)
     for axes, text in ((upper, letters[0]), (lower, letters[1])):
         letter(axes, text)
-    place_table(figure, letters[2], clusters, shown, contexts, top, height)
+    place_table(figure, letters[2], clusters, shown, contexts, top, height, clustering_note(results))
+
+
+def clustering_note(results: EnglishResults) -> str:
+    """What to say of the clusters shown where they are not those of the published settings."""
+    return "" if results.shown_analysis == "polca" else " (finer, Table 7)"
 
 
 def _sentence_row(figure: Figure, results: EnglishResults, vector: int | None, top: float, height: float) -> None:

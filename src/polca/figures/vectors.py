@@ -27,7 +27,6 @@ from polca.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, loss_axis, ne
 from polca.results import Results, SettingResults
 from polca.scores import best_clusters
 
-ANALYSIS = "polca"
 SHOWN_VECTORS = 3
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
@@ -52,7 +51,9 @@ def shown_vectors(results: Results) -> list[int]:
 
 def kept_vectors(results: SettingResults) -> pd.DataFrame:
     """The rows of `vectors.csv` of the vectors that the filter kept."""
-    return results.vectors[(results.vectors["analysis"] == ANALYSIS) & results.vectors["kept"].astype(bool)]
+    return results.vectors[
+        (results.vectors["analysis"] == results.shown_analysis) & results.vectors["kept"].astype(bool)
+    ]
 
 
 def with_chosen(results: SettingResults, ranked: Sequence[int]) -> list[int]:
@@ -61,7 +62,7 @@ def with_chosen(results: SettingResults, ranked: Sequence[int]) -> list[int]:
     Raises:
         PolcaError: `plots.vectors` names a vector that does not exist, or one twice.
     """
-    known = [int(v) for v in results.vectors.loc[results.vectors["analysis"] == ANALYSIS, "vector"]]
+    known = [int(v) for v in results.vectors.loc[results.vectors["analysis"] == results.shown_analysis, "vector"]]
     value = results.param("plots").get("vectors") or []
     right = isinstance(value, list) and all(type(v) is int and v in known for v in value)
     if not right or len(set(value)) != len(value):
@@ -111,13 +112,15 @@ def draw_vectors(results: Results, vectors: Sequence[int | None]) -> Figure:
 
 def vector_clusters(results: SettingResults, vector: int) -> pd.DataFrame:
     """A vector's rows of `clusters.csv`."""
-    return results.clusters[(results.clusters["analysis"] == ANALYSIS) & (results.clusters["vector"] == vector)]
+    return results.clusters[
+        (results.clusters["analysis"] == results.shown_analysis) & (results.clusters["vector"] == vector)
+    ]
 
 
 def vector_facts(results: SettingResults, vector: int) -> "pd.Series[Any]":
     """A vector's row of `vectors.csv`."""
     table = results.vectors
-    return table[(table["analysis"] == ANALYSIS) & (table["vector"] == vector)].iloc[0]
+    return table[(table["analysis"] == results.shown_analysis) & (table["vector"] == vector)].iloc[0]
 
 
 def vector_name(vector: int, facts: "pd.Series[Any]") -> str:
@@ -152,12 +155,12 @@ def _sentence(row: Sequence[Axes], results: Results, vector: int | None) -> None
 def _vector_row(row: Sequence[Axes], results: Results, vector: int, letters: Sequence[str]) -> None:
     """Projected loss (median, quartiles), exact loss of the same clusters, skill composition."""
     facts, rows = vector_facts(results, vector), vector_clusters(results, vector)
-    shown = drawn_clusters(rows, ANALYSIS)
+    shown = drawn_clusters(rows, results.shown_analysis)
     left, middle, right = row
     part = f" ({len(shown)} shown)" if len(shown) < len(rows) else ""
     heading(left, vector_name(vector, facts), token_counts(facts, len(rows)) + part)
     last_step = last_plotted_step(results)
-    curves = results.curves(ANALYSIS)
+    curves = results.curves(results.shown_analysis)
     of = {look.number: results.cluster_row(curves, vector, look.number) for look in shown}
     for axes, quartiles, steps, label in (
         (left, curves.projected_quartiles, curves.steps, "projected loss"),

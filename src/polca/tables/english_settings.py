@@ -41,6 +41,9 @@ TRAINING: tuple[Row, ...] = (
 )
 CLUSTERING: tuple[Row, ...] = (
     *HDBSCAN,
+    ("min_cluster_size, finer", "finer.min_cluster_size", None, "tokens; of the analysis polca_fine, ours"),
+    ("min_samples, finer", "=finer_min_samples", None, "n: tokens left by the filter"),
+    ("clusters in Figures 5, 10, 11", "=shown", None, "polca: as published; polca_fine: finer"),
     ("τ", "breakthroughs.flat_step", None, "step at which the mean exact loss counts as flat (eq. 10)"),
     ("Δ", "breakthroughs.delta", None, "steps (eq. 9)"),
     ("tagger", "tagging.pipeline", None, "spaCy pipeline; the paper names only spaCy"),
@@ -102,6 +105,8 @@ def _derived(results: EnglishResults) -> dict[str, Any]:
         "basis_interval": param("training.steps") / param("basis.vectors"),
         "evaluation_tokens": param("data.evaluation_contexts") * (param("model.context") + 1 - BEFORE),
         "min_samples": min_samples(results),
+        "finer_min_samples": f"n/{param('finer.min_samples_divisor')}",
+        "shown": results.shown_analysis,
     }
 
 
