@@ -302,8 +302,8 @@ def test_the_same_bytes_whatever_the_surroundings(
 
 
 def test_unknown_figure(results: Results) -> None:
-    with pytest.raises(PolcaError, match="figure 1: not drawn here"):
-        render_figure(1, results)
+    with pytest.raises(PolcaError, match="figure 12: not drawn here"):
+        render_figure(12, results)
     with pytest.raises(PolcaError, match="figure 5: not of the arithmetic setting"):
         render_figure(5, results)
 
@@ -334,3 +334,16 @@ def test_impossible_last_step(value: Any, results: Results) -> None:
         render_figure(6, Results(results.directory, params(plots={"last_step": value})))
     with pytest.raises(PolcaError, match=r"arithmetic\.plots\.last_step is missing"):
         render_figure(6, Results(results.directory, params(plots={})))
+
+
+def test_schematic_shows_what_it_says() -> None:
+    """Figure 1: each sigmoid falls within a small part of training, and their mean falls all through it."""
+    right = FIGURES[1](Results(Path("nowhere"), {})).axes[1]
+    *skills, mean = [line.get_ydata() for line in right.lines]
+    t = np.asarray(right.lines[-1].get_xdata(), float)
+    width = max(
+        float(np.ptp(t[(y > 0.1) & (y < 0.9)])) for y in map(np.asarray, skills) if y.min() < 0.1 < 0.9 < y.max()
+    )
+    assert width < 0.2
+    assert np.ptp(t[(np.asarray(mean) > 0.1) & (np.asarray(mean) < 0.9)]) > 0.6
+    assert (np.diff(np.asarray(mean)) < 0).all()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from polca.english_results import EnglishResults
 from polca.errors import PolcaError
 from polca.figures import (
+    figure_01,
     figure_02,
     figure_03,
     figure_04,
@@ -23,6 +24,7 @@ from polca.figures.style import encode, save, styled
 from polca.results import Results
 
 FIGURES: dict[int, Callable[[Results], Figure]] = {
+    1: figure_01.draw,
     2: figure_02.draw,
     3: figure_03.draw,
     4: figure_04.draw,
