@@ -1,6 +1,13 @@
 """Results do not depend on the number of processes, nor on an interruption."""
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 
 from polca.errors import PolcaError
@@ -38,3 +45,41 @@ def test_finished_items_are_kept_when_one_fails(workers, tmp_path) -> None:
 def test_no_workers() -> None:
     with pytest.raises(PolcaError, match="workers = 0"):
         map_processes(square, 1, [1], workers=0, description="test")
+
+
+STAGE = """
+import sys, time
+from pathlib import Path
+from polca.parallel import map_processes
+
+def work(folder, item):
+    import os
+    (Path(folder) / f"{item}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    map_processes(work, sys.argv[1], [0, 1], workers=2, description="sleep")
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """Even where the parent has no chance to stop them."""
+    script = tmp_path / "stage.py"
+    script.write_text(STAGE)
+    parent = subprocess.Popen([sys.executable, script, tmp_path], stderr=subprocess.DEVNULL)
+
+    def until(condition: Callable[[], bool]) -> bool:
+        for _ in range(2400):
+            if condition():
+                return True
+            time.sleep(0.05)
+        return False
+
+    notes = [tmp_path / f"{item}.pid" for item in (0, 1)]
+    try:
+        assert until(lambda: all(note.is_file() and note.read_text() for note in notes)), "the workers never started"
+        workers = [psutil.Process(int(note.read_text())) for note in notes]
+    finally:
+        parent.kill()
+        parent.wait()
+    assert until(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers))

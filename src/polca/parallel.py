@@ -4,6 +4,8 @@ Results depend on the items alone, never on the number of processes.
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -18,8 +20,21 @@ from polca.progress import progress
 _shared: Any = None
 
 
+def _exit_with_parent() -> None:
+    """End this worker as soon as its parent is gone: a killed stage would otherwise leave its workers computing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start(shared: Any) -> None:
     global _shared
+    _exit_with_parent()
     from polca.runtime import configure_torch
 
     configure_torch()
