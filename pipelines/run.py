@@ -58,7 +58,7 @@ def main(
     """Run all stages of a preset whose inputs changed."""
     if status := run_chains(preset, force):
         raise typer.Exit(status)
-    last = ("tables", "figures") if force else ()
+    last = ("tables", "figures", "paper") if force else ()
     raise typer.Exit(subprocess.run(command(preset, *last, force=force), cwd=ROOT).returncode)
 
 

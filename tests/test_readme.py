@@ -47,8 +47,8 @@ def english_rows() -> list[str]:
 
     shares = [m["english_mean_dropped_tokens"] / m["english_tokens"] for m in (published, *columns)]
     return [
-        row("loss of the evaluation tokens, last checkpoint (nats)", "", *each("loss_last")),
-        row("the same of a model that knows only their frequencies", "", *each("target_unigram_entropy")),
+        row("loss of the evaluation tokens, last checkpoint (nats)", "", *each("loss_last", ".2f")),
+        row("the same of a model that knows only their frequencies", "", *each("target_unigram_entropy", ".2f")),
         row("passes over the training text", "1", *each("corpus_epochs")),
         row(
             "vectors dropped as rising",

@@ -63,7 +63,9 @@ def test_other_preset_by_force(runner: ModuleType, tmp_path: Path) -> None:
     calls = (tmp_path / "calls").read_text().splitlines()
     pipeline = "presets/smoke/dvc.yaml"
     assert f"--wait-for-lock repro --force {pipeline}:english_cluster" in calls
-    assert calls[2] == f"--wait-for-lock repro --force --single-item {pipeline}:tables {pipeline}:figures"
+    assert (
+        calls[2] == f"--wait-for-lock repro --force --single-item {pipeline}:tables {pipeline}:figures {pipeline}:paper"
+    )
 
 
 @pytest.mark.parametrize("chain", ["arithmetic", "english"])

@@ -96,7 +96,7 @@ def different(one: Contents, other: Contents) -> list[str]:
 def test_every_figure_and_table_of_the_paper_is_there(runs: list[Contents]) -> None:
     wanted = {f"figures/smoke/figure_{n:02d}.{kind}" for n in range(1, 12) for kind in ("pdf", "png")}
     wanted |= {f"paper/smoke/tables/table_{n:02d}.csv" for n in range(1, 13)}
-    wanted |= {"paper/smoke/metrics.json", "paper/smoke/tables/claims.csv", LOCK}
+    wanted |= {"paper/smoke/metrics.json", "paper/smoke/tables/claims.csv", "paper/smoke/paper.pdf", LOCK}
     assert wanted == runs[0].keys()
 
 
