@@ -54,6 +54,36 @@ def metrics(preset: Preset = "laptop", root: Root = ROOT) -> None:
     Console().print(table)
 
 
+@app.command()
+def plan(preset: Preset = "laptop", root: Root = ROOT) -> None:
+    """Say what a preset will take before it is run: arithmetic, disk, memory, time on this machine."""
+    import os
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from polca import plan as planning
+    from polca.settings import read_arithmetic
+
+    paths = _preset(preset, root)
+    costs, rate = planning.plan(paths), planning.matrix_product_rate()
+    workers, cores = read_arithmetic(paths.params).workers, os.cpu_count() or 1
+    table = Table("stage", "TFLOP", "disk, MiB", "memory, MiB", "minutes of one core")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for cost in costs:
+        minutes = cost.core_seconds(rate) / 60
+        numbers = (cost.flops / 1e12, cost.disk / 2**20, cost.memory / 2**20)
+        table.add_row(cost.stage, *(f"{number:,.0f}" for number in numbers), f"{minutes:,.0f}")
+    Console().print(table)
+    wall = planning.wall_seconds(costs, rate, workers, cores)
+    typer.echo(
+        f"{rate / 1e9:.0f} GFLOP/s a core, {cores} cores, {workers} workers: about {wall / 60:,.0f} minutes "
+        f"without the light stages; {sum(c.disk for c in costs) / 2**30:.1f} GiB of results. "
+        "Estimates, good to a factor of two."
+    )
+
+
 def main() -> None:
     """Entry point: bad input ends in one line and exit code 1."""
     try:
