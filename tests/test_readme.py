@@ -104,7 +104,11 @@ def stage_rows(run: dict[str, Any]) -> list[str]:
 
 def claim_rows() -> list[str]:
     claims = pd.read_csv(ROOT / "paper" / "laptop" / "tables" / "claims.csv")
-    return [f"| {r.sentence} | {r.rule} | {r.statistic} | **{r.verdict}** |" for r in claims.itertuples()]
+    about = ["English: " if name.startswith("english_") else "" for name in claims["claim"]]
+    return [
+        f"| {of}{r.sentence} | {r.rule} | {r.statistic} | **{r.verdict}** |"
+        for of, r in zip(about, claims.itertuples(), strict=True)
+    ]
 
 
 def laptop_run() -> dict[str, Any]:
