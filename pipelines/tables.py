@@ -13,7 +13,7 @@ def main(paths: PresetPaths) -> None:
     results, english = Results(paths.arithmetic.directory, params), EnglishResults(paths.english.directory, params)
     with writing(paths.tables) as folder:
         save_tables(results, english, folder)
-        write_csv(folder / "claims.csv", check_claims(results))
+        write_csv(folder / "claims.csv", check_claims(results, english))
     save_metrics(results, english, paths.metrics)
 
 

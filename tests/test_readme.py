@@ -79,14 +79,85 @@ def english_rows() -> list[str]:
     ]
 
 
+SHOWN = (
+    ("Figures 1, 2", "figures", "src/polca/figures/figure_{:02d}.py", (1, 2)),
+    ("Figures 3, 4, 6–8", "figures", "src/polca/figures/figure_{:02d}.py", (3, 4, 6, 7, 8)),
+    ("Figures 5, 9–11", "figures", "src/polca/figures/figure_{:02d}.py", (5, 9, 10, 11)),
+    ("Tables 2–4", "tables", "src/polca/tables/settings.py", (2, 3, 4)),
+    ("Tables 5–7", "tables", "src/polca/tables/english_settings.py", (5, 6, 7)),
+    ("Tables 1, 8–11", "tables", "src/polca/tables/clusters.py", (1, 8, 9, 10, 11)),
+    ("Table 12", "tables", "src/polca/tables/orders.py", (12,)),
+)
+"""Rows of the README's table: what is shown, its stage and module, and the numbers."""
+STAGE_HEAD = "| figure or table | stage | module | seconds (laptop) |"
+
+
+def stage_rows(run: dict[str, Any]) -> list[str]:
+    """The README's table of figures and tables; seconds are empty where `run` has no `stages`."""
+    seconds = run.get("stages", {})
+    rows = []
+    for what, stage, module, numbers in SHOWN:
+        path = module.format(numbers[0]).replace(f"figure_{numbers[0]:02d}", "figure_NN")
+        rows.append(f"| {what} | `{stage}` | `{path}` | {f'{seconds[stage]:.0f}' if stage in seconds else ''} |")
+    return rows
+
+
+def claim_rows() -> list[str]:
+    claims = pd.read_csv(ROOT / "paper" / "laptop" / "tables" / "claims.csv")
+    about = ["English: " if name.startswith("english_") else "" for name in claims["claim"]]
+    return [
+        f"| {of}{r.sentence} | {r.rule} | {r.statistic} | **{r.verdict}** |"
+        for of, r in zip(about, claims.itertuples(), strict=True)
+    ]
+
+
+def laptop_run() -> dict[str, Any]:
+    run: dict[str, Any] = json.loads((ROOT / "benchmarks" / "laptop_run.json").read_text(encoding="utf-8"))
+    return run
+
+
+def filled(text: str) -> str:
+    """The README with its generated rows and its measured sentence made anew."""
+    text = re.sub(r"From a fresh clone, installation included: .*?GiB of disk\.", measured(), text, flags=re.DOTALL)
+    tables = (
+        ("| claim | rule | statistic | verdict |", claim_rows()),
+        ("| | paper | `laptop` | `wikipedia` |", english_rows()),
+        (STAGE_HEAD, stage_rows(laptop_run())),
+    )
+    for head, rows in tables:
+        assert text.count(head) == 1, head
+        pattern = re.escape(head) + r"\n(\|[-|]+\|)\n(?:\|.*\n)*"
+        text = re.sub(pattern, lambda m, h=head, r=rows: "\n".join([h, m[1], *r, ""]), text)
+    return text
+
+
+def test_stage_table() -> None:
+    for row in stage_rows(laptop_run()):
+        assert row in README.splitlines(), row
+
+
+def test_stage_table_has_the_seconds_of_the_run() -> None:
+    assert stage_rows({"stages": {"figures": 41.2, "tables": 7.8}})[0].endswith("| 41 |")
+    assert all(row.endswith("|  |") for row in stage_rows({}))
+
+
+def test_stage_table_has_every_figure_and_table_of_stages_and_modules_that_exist() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    numbers = {kind: sorted(n for w, _, _, ns in SHOWN for n in ns if w.startswith(kind)) for kind in ("Fig", "Tab")}
+    assert numbers == {"Fig": list(range(1, 12)), "Tab": list(range(1, 13))}
+    for _, stage, module, own in SHOWN:
+        for number in own:
+            assert (ROOT / module.format(number)).is_file()
+            assert module.format(number) in stages[stage]["deps"]
+
+
 def test_measured_sentence() -> None:
     assert measured() in " ".join(README.split())
 
 
 def test_claims_table() -> None:
-    claims = pd.read_csv(ROOT / "paper" / "laptop" / "tables" / "claims.csv")
-    for row in claims.itertuples():
-        assert f"| {row.sentence} | {row.rule} | {row.statistic} | **{row.verdict}** |" in README
+    for row in claim_rows():
+        assert row in README.splitlines(), row
 
 
 def test_english_table() -> None:
@@ -97,3 +168,7 @@ def test_english_table() -> None:
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
 def test_linked_files_exist(target: str) -> None:
     assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+if __name__ == "__main__":  # python tests/test_readme.py: make the README's generated rows anew
+    (ROOT / "README.md").write_text(filled(README), encoding="utf-8")

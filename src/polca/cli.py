@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polca.artifacts import ROOT, PresetPaths, read_json
+from polca.artifacts import ROOT, PresetPaths, read_json, write_json
 from polca.errors import PolcaError
 from polca.runtime import configure_torch
 
@@ -29,17 +29,48 @@ def _preset(name: str, root: Path) -> PresetPaths:
 
 
 @app.command()
-def claims(preset: Preset = "laptop", root: Root = ROOT) -> None:
-    """Print the paper's claims and whether each holds in a preset's results."""
+def verify(
+    preset: Preset = "laptop",
+    json: Annotated[Path | None, typer.Option(help="Write the same as JSON to this file.")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Check the paper's claims, and its numbers, against a preset's committed results.
+
+    Exits with 1 if a claim fails that the preset is expected to show (data/expected.yaml).
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from polca.artifacts import read_csv
+    from polca.comparison import KINDS
+    from polca.verify import counted
+    from polca.verify import verify as check
 
-    table = Table("claim", "rule", "statistic", "verdict", show_lines=True)
-    for row in read_csv(_preset(preset, root).tables / "claims.csv").itertuples():
-        table.add_row(str(row.sentence), str(row.rule), str(row.statistic), str(row.verdict))
-    Console().print(table)
+    found = check(_preset(preset, root))
+    if json is not None:
+        write_json(json, found.as_json())
+    console = Console()
+    table = Table("claim", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
+    for c in found.claims:
+        about = "English: " if c.claim.startswith("english_") else ""
+        table.add_row(f"{about}{c.sentence}", c.rule, c.statistic, "yes" if c.expected else "no", c.verdict)
+    console.print(table)
+    table = Table(
+        "where", "number", "published", "reproduced", "tolerance", "verdict", title="Published and reproduced"
+    )
+    for r in found.numbers.rows:
+        where = f"{r.setting}, {r.source}" if r.source == "text" else r.source
+        number = r.number.removeprefix(f"{r.setting}_")
+        table.add_row(where, number, r.published, r.reproduced or "–", KINDS[r.kind].tolerance, r.verdict)
+    console.print(table)
+    for setting, others in found.numbers.other_settings.items():
+        words = (
+            f"not the paper's, so no result is judged; other settings: {', '.join(others)}" if others else "the paper's"
+        )
+        console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
+    console.print(f"Claims: {counted([c.verdict for c in found.claims])}.", highlight=False)
+    console.print(f"Numbers: {counted([r.verdict for r in found.numbers.rows])}.", highlight=False)
+    if found.failures:
+        raise PolcaError(f"{preset}: expected, but fails: {', '.join(found.failures)}: see data/expected.yaml")
 
 
 @app.command()

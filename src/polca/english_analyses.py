@@ -38,8 +38,8 @@ from polca.tasks.english import BEFORE, PAD, EvaluationText
 ANALYSES: Mapping[str, Strategy] = {"loss": "loss", "polca": "polca", "polca_fine": "polca"}
 """Strategy of every analysis: Figure 9; Figures 5, 10 and 11; and these with smaller clusters than the paper's.
 
-With min_samples = n/15 no group of less than a fifteenth of the clustered tokens can be dense, and most constructions
-are rarer than that. `polca_fine` asks what lies below."""
+With min_samples = n/15 density is measured over a fifteenth of the clustered tokens, and most constructions are rarer
+than that: a likely reason, not a proven one, why little is found. `polca_fine` asks what smaller groups there are."""
 
 BETWEEN = "¶"
 """What stands for `<PAD>` inside a context."""
