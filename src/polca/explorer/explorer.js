@@ -2,10 +2,10 @@
 /* The explorer page: reads the JSON that polca.explorer documents, draws it with Plotly, keeps the view in the link.
    Strings of the data reach the page as text nodes only, and Plotly's labels through `plain`. */
 (async () => {
-  const INK = "#222222", MUTED = "#5f5f5f", RULE = "#d9d9d9", GREY = "#b8b8b8";
+  const INK = "#222222", MUTED = "#5f5f5f", RULE = "#d9d9d9", GREY = "#858585";
   const OUTLIER = -1, RISING = -2;
   const LEVELS = 127;
-  const PAGE = 25, SMALL_GRID = 20;
+  const PAGE = 25, SMALL_GRID = 20, NEAR = 20;
   const FONT = { family: '"Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif', size: 12, color: MUTED };
   const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" };
 
@@ -129,15 +129,15 @@
     return {
       setting: setting.id, analysis: analysis.id, vector, group, token,
       facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
-      q: given.q || "", scope: given.scope === "token" ? "token" : "context",
-      order: ["projected", "rises", "last"].includes(given.order) ? given.order : "text",
+      q: given.q || "", scope: given.scope === "token" ? "token" : "near",
+      order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
     };
   }
 
   function hash(s) {
     const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
     for (const key of ["group", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
-    if (s.scope !== "context") params.set("scope", s.scope);
+    if (s.scope !== "near") params.set("scope", s.scope);
     if (s.order !== "text") params.set("order", s.order);
     return "#" + params.toString();
   }
@@ -153,6 +153,7 @@
     state = next;
     if (remember) history[all || "group" in part || "token" in part ? "pushState" : "replaceState"](null, "", hash(state));
     $("link").href = hash(state);
+    $("link").textContent = "Link to this view";
     const mine = ++turn, loaded = all || !view ? await load(state) : view;
     if (mine !== turn) return;
     view = loaded;
@@ -315,7 +316,7 @@
     const rule = (step, text, dash, side) => {
       if (step === null || step < 0 || step > steps[steps.length - 1]) return;
       layout.shapes.push({ type: "line", x0: step, x1: step, yref: "paper", y0: 0, y1: 1, line: { color: "#555", width: 1.2, dash }, layer: "below" });
-      layout.annotations.push({ x: step, yref: "paper", y: 1, yanchor: "bottom", xanchor: side, showarrow: false, text, font: { size: 11, color: MUTED } });
+      layout.annotations.push({ x: step, yref: "paper", y: 1, yanchor: "bottom", xanchor: side, showarrow: false, text, font: { size: 12, color: MUTED } });
     };
     const sampled = view.vector.step, flat = view.setting.flat_step, end = steps[steps.length - 1];
     const near = flat !== null && Math.abs(sampled - flat) < 0.25 * end;
@@ -439,10 +440,22 @@
     const any = rows.length > 0;
     $("clusters-note").textContent = any ? "Choose a row, or a line above, to see its tokens below; choose it again to see all." : "This vector was dropped: its tokens were not clustered.";
     table.closest(".scroll").hidden = !any;
-    $("facet-keys").replaceChildren(...(any ? setting.facets : []).map((f) => make("p", {}, `${capital(f.title)}:`, ...f.categories.flatMap((c) => [make("i", { style: { background: c.color } }), c.name]))));
+    const keys = new Map();
+    for (const f of any ? setting.facets : []) {
+      const categories = JSON.stringify(f.categories);
+      keys.set(categories, { categories: f.categories, title: keys.has(categories) ? `${keys.get(categories).title} and ${f.title}` : f.title });
+    }
+    $("facet-keys").replaceChildren(...[...keys.values()].map((f) => make("p", {}, `${capital(f.title)}:`, ...f.categories.map((c) => make("span", {}, make("i", { style: { background: c.color } }), c.name)))));
   }
 
   // --- Tokens --------------------------------------------------------------------------------------------------------
+
+  /** Whether a token is the words, or has them among its neighbours. */
+  function matches(token, words) {
+    if (state.scope === "token") return view.text(token).trim().toLowerCase() === words.trim();
+    const [before, target, after] = view.context(token);
+    return (before.slice(-NEAR) + target + after.slice(0, NEAR)).toLowerCase().includes(words);
+  }
 
   function chosenTokens() {
     const words = state.q.toLowerCase(), found = [], facet = state.facet === "" ? null : Number(state.facet);
@@ -450,10 +463,11 @@
     for (let x = 0; x < view.count; x++) {
       if (group !== null && view.label(state.vector, x) !== group) continue;
       if (facet !== null && view.facets[0][x] !== facet) continue;
-      if (words && !(state.scope === "token" ? view.text(x) : view.context(x).join("")).toLowerCase().includes(words)) continue;
+      if (words && !matches(x, words)) continue;
       found.push(x);
     }
-    const key = { projected: (x) => ending(x), rises: (x) => -ending(x), last: (x) => -view.last[x] }[state.order];
+    const own = view.vector.clusters.find((c) => String(c.number) === state.group), middle = own ? own.nearest : [];
+    const key = { nearest: (x) => (middle.includes(x) ? middle.indexOf(x) : middle.length), projected: (x) => ending(x), rises: (x) => -ending(x), last: (x) => -view.last[x] }[state.order];
     if (key) found.sort((a, b) => key(a) - key(b) || a - b);
     return found;
   }
@@ -462,6 +476,17 @@
   function ending(token) {
     const row = (state.vector - 1) * view.count + token, count = view.steps.length;
     return (view.span[row] * (view.levels[row * count + count - 1] - view.levels[row * count])) / LEVELS;
+  }
+
+  /** Decimals that leave the mean change on the vector two digits. */
+  function decimals() {
+    if (!view.decimals) view.decimals = new Map();
+    if (!view.decimals.has(state.vector)) {
+      let mean = 0;
+      for (let x = 0; x < view.count; x++) mean += Math.abs(ending(x)) / view.count;
+      view.decimals.set(state.vector, mean > 0 ? Math.min(12, Math.max(2, 1 - Math.floor(Math.log10(mean)))) : 2);
+    }
+    return view.decimals.get(state.vector);
   }
 
   function groupOf(token, vector = view.vector) {
@@ -476,11 +501,11 @@
     const button = make("button", { type: "button", "data-token": String(token), style: { color: group.text_color === MUTED ? INK : group.text_color } }, target);
     button.addEventListener("focus", () => hover(token));
     const row = make("tr", { class: String(token) === state.token ? "chosen" : undefined },
-      make("td", { class: "before" }, make("bdi", {}, before.slice(-90))), make("td", { class: "target" }, button), make("td", { class: "after" }, after.slice(0, 90)),
+      make("td", { class: "before" }, make("bdi", {}, before.slice(-90))), make("td", { class: "target" }, button, make("span", {}, after.slice(0, 90))),
       make("td", { class: "group", title: group.name }, group.color ? make("i", { style: { background: group.color } }) : null, group.text),
       make("td", { class: "facet" }, category ? make("i", { style: { background: category.color } }) : null, category ? category.name : ""),
       make("td", { class: "number" }, `${view.first[token].toFixed(2)} → ${view.last[token].toFixed(2)}`),
-      make("td", { class: "number" }, number(ending(token))));
+      make("td", { class: "number" }, ending(token).toFixed(decimals()).replace("-", "−")));
     row.style.cursor = "pointer";
     row.addEventListener("mouseenter", () => hover(token));
     row.addEventListener("click", () => change({ token: state.token === String(token) ? "" : String(token), limit }));
@@ -556,7 +581,7 @@
     const pad = 0.08 * (high - low || 1);
     low -= zero ? 0 : pad;
     high += pad;
-    const layout = { height, margin: { l: 50, r: 8, t: 30, b: 34 }, font: { ...FONT, size: 11 }, showlegend: false, hovermode: "closest", dragmode: false, annotations: [], shapes: [],
+    const layout = { height, margin: { l: 50, r: 18, t: 30, b: 34 }, font: { ...FONT, size: 11 }, showlegend: false, hovermode: "closest", dragmode: false, annotations: [], shapes: [],
       plot_bgcolor: "#fff", paper_bgcolor: "#fff", hoverlabel: { bgcolor: "#fff", bordercolor: "#999", font: { ...FONT, color: INK } } };
     const inner = height - layout.margin.t - layout.margin.b, gap = Math.min(0.5 / rows, 26 / inner);
     const wide = (1 - 0.045 * (columns - 1)) / columns, tall = (1 - gap * (rows - 1)) / rows;
@@ -564,7 +589,7 @@
       const column = i % columns, row = Math.floor(i / columns), name = i ? String(i + 1) : "", last = i + columns >= shown.length;
       const left = column * (wide + 0.045), bottom = 1 - row * (tall + gap) - tall, end = p.steps[p.steps.length - 1];
       layout["xaxis" + name] = { domain: [left, left + wide], anchor: "y" + name, range: [0, end], showgrid: false, zeroline: false, showline: true, linecolor: "#8a8a8a",
-        showticklabels: last, tickformat: ",d", tickvals: [0, end], ticklabelposition: "outside", fixedrange: true, ticks: last ? "outside" : "", ticklen: 3 };
+        showticklabels: last, tickformat: ",d", tickvals: column ? [end] : [0, end], ticklabelposition: "outside", fixedrange: true, ticks: last ? "outside" : "", ticklen: 3 };
       layout["yaxis" + name] = { domain: [bottom, bottom + tall], anchor: "x" + name, range: [low, high], showgrid: false, zeroline: !zero, zerolinecolor: "#cfcfcf", zerolinewidth: 1,
         showticklabels: column === 0, nticks: 3, tickformat: "~g", exponentformat: "power", fixedrange: true, ticks: "" };
       layout.annotations.push({ xref: "paper", yref: "paper", x: left, y: bottom + tall, xanchor: "left", yanchor: "bottom", showarrow: false, text: p.chosen ? `<b>${plain(p.title)}</b>` : plain(p.title),
@@ -590,12 +615,18 @@
   // --- Footer and events ---------------------------------------------------------------------------------------------
 
   function drawFooter() {
-    const thin = [];
-    for (const s of page.settings)
-      for (const [key, t] of Object.entries(s.trajectories)) if (t.steps.length < t.points) thin.push(`${s.title}, ${(s.analyses.find((a) => a.trajectories === key) || { title: key }).title}: ${t.steps.length} of ${t.points} checkpoints`);
+    const thin = page.settings.map((s) => {
+      const counts = new Map();
+      for (const [key, t] of Object.entries(s.trajectories)) {
+        if (t.steps.length === t.points) continue;
+        const kept = `${t.steps.length} of ${t.points}`, title = (s.analyses.find((a) => a.trajectories === key) || { title: key }).title;
+        counts.set(kept, [...(counts.get(kept) || []), title]);
+      }
+      return counts.size ? `${s.title}: ` + [...counts].map(([kept, titles]) => `${kept} for ${titles.join("; ")}`).join(". ") : "";
+    }).filter((text) => text);
     $("footer").replaceChildren(
       make("p", {}, "Curves of clusters are exact, at every checkpoint. Trajectories of single tokens are stored in 128 levels between their own lowest and highest value: off by at most 0.4 % of their range."),
-      make("p", {}, thin.length ? `Of these, some are kept at evenly spaced checkpoints only. ${thin.join("; ")}.` : "They are kept at every checkpoint."),
+      make("p", {}, thin.length ? `Of these, some are kept at evenly spaced checkpoints only. ${thin.join(". ")}.` : "They are kept at every checkpoint."),
       make("p", {}, "This file loads nothing and sends nothing. Colours are those of the paper’s figures and told apart by the colour-blind; clusters of one colour differ in their dashes."));
   }
 
@@ -615,7 +646,9 @@
   $("more").addEventListener("click", () => { limit += PAGE; drawTokens(); });
   $("link").addEventListener("click", (event) => {
     event.preventDefault();
-    if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(location.href).then(() => { $("link").textContent = "Link copied"; }, () => {});
+    const url = new URL($("link").href, location.href).href, say = (text) => { $("link").textContent = text; };
+    if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(url).then(() => say("Link copied"), () => say("The address bar has it"));
+    else say("The address bar has it");
   });
   const followLink = () => change(Object.assign({ group: "", token: "", facet: "", q: "", scope: "", order: "" }, fromLink()), false);
   window.addEventListener("hashchange", followLink);

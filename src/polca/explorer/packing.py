@@ -61,7 +61,7 @@ def thinned(points: int, most: int) -> NDArray[np.int64]:
 
 
 def quantise(trajectories: Trajectories, most: int) -> TokenTrajectories:
-    """Thin trajectories to at most `most` values in all, where two points each allow it, and quantise each by itself."""
+    """Thin trajectories to at most `most` values in all (but two points at least), and quantise each by itself."""
     vectors, tokens, points = trajectories.values.shape
     kept = thinned(points, most // (vectors * tokens))
     low = np.empty((vectors, tokens), np.float32)

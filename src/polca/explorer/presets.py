@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from polca import english_analyses
@@ -56,7 +55,8 @@ def _analysis(
     results: SettingResults, name: str, strategy: str, key: str, clusters: Clusters, looks: Mapping[int, list[Look]]
 ) -> Analysis:
     """An analysis with the looks of its clusters, given by vector."""
-    rows = results.clusters[results.clusters["analysis"] == name].set_index(["vector", "cluster"])
+    own = results.clusters[results.clusters["analysis"] == name].to_dict("records")
+    rows = {(int(row["vector"]), int(row["cluster"])): row for row in own}
     views = []
     for m in range(len(clusters)):
         vector, number = int(clusters.cluster_vector[m]) + 1, int(clusters.cluster_index[m])
@@ -66,7 +66,7 @@ def _analysis(
                 f"{results.paths.cluster_table}: lacks cluster {number} of vector {vector} of {name}: "
                 f"run stage {results.setting}_cluster again"
             )
-        (look,), row = found, rows.loc[(vector, number)]
+        look, row = found[0], rows[vector, number]
         views.append(
             ClusterView(
                 name=look.name,

@@ -32,7 +32,8 @@ def tokens(additions: NDArray[np.uint8]) -> Tokens:
 
 def facets(evaluation: Evaluation) -> list[Facet]:
     """Digit with carry in the figures' tones, and the carry alone in greys."""
-    categories, index = [], {}
+    categories: list[tuple[str, str]] = []
+    index: dict[tuple[int, bool], int] = {}
     for number, place in enumerate(PLACES):
         tones = PLACE_TONES[place]
         if place != "1s":
