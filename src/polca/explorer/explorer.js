@@ -33,6 +33,11 @@
     const text = size !== 0 && (size < 0.001 || size >= 1e5) ? value.toExponential(1) : value.toPrecision(2 + (size >= 1));
     return text.replace("e", " e").replace(/-/g, "−");
   };
+  /** With so many decimals; what rounds to nothing has no sign. */
+  const fixed = (value, decimals) => {
+    const text = value.toFixed(decimals);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+  };
   const percent = (part, whole) => {
     const share = (100 * part) / whole, rounded = Math.round(share);
     if (rounded === 0 && part > 0) return "<1 %";
@@ -345,6 +350,7 @@
     const single = analysis.quantity === "exact loss";
     $("projected-panel").hidden = single;
     document.querySelector(".charts").classList.toggle("single", single);
+    $("exact-caption").textContent = single ? "Exact loss, nats" : "Exact loss of the same tokens, nats";
     $("projected-caption").textContent = `${capital(analysis.quantity)}, ${analysis.unit}`;
     const exact = token === null || !view.exact ? null : { steps: view.exact.steps, values: curve(view.exact, token) };
     if (!single)
@@ -505,7 +511,7 @@
       make("td", { class: "group", title: group.name }, group.color ? make("i", { style: { background: group.color } }) : null, group.text),
       make("td", { class: "facet" }, category ? make("i", { style: { background: category.color } }) : null, category ? category.name : ""),
       make("td", { class: "number" }, `${view.first[token].toFixed(2)} → ${view.last[token].toFixed(2)}`),
-      make("td", { class: "number" }, ending(token).toFixed(decimals()).replace("-", "−")));
+      make("td", { class: "number" }, fixed(ending(token), decimals())));
     row.style.cursor = "pointer";
     row.addEventListener("mouseenter", () => hover(token));
     row.addEventListener("click", () => change({ token: state.token === String(token) ? "" : String(token), limit }));
@@ -548,13 +554,14 @@
     const token = shownToken(), { analysis, setting } = view;
     $("detail-exact").hidden = $("detail-vectors").hidden = token === null;
     $("detail-context").replaceChildren();
+    const where = analysis.vectors.length > 1 ? " on every vector" : "";
     if (token === null) {
-      $("detail-title").textContent = "One token on every vector";
+      $("detail-title").textContent = "One token" + where;
       $("detail-note").textContent = "Point at a token in the table.";
       return;
     }
     const [before, target, after] = view.context(token);
-    $("detail-title").textContent = state.token === String(token) ? "This token on every vector" : "One token on every vector";
+    $("detail-title").textContent = (state.token === String(token) ? "This token" : "One token") + where;
     $("detail-context").append(before.slice(-160), make("b", {}, target), after.slice(0, 120));
     const kinds = setting.facets.map((f, i) => `${f.title}: ${f.categories[view.facets[i][token]].name}`);
     $("detail-note").textContent = [`token ${token}`, ...kinds].join(" · ");
@@ -627,7 +634,7 @@
     $("footer").replaceChildren(
       make("p", {}, "Curves of clusters are exact, at every checkpoint. Trajectories of single tokens are stored in 128 levels between their own lowest and highest value: off by at most 0.4 % of their range."),
       make("p", {}, thin.length ? `Of these, some are kept at evenly spaced checkpoints only. ${thin.join(". ")}.` : "They are kept at every checkpoint."),
-      make("p", {}, "This file loads nothing and sends nothing. Colours are those of the paper’s figures and told apart by the colour-blind; clusters of one colour differ in their dashes."));
+      make("p", {}, "This file loads nothing and sends nothing. Colours are those of the figures, chosen to be told apart by the colour-blind; what shares a colour differs in its dashes or its label."));
   }
 
   $("controls").addEventListener("submit", (event) => event.preventDefault());
