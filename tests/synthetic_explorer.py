@@ -14,8 +14,8 @@ from polca.tasks.english import PAD
 from synthetic import Synthetic
 from synthetic_english import TOKENS, SyntheticEnglish
 
-HOSTILE = "</script><img src=x onerror=hacked=1>"
-"""A token and a cluster's name that would run code where they reached the page as HTML."""
+HOSTILE = "</script><b><img src=x onerror=hacked=1>"
+"""A token and a cluster's name that would run code where they reached the page as HTML, or be bold in a chart."""
 TAGS = ("ADP", "DET", "NOUN", "PUNCT", "SPACE", "VERB", PAD)
 WINDOW = 65
 

@@ -118,6 +118,24 @@ def test_cluster_shows_its_members(opened: Opened, run: SyntheticRun) -> None:
     assert opened.tab.locator("#tokens tbody tr").count() == size
 
 
+def test_a_line_selects_its_cluster(opened: Opened) -> None:
+    """A click with the mouse on a point of the second cluster's median."""
+    opened.go("#setting=arithmetic&analysis=polca&vector=2")
+    x, y = opened.tab.evaluate(
+        """() => {
+          const node = document.getElementById("projected"), {left, top} = node.getBoundingClientRect();
+          const {xaxis, yaxis, _size} = node._fullLayout;
+          const line = node.data.filter((trace) => trace.customdata && trace.mode === "lines")[1];
+          return [left + _size.l + xaxis.c2p(line.x[60]), top + _size.t + yaxis.c2p(line.y[60])];
+        }"""
+    )
+    opened.tab.mouse.move(x, y)
+    opened.tab.wait_for_selector("#projected .hovertext")
+    opened.tab.mouse.click(x, y)
+    opened.shows("group=1")
+    assert set(opened.texts("#tokens tbody td.group")) == {"1"}
+
+
 def test_search_filters_the_table(opened: Opened, run: SyntheticRun) -> None:
     opened.go("#setting=english&analysis=polca&vector=1")
     opened.tab.locator("#scope").select_option("token")
@@ -151,7 +169,7 @@ def test_hostile_strings_are_text(opened: Opened) -> None:
     assert HOSTILE in opened.texts("#detail-context")[0]
     assert any(HOSTILE in text for text in opened.texts("#clusters button"))
     labels = opened.tab.locator("#projected .annotation-text").all_text_contents()
-    assert any("</script><img" in label for label in labels), labels
+    assert any("</script><b>" in label for label in labels), labels
 
 
 def test_link_restores_the_view(opened: Opened) -> None:
