@@ -115,6 +115,23 @@ def plan(preset: Preset = "laptop", root: Root = ROOT) -> None:
     )
 
 
+@app.command()
+def explore(
+    preset: Preset = "laptop",
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; runs/PRESET/explorer.html where not given.")
+    ] = None,
+    root: Root = ROOT,
+) -> None:
+    """Write one HTML page in which to look around in a preset's results: clusters, their losses, every token."""
+    from polca.explorer import preset_page, write_page
+
+    paths = _preset(preset, root)
+    target = paths.arithmetic.directory.parent / "explorer.html" if output is None else output
+    write_page(preset_page(paths), target)
+    typer.echo(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
+
+
 def main() -> None:
     """Entry point: bad input ends in one line and exit code 1."""
     try:

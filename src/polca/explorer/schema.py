@@ -1,0 +1,247 @@
+"""What the page shows, independent of where it comes from (the package's docstring has the JSON)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polca.clustering import Clusters
+from polca.errors import PolcaError
+from polca.explorer.packing import TokenTrajectories, curve, pack
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A division of the tokens, such as digit and carry, or part of speech.
+
+    Attributes:
+        title: what it divides by.
+        categories: (name, colour) of each.
+        values: `[X]` index into `categories`.
+    """
+
+    title: str
+    categories: Sequence[tuple[str, str]]
+    values: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens in their contexts.
+
+    Attributes:
+        sequences: strings that, joined, are one text each.
+        sequence, place: `[X]` which string of which sequence token x is.
+    """
+
+    sequences: Sequence[Sequence[str]]
+    sequence: NDArray[np.integer]
+    place: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def text(self, token: int) -> str:
+        """The string of a token."""
+        return self.sequences[int(self.sequence[token])][int(self.place[token])]
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """How one cluster is named and drawn.
+
+    Attributes:
+        name: what it is, in words.
+        fit: share of its tokens that the name fits; 0 where it has none.
+        color, text_color: of lines, and dark enough to read.
+        dashes: lengths of dashes and gaps in points; empty for a solid line.
+        break_step: eq. 9's breakthrough, mean over members; NaN where there is none.
+        hidden: whether that is later than the setting's `flat_step` (eq. 10).
+    """
+
+    name: str
+    color: str
+    text_color: str
+    dashes: Sequence[float] = ()
+    fit: float = 0.0
+    break_step: float = float("nan")
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One clustering of trajectories.
+
+    Attributes:
+        id: its name in links; letters, digits and `_`.
+        title, note: what it is, in words; in a sentence.
+        quantity, unit: what is clustered, for the axis.
+        trajectories: key of the setting's trajectories.
+        clusters: of every vector.
+        views: one for each of `clusters`.
+    """
+
+    id: str
+    title: str
+    note: str
+    quantity: str
+    unit: str
+    trajectories: str
+    clusters: Clusters
+    views: Sequence[ClusterView]
+
+    def to_json(self, mean: NDArray[np.float32]) -> dict[str, Any]:
+        """As the page holds it; `mean [K, P]` over all tokens."""
+        c = self.clusters
+        vectors: list[dict[str, Any]] = [
+            {
+                "number": k + 1,
+                "step": int(c.vector_steps[k]),
+                "kept": bool(c.vector_kept[k]),
+                "mean": curve(mean[k]),
+                "clusters": [],
+            }
+            for k in range(len(c.labels))
+        ]
+        for m, view in enumerate(self.views):
+            vectors[int(c.cluster_vector[m])]["clusters"].append(
+                {
+                    "number": int(c.cluster_index[m]),
+                    "name": view.name,
+                    "fit": round(view.fit, 4),
+                    "color": view.color,
+                    "text_color": view.text_color,
+                    "dash": ",".join(f"{1.6 * length:.4g}px" for length in view.dashes) or "solid",
+                    "break_step": round(view.break_step, 1) if np.isfinite(view.break_step) else None,
+                    "hidden": view.hidden,
+                    "size": int(c.cluster_size[m]),
+                    "medoid": int(c.medoid[m]),
+                    "nearest": [int(t) for t in c.nearest[m] if t >= 0],
+                    "projected": curve(c.projected_quartiles[m]),
+                    "loss": curve(c.loss_quartiles[m]),
+                }
+            )
+        return {
+            "id": self.id,
+            "title": self.title,
+            "note": self.note,
+            "quantity": self.quantity,
+            "unit": self.unit,
+            "trajectories": self.trajectories,
+            "steps": c.steps.tolist(),
+            "labels": pack(c.labels),
+            "vectors": vectors,
+        }
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model with its evaluation tokens, and what was found in it.
+
+    Attributes:
+        id: its name in links.
+        title, note: what it is, in words; in a sentence.
+        flat_step: τ of eq. 10; None where there is none.
+        steps, losses: `[C]` training steps and `[C, X]` exact losses, nats.
+        facets: the first colours tokens.
+        trajectories: by key.
+        analyses: the first is shown first.
+
+    Raises:
+        PolcaError: parts that do not fit together.
+    """
+
+    id: str
+    title: str
+    note: str
+    flat_step: int | None
+    tokens: Tokens
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float32]
+    facets: Sequence[Facet]
+    trajectories: Mapping[str, TokenTrajectories]
+    analyses: Sequence[Analysis]
+
+    def __post_init__(self) -> None:
+        tokens = len(self.tokens)
+        if self.losses.shape != (len(self.steps), tokens):
+            raise PolcaError(f"{self.id}: losses {self.losses.shape} do not fit {tokens} tokens: run its stages again")
+        if not self.analyses:
+            raise PolcaError(f"{self.id}: no analysis to show: run its clustering again")
+        for facet in self.facets:
+            if facet.values.shape != (tokens,):
+                raise PolcaError(f"{self.id}: facet {facet.title!r} does not fit {tokens} tokens: label them again")
+        for analysis in self.analyses:
+            c, name = analysis.clusters, f"{self.id}, analysis {analysis.id}"
+            if c.labels.shape[1:] != (tokens,) or len(analysis.views) != len(c):
+                raise PolcaError(f"{name}: clusters do not fit {tokens} tokens: run its clustering again")
+            t = self.trajectories.get(analysis.trajectories)
+            if t is None or t.low.shape != c.labels.shape or t.points != len(c.steps):
+                raise PolcaError(f"{name}: clusters and trajectories do not fit together: run its clustering again")
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What the page shows first: the first vector with clusters, of the first analysis."""
+        first = self.analyses[0]
+        found = first.clusters.cluster_vector
+        return {"analysis": first.id, "vector": int(found.min()) + 1 if len(found) else 1}
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page holds it."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "note": self.note,
+            "flat_step": self.flat_step,
+            "start": self.start,
+            "exact": {"steps": self.steps.tolist(), "mean": curve(self.losses.mean(axis=1, dtype=np.float64))},
+            "tokens": {
+                "sequences": [list(sequence) for sequence in self.tokens.sequences],
+                "sequence": pack(np.asarray(self.tokens.sequence, np.int32)),
+                "place": pack(np.asarray(self.tokens.place, np.int32)),
+                "first": pack(self.losses[0]),
+                "last": pack(self.losses[-1]),
+            },
+            "facets": [
+                {
+                    "title": facet.title,
+                    "categories": [{"name": name, "color": color} for name, color in facet.categories],
+                    "values": pack(facet.values.astype(np.uint8)),
+                }
+                for facet in self.facets
+            ],
+            "trajectories": {key: t.pack() for key, t in self.trajectories.items()},
+            "analyses": [a.to_json(self.trajectories[a.trajectories].mean) for a in self.analyses],
+        }
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that one page shows.
+
+    Attributes:
+        title: its heading.
+        source: what it was made from, such as a preset's name.
+        settings: at least one.
+
+    Raises:
+        PolcaError: there is nothing to show.
+    """
+
+    title: str
+    source: str
+    settings: Sequence[Setting]
+
+    def __post_init__(self) -> None:
+        if not self.settings:
+            raise PolcaError(f"{self.source}: no results to show: run its stages first (`make repro`)")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page holds it."""
+        return {
+            "title": self.title,
+            "source": self.source,
+            "settings": [setting.to_json() for setting in self.settings],
+        }

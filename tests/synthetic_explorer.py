@@ -1,0 +1,96 @@
+"""A made-up checkout with results of both settings and all that the explorer reads beside them."""
+
+import itertools
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polca.artifacts import ROOT, PresetPaths, write_npz, write_text
+from polca.projections import Projections
+from polca.tasks.english import PAD
+from synthetic import Synthetic
+from synthetic_english import TOKENS, SyntheticEnglish
+
+HOSTILE = "</script><b><img src=x onerror=hacked=1>"
+"""A token and a cluster's name that would run code where they reached the page as HTML, or be bold in a chart."""
+TAGS = ("ADP", "DET", "NOUN", "PUNCT", "SPACE", "VERB", PAD)
+WINDOW = 65
+
+
+def line(steps: NDArray[np.int64], losses: NDArray[np.float32], vectors: int, seed: int) -> Projections:
+    """Projections whose gradients along the basis never change: every form of POLCA is a straight line.
+
+    Token x changes by `gradients[0, x, k] · movements[0, k]` on vector k in every interval; no curvature adds to it.
+    """
+    rng = np.random.default_rng(seed)
+    count, tokens = losses.shape
+    slopes = rng.standard_normal((tokens, vectors)).astype(np.float32)
+    return Projections(
+        steps=steps,
+        losses=losses,
+        gradients=np.broadcast_to(slopes, (count, tokens, vectors)).copy(),
+        movements=np.full((count - 1, vectors), -0.01, np.float32),
+        vector_steps=400 * np.arange(1, vectors + 1),
+        eigenvalues=np.zeros(vectors, np.float32),
+        curvatures=np.zeros((count, vectors), np.float32),
+        token_curvatures=np.zeros((count, tokens, vectors), np.float32),
+    )
+
+
+@dataclass
+class SyntheticRun:
+    """Writes `presets/made_up` and `runs/made_up` below `root`."""
+
+    root: Path
+
+    def write(self) -> "SyntheticRun":
+        self.paths = PresetPaths("made_up", self.root)
+        self.paths.params.parent.mkdir(parents=True)
+        shutil.copyfile(ROOT / "presets" / "laptop" / "params.yaml", self.paths.params)
+        arithmetic, english = self.paths.arithmetic, self.paths.english
+        self.arithmetic = Synthetic(arithmetic.directory, sequences=60).write()
+        self.projections = {
+            basis: line(self.arithmetic.steps, self.arithmetic.losses, self.arithmetic.vectors, seed)
+            for seed, basis in enumerate(("hessian", "lca", "random", "shuffled_hessian"))
+        }
+        for basis, projections in self.projections.items():
+            projections.save(arithmetic.projections / f"{basis}.npz")
+        self.english = SyntheticEnglish(english.directory, names=(HOSTILE, "comma")).write()
+        line(self.english.steps, self.english.losses, len(self.english.vectors), 9).save(english.projections)
+        self._text()
+        return self
+
+    def _text(self) -> None:
+        """Windows of the passage, again and again, with the hostile token and a `<PAD>` in the second."""
+        windows = self.english.tokens // (WINDOW - 3)
+        strings = [t.replace("⏎", "\n") for t in itertools.islice(itertools.cycle(TOKENS), windows * WINDOW)]
+        strings[WINDOW + 10] = HOSTILE
+        pad = WINDOW + 20
+        starts, ends, text = [], [], ""
+        for i, string in enumerate(strings):
+            if i == pad:
+                starts.append(-1)
+                ends.append(-1)
+                text += "\n\n"
+                continue
+            starts.append(len(text))
+            text += string
+            ends.append(len(text))
+        shape = (windows, WINDOW)
+        tags = np.array([_tag(string) for string in strings])
+        tags[pad] = TAGS.index(PAD)
+        self.strings = np.array(strings, object).reshape(shape)
+        tokens = np.arange(windows * WINDOW, dtype=np.int32).reshape(shape)
+        arrays = {"tokens": tokens, "starts": np.array(starts).reshape(shape), "ends": np.array(ends).reshape(shape)}
+        write_npz(self.paths.english.evaluation, arrays)
+        write_text(self.paths.english.evaluation_text, text)
+        write_npz(self.paths.english.tags, {"tags": tags.reshape(shape), "names": np.array(TAGS)})
+
+
+def _tag(string: str) -> int:
+    bare = string.strip()
+    kind = "SPACE" if not bare else "DET" if bare in ("the", "a") else "NOUN" if bare.isalnum() else "PUNCT"
+    return TAGS.index(kind)
