@@ -67,7 +67,8 @@ class SandwichOperator:
     def _forward(self, tangents: Mapping[str, Tensor], batch: Any) -> Tensor:
         with torch.no_grad(), forward_ad.dual_level(), PortableProducts():
             dual = {n: forward_ad.make_dual(p.detach(), tangents[n]) for n, p in self._params.items()}
-            return forward_ad.unpack_dual(self._outputs(dual, batch)).tangent
+            tangent: Tensor = forward_ad.unpack_dual(self._outputs(dual, batch)).tangent
+            return tangent
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Flat `[d]` → flat `[d]`."""
@@ -84,7 +85,7 @@ class SandwichOperator:
 
 def logits_of(loss: TokenLoss) -> Outputs:
     """`(params, batch) → logits [sequences, targets, vocabulary]` of the model behind a token loss."""
-    return lambda params, batch: torch.func.functional_call(loss.skeleton, dict(params), (batch[0],))  # type: ignore[no-any-return]
+    return lambda params, batch: torch.func.functional_call(loss.skeleton, dict(params), (batch[0],))
 
 
 def softmax_curvature(logits: Tensor, tangent: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ compositions.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -46,7 +48,7 @@ def cluster_profiles(clusters: Clusters, cells: NDArray[np.int64]) -> Floats:
     """Profile of each cluster `[M, 7]`: the fraction of its tokens with each skill."""
     rows = [np.bincount(cells[clusters.members(m)], minlength=len(CELLS)) for m in range(len(clusters))]
     counts = np.array(rows, np.float64).reshape(-1, len(CELLS))
-    return counts / counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 def profile_distances(one: Floats, other: Floats) -> Floats:
@@ -99,7 +101,9 @@ def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> S
 
     generator = np.random.default_rng(seed)
     observed = matched(pairs)
-    null = np.array([matched([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs]) for _ in range(permutations)])
+    null = np.array(
+        [matched([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs]) for _ in range(permutations)]
+    )
     aligned = all(len(a) == len(b) for a, b in pairs)
     return Stability(
         matched=observed,
@@ -108,3 +112,34 @@ def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> S
         null=null,
         p_value=float((1 + (null <= observed + 1e-12).sum()) / (1 + permutations)),
     )
+
+
+def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Match the vectors and the clusters of every two seeds.
+
+    Args:
+        profiles: columns seed, kind (`vector` or `cluster`), vector, cluster, and `CELLS`.
+
+    Returns:
+        One row a matched pair (kind, seed, other_seed, vector, cluster, other_vector, other_cluster, distance), and
+        `stability` of each kind as a mapping, None where it is not defined.
+    """
+    matches: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for kind in ("vector", "cluster"):
+        mine = profiles[profiles["kind"] == kind]
+        runs = [(int(seed), mine[mine["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
+        numbers = [rows[list(CELLS)].to_numpy(np.float64) for _, rows in runs]
+        for (i, (seed, one)), (j, (other_seed, other)) in combinations(enumerate(runs), 2):
+            for left, right, distance in zip(*match(numbers[i], numbers[j]), strict=True):
+                row: dict[str, Any] = {"kind": kind, "seed": seed, "other_seed": other_seed}
+                for key in ("vector", "cluster"):
+                    row |= {key: int(one[key].iloc[left]), f"other_{key}": int(other[key].iloc[right])}
+                matches.append(row | {"distance": float(distance)})
+        result = stability(numbers, permutations)
+        values = {name: getattr(result, name) for name in ("matched", "unmatched", "same_index", "p_value")}
+        values |= {"null_mean": result.null.mean(), "null_5_percent": np.quantile(result.null, 0.05)}
+        found[kind] = {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
+        found[kind] |= {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
+    columns = ["kind", "seed", "other_seed", "vector", "cluster", "other_vector", "other_cluster", "distance"]
+    return pd.DataFrame(matches, columns=columns), found

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.analyses import TABLES, analyse, trajectories_of
-from polca.artifacts import read_json, write_csv, write_json
+from polca.artifacts import write_csv, write_json
 from polca.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled
 from polca.breakthrough import hidden_fraction
 from polca.checkpoints import CheckpointDirectory, select_steps
@@ -24,6 +24,7 @@ from polca.scores import best_clusters, three_best
 from polca.settings import ArithmeticSettings
 from polca.tasks.arithmetic import batch
 from polca.training import train
+from polca.validity_seeds_settings import of_seed
 
 ROWS: Mapping[int, Mapping[str, str]] = {
     8: {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")},
@@ -71,7 +72,7 @@ def train_and_project(settings: ArithmeticSettings, work: Path) -> dict[str, Pro
     start = initialize(settings.model, settings.seed)
     checkpoints = CheckpointDirectory(work / "checkpoints", {name: p.shape for name, p in start.items()})
     if not (work / "trained.json").is_file():
-        log = train(
+        train(
             loss,
             start,
             lambda step: batch(data.training[step * size : (step + 1) * size]),
@@ -80,7 +81,7 @@ def train_and_project(settings: ArithmeticSettings, work: Path) -> dict[str, Pro
             resume=work / "state",
             description=f"train seed {settings.seed}",
         )
-        write_json(work / "trained.json", {"loss": float(log["loss"].iloc[-1])})
+        write_json(work / "trained.json", {"steps": settings.training.steps})
     sample = [batch(data.training[: settings.basis.hessian_examples])]
     steps = settings.basis_steps()
     bases: dict[str, Basis] = {}
@@ -160,21 +161,15 @@ class SeedsWork:
     folder: Path
 
 
-def run_seed(shared: SeedsWork, settings: ArithmeticSettings) -> dict[str, int]:
+def run_seed(shared: SeedsWork, seed: int) -> dict[str, float]:
     """One seed from data to tables, which it writes to `<folder>/tables/<table>/<seed>.csv`."""
-    work = shared.folder / f"seed_{settings.seed}"
+    settings, work = of_seed(shared.settings, seed), shared.folder / f"seed_{seed}"
     projections = train_and_project(settings, work)
     evaluation = settings.data().evaluation
     tables = seed_tables(projections, place_labels(evaluation), carry_labels(evaluation), settings)
     for table, rows in tables.items():
-        write_csv(shared.folder / "tables" / table / f"{settings.seed}.csv", rows)
-    loss = projections["hessian"].losses[-1].mean(dtype=np.float64)
-    write_json(
-        shared.folder / "tables" / f"loss_{settings.seed}.json",
-        {"batch": read_json(work / "trained.json")["loss"], "evaluation": float(loss)},
-    )
-    shutil.rmtree(work, ignore_errors=True)
-    return {"seed": settings.seed}
+        write_csv(shared.folder / "tables" / table / f"{seed}.csv", rows)
+    return {"last_loss": float(projections["hessian"].losses[-1].mean(dtype=np.float64))}
 
 
 def table_values(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
@@ -198,7 +193,9 @@ def table_values(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
                             rows.append((table, row, rank, score, int(seed), value))
                     of_analysis = own[own["analysis"] == analysis]
                     for place in ("1000s", "100s", "10s"):
-                        rows.append((table, row, 0, f"auc_{place}", int(seed), float(of_analysis[f"auc_{place}"].max())))
+                        rows.append(
+                            (table, row, 0, f"auc_{place}", int(seed), float(of_analysis[f"auc_{place}"].max()))
+                        )
                     rows.append((table, row, 0, "n_eligible", int(seed), float(len(best_clusters(mine, analysis)))))
                 else:
                     fraction, count = hidden_fraction(mine, analysis)
@@ -216,34 +213,29 @@ def summarize_values(values: pd.DataFrame, published: Mapping[str, Any]) -> pd.D
     """
     seeds = values["seed"].nunique()
     rows: list[dict[str, Any]] = []
-    for (table, row, rank, measure), group in values.groupby(["table", "row", "rank", "measure"], sort=False):
-        found = group["value"].dropna()
-        rows.append(
-            {
-                "table": table,
-                "row": row,
-                "rank": rank,
-                "measure": measure,
-                "mean": found.mean(),
-                "sd": found.std(ddof=1),
-                "least": found.min(),
-                "largest": found.max(),
-                "seeds_with_value": len(found),
-                "seeds": seeds,
-                "published": _published(published, int(table), str(row), int(rank), str(measure)),
-            }
-        )
+    keys = ["table", "row", "rank", "measure"]
+    for head in values[keys].drop_duplicates().to_dict("records"):
+        found = values.loc[(values[keys] == pd.Series(head)).all(axis=1), "value"].dropna()
+        numbers = {
+            "mean": found.mean(),
+            "sd": found.std(ddof=1),
+            "least": found.min(),
+            "largest": found.max(),
+            "seeds_with_value": len(found),
+            "seeds": seeds,
+        }
+        rows.append({**{str(k): v for k, v in head.items()}, **numbers, "published": _published(published, head)})
     return pd.DataFrame(rows)
 
 
-def _published(published: Mapping[str, Any], table: int, row: str, rank: int, measure: str) -> float:
-    """The paper's value; NaN where it has none."""
+def _published(published: Mapping[str, Any], head: Mapping[Any, Any]) -> float:
+    """The paper's value of a row of `summarize_values`; NaN where it has none."""
     try:
-        entry = published[f"table_{table:02d}"][row]
-        if measure == "fraction_hidden":
-            return float(entry)
-        if measure in SCORES and rank <= len(entry):
-            return float(entry[rank - 1][SCORES.index(measure)])
+        entry = published[f"table_{head['table']:02d}"][head["row"]]
     except KeyError as error:
-        raise PolcaError(f"data/published.yaml: no entry {error} of Table {table}: restore the file") from error
+        raise PolcaError(f"data/published.yaml: no entry {error} of Table {head['table']}: restore the file") from error
+    if head["measure"] == "fraction_hidden":
+        return float(entry)
+    if head["measure"] in SCORES and head["rank"] <= len(entry):
+        return float(entry[head["rank"] - 1][SCORES.index(head["measure"])])
     return float("nan")

@@ -61,7 +61,9 @@ def _read(kind: type[T], path: Path, name: str) -> T:
     try:
         values = read_params(path)["validity"][name]
     except (KeyError, TypeError) as error:
-        raise PolcaError(f"{path}: missing parameter validity.{name}: compare with presets/laptop/params.yaml") from error
+        raise PolcaError(
+            f"{path}: missing parameter validity.{name}: compare with presets/laptop/params.yaml"
+        ) from error
     return section(kind, values, f"validity.{name}")
 
 
