@@ -45,7 +45,7 @@ FURTHER = (
 )
 """Bases that are made here; the last three vary the sample of the Hessian and the order of its checkpoints."""
 
-PRODUCT_COST = 2.0
+PRODUCT_COST = 2
 """Gradient evaluations that a product with a curvature stands for: one more backward pass through a gradient, or a
 forward-mode and a backward pass."""
 
