@@ -26,13 +26,22 @@ STATIC = (
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
 
+LEVEL = 0.05
+"""Of every test that the report counts; the result files give the null's corresponding quantile."""
+SEEDS_FILES = ("seeds.json", "seeds_summary.csv", "bases.csv", "bases.json", "treebank.csv", "treebank.json")
+"""Results over seeds, bases and the treebank (`make validity`), below `paper/<preset>/validity`."""
+SEEDS_FIGURES = ("seeds", "profiles", "treebank")
+"""Their figures, `figures/<preset>/validity_<name>.pdf`."""
+
 
 def _of_preset(name: str) -> list[str]:
     """Every file of a preset that the report can show, whether it is there or not."""
     tables = [f"paper/{name}/tables/{table}.csv" for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims")]
     figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
     alone = [f"presets/{name}/params.yaml", f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
-    return [*alone, *tables, *figures]
+    validity = [f"paper/{name}/validity/{file}" for file in SEEDS_FILES]
+    validity += [f"figures/{name}/validity_{figure}.pdf" for figure in SEEDS_FIGURES]
+    return [*alone, *tables, *figures, *validity]
 
 
 def presets_shown(paths: PresetPaths) -> list[str]:
@@ -53,7 +62,7 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
         "preset": paths.name,
         "presets": presets,
         "files": [file for file in files if (paths.root / file).is_file()],
-        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD},
+        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
     }
     return {"report": json.dumps(told, sort_keys=True)}
 
