@@ -3,6 +3,7 @@
     python benchmarks/measure_run.py --output benchmarks/laptop_run.json --directory <fresh clone> -- make repro
 
 Memory is the proportional set size (shared pages counted once), summed over the process tree and sampled each second.
+A stage's seconds are those between the first and the last sample in which its script was running.
 """
 
 import json
@@ -17,18 +18,20 @@ import psutil
 import typer
 
 INTERVAL = 1.0
-"""Seconds between samples of memory."""
+"""Seconds between samples."""
+STAGE = re.compile(r"pipelines/(\w+)\.py$")
 
 
-def tree_memory(process: psutil.Process) -> int:
-    """Proportional set size of a process and its descendants, in bytes; those that end meanwhile count nothing."""
-    total = 0
+def sample(process: psutil.Process) -> tuple[int, set[str]]:
+    """Memory in bytes of a process and its descendants, and the stages among them; what ends meanwhile counts nothing."""
+    total, stages = 0, set()
     for member in [process, *process.children(recursive=True)]:
         try:
             total += member.memory_full_info().pss
+            stages |= {found[1] for argument in member.cmdline() if (found := STAGE.search(argument))}
         except psutil.Error:
             continue
-    return total
+    return total, stages - {"run"}
 
 
 def processor() -> str:
@@ -58,19 +61,23 @@ def main(
 ) -> None:
     """Run a command and write what it took."""
     start, peak = time.monotonic(), 0
+    spans: dict[str, tuple[float, float]] = {}
     with subprocess.Popen(command, cwd=directory) as child:
         root = psutil.Process(child.pid)
         while child.poll() is None:
             try:
-                peak = max(peak, tree_memory(root))
+                memory, stages = sample(root)
             except psutil.Error:
                 continue
+            peak, now = max(peak, memory), time.monotonic()
+            spans |= {stage: (spans.get(stage, (now, now))[0], now) for stage in stages}
             time.sleep(INTERVAL)
     wall = time.monotonic() - start
     result = {
         "command": " ".join(command),
         "exit_code": child.returncode,
         "wall_seconds": round(wall),
+        "stages": {stage: round(last - first) for stage, (first, last) in spans.items()},
         "peak_memory_mib": round(peak / 2**20),
         "disk_mib": round(disk(directory) / 2**20),
         "cores": psutil.cpu_count(),
