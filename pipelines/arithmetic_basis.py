@@ -5,6 +5,7 @@ from pathlib import Path
 from polca.artifacts import PresetPaths
 from polca.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled, with_rayleigh_quotients
 from polca.checkpoints import CheckpointDirectory
+from polca.distributed import is_first
 from polca.model import TokenLoss, initialize
 from polca.parallel import map_processes
 from polca.settings import ArithmeticSettings, read_arithmetic
@@ -44,7 +45,8 @@ def make_basis(shared: tuple[ArithmeticSettings, Path, Path], kind: str) -> dict
             kind=kind,
             resume=work / kind,
         )
-    basis.save(target)
+    if is_first():
+        basis.save(target)
     return {"vectors": len(basis)}
 
 
@@ -58,8 +60,9 @@ def main(paths: PresetPaths) -> None:
             workers=settings.workers,
             description="bases",
         )
-        publish(work / "bases", out.bases)
+        if is_first():
+            publish(work / "bases", out.bases)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

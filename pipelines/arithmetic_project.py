@@ -3,6 +3,7 @@
 from polca.artifacts import PresetPaths, write_npz
 from polca.bases import Basis
 from polca.checkpoints import CheckpointDirectory, select_steps
+from polca.distributed import is_first
 from polca.model import TokenLoss, initialize
 from polca.projections import project_bases
 from polca.settings import read_arithmetic
@@ -29,6 +30,8 @@ def main(paths: PresetPaths) -> None:
             workers=settings.workers,
             resume=work / "checkpoints",
         )
+        if not is_first():
+            return
         for name, result in projections.items():
             result.save(work / "projections" / f"{name}.npz")
         first = projections["hessian"]
@@ -37,4 +40,4 @@ def main(paths: PresetPaths) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

@@ -2,6 +2,7 @@
 
 from polca.artifacts import PresetPaths, write_csv, write_npz
 from polca.checkpoints import CheckpointDirectory
+from polca.distributed import is_first
 from polca.labels import carry_labels, place_labels
 from polca.model import TokenLoss, initialize
 from polca.settings import read_arithmetic
@@ -24,10 +25,12 @@ def main(paths: PresetPaths) -> None:
             resume=work / "state",
             description="train arithmetic",
         )
+        if not is_first():
+            return
         write_npz(out.evaluation, {"tokens": data.evaluation, **labels})
         write_csv(out.training_log, log)
         publish(work / "checkpoints", out.checkpoints)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

@@ -3,6 +3,7 @@
 from polca.artifacts import PresetPaths, read_npz
 from polca.bases import hessian_basis
 from polca.checkpoints import CheckpointDirectory
+from polca.distributed import is_first
 from polca.english_settings import read_english
 from polca.model import TokenLoss, initialize
 from polca.stage import resumable, run
@@ -30,8 +31,9 @@ def main(paths: PresetPaths) -> None:
             keep_graphs=4 * sample.size * config.output_vocabulary <= GRAPH_BYTES,
             resume=work / "vectors",
         )
-        found.save(out.basis)
+        if is_first():
+            found.save(out.basis)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

@@ -3,6 +3,7 @@
 from polca.artifacts import PresetPaths, read_npz, write_npz
 from polca.bases import Basis
 from polca.checkpoints import CheckpointDirectory, select_steps
+from polca.distributed import is_first
 from polca.english_settings import read_english
 from polca.model import TokenLoss, initialize
 from polca.projections import project_bases
@@ -28,9 +29,11 @@ def main(paths: PresetPaths) -> None:
             workers=settings.workers,
             resume=work / "checkpoints",
         )["hessian"]
+        if not is_first():
+            return
         projections.save(out.projections)
         write_npz(out.losses, {"steps": projections.steps, "losses": projections.losses})
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

@@ -2,6 +2,7 @@
 
 from polca.artifacts import PresetPaths, read_npz, write_csv
 from polca.checkpoints import CheckpointDirectory
+from polca.distributed import is_first
 from polca.english_settings import read_english
 from polca.model import TokenLoss, initialize
 from polca.stage import publish, resumable, run
@@ -22,9 +23,11 @@ def main(paths: PresetPaths) -> None:
             resume=work / "state",
             description="train English",
         )
+        if not is_first():
+            return
         write_csv(out.training_log, log)
         publish(work / "checkpoints", out.checkpoints)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 from polca.artifacts import read_tensors, write_tensors
 from polca.checkpoints import Checkpoints
 from polca.curvature import HessianOperator, Layout, Which, lanczos
+from polca.distributed import is_first
 from polca.errors import PolcaError
 from polca.progress import progress
 from polca.typing import TokenLossFunction
@@ -152,7 +153,7 @@ def hessian_basis(
                     "residuals": torch.from_numpy(result.residuals),
                     "matvecs": torch.tensor(result.matvecs),
                 }
-                if kept is not None:
+                if kept is not None and is_first():
                     write_tensors(kept, part)
             rows[place] = part["vectors"]
             facts.extend(

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polca.distributed import from_first, shard, sum_over_ranks
 from polca.errors import PolcaError
 from polca.products import PortableProducts
+from polca.runtime import on_device
 from polca.typing import TokenLossFunction
 
 Which = Literal["algebraic", "magnitude"]
@@ -54,7 +56,8 @@ class HessianOperator:
     """v ↦ ∇²L(X; θ) v for the mean loss over all tokens of `batches`.
 
     The graph of the gradient is built once and kept, so that a product costs the second backward pass alone; memory is
-    that of all `batches` together. With `keep_graphs=False` each product rebuilds one batch's graph at a time.
+    that of all `batches` together. Under torchrun each process takes its share of `batches`, and products are summed.
+    With `keep_graphs=False` each product rebuilds one batch's graph at a time.
 
     Args:
         token_loss: `(params, batch) → losses [sequences, targets]`.
@@ -71,11 +74,12 @@ class HessianOperator:
     ) -> None:
         self.layout = Layout.of(params)
         self._token_loss = token_loss
-        self._batches = batches
-        self._params = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+        self._batches = [on_device(batch) for batch in shard(batches)]
+        self._params = {name: on_device(p.detach().clone()).requires_grad_() for name, p in params.items()}
         with torch.no_grad(), PortableProducts():
-            self._tokens = sum(token_loss(self._params, batch).numel() for batch in batches)
-        self._graphs = [self._gradient(batch) for batch in batches] if keep_graphs else None
+            tokens = sum(token_loss(self._params, batch).numel() for batch in self._batches)
+        self._tokens = int(sum_over_ranks([torch.tensor(tokens)])[0])
+        self._graphs = [self._gradient(batch) for batch in self._batches] if keep_graphs else None
 
     def _gradient(self, batch: Any) -> tuple[Tensor, ...]:
         with PortableProducts():
@@ -85,6 +89,7 @@ class HessianOperator:
     def __call__(self, vector: Tensor) -> Tensor:
         """Flat `[d]` → flat `[d]`."""
         leaves = list(self._params.values())
+        vector = on_device(vector)
         tangent = tuple(self.layout.split(vector).values())
         total = torch.zeros_like(vector)
         for index, batch in enumerate(self._batches):
@@ -94,7 +99,7 @@ class HessianOperator:
                     gradient, leaves, tangent, retain_graph=self._graphs is not None, materialize_grads=True
                 )
             total += torch.cat([p.reshape(-1) for p in product])
-        return total
+        return sum_over_ranks([total])[0].cpu()
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,8 @@ def lanczos(
         return vector if outside is None else _remove(vector, outside)
 
     generator = torch.Generator().manual_seed(seed)
-    start = project(torch.randn(size, generator=generator, dtype=dtype).numpy())
+    # The same bits in every process, as are the operator's images: all then stop after the same number of products.
+    start = project(from_first(torch.randn(size, generator=generator, dtype=dtype)).numpy())
     krylov = np.empty((min(32, limit), size), start.dtype)
     krylov[0] = start / np.linalg.norm(start)
     alphas: list[float] = []

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from polca import distributed
 from polca.artifacts import read_npz, write_npz
 from polca.errors import PolcaError
 from polca.progress import progress
+from polca.runtime import device
 
 _shared: Any = None
 
@@ -71,6 +73,7 @@ def map_processes(
     workers: int,
     description: str,
     resume: Path | None = None,
+    shared_out: bool = False,
 ) -> list[dict[str, Any]]:
     """`[function(shared, item) for item in items]`, in order, on `workers` processes.
 
@@ -78,11 +81,17 @@ def map_processes(
         function: a module-level function; returns arrays in (nested) dicts, none of them empty.
         shared: sent once to every process.
         resume: folder in which results are kept, so that a killed run goes on where it was; the caller empties it.
+        shared_out: under torchrun each process computes a share of the items, and all get all results; otherwise each
+            computes all of them, together.
     """
     if workers < 1:
         raise PolcaError(f"workers = {workers}: must be at least 1")
+    if distributed.world_size() > 1 or device().type != "cpu":
+        workers = 1  # torchrun's processes are the workers; two on one GPU would only share its memory
+    # A share does not depend on what is finished, on which processes could disagree.
+    mine = items[distributed.rank() :: distributed.world_size()] if shared_out else items
     results: dict[Any, dict[str, Any]] = {}
-    for item in items:
+    for item in mine:
         path = None if resume is None else resume / f"{item}.npz"
         if path is not None and path.is_file():
             try:
@@ -92,11 +101,11 @@ def map_processes(
 
     def keep(item: Any, result: dict[str, Any]) -> None:
         results[item] = result
-        if resume is not None:
+        if resume is not None and (shared_out or distributed.is_first()):
             write_npz(resume / f"{item}.npz", {k: np.asarray(v) for k, v in _flatten(result).items()})
 
-    missing = [item for item in items if item not in results]
-    with progress(description, len(items), len(results)) as bar:
+    missing = [item for item in mine if item not in results]
+    with progress(description, len(mine), len(results)) as bar:
         if workers == 1 or len(missing) < 2:
             for item in missing:
                 keep(item, function(shared, item))
@@ -112,4 +121,8 @@ def map_processes(
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
+    if shared_out:
+        for others in distributed.gather(results):
+            results |= others
+    distributed.barrier()
     return [results[item] for item in items]

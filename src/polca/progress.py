@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from polca import distributed
+
 
 class Bar:
     """Handle on a running bar."""
@@ -39,6 +41,6 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     # One bar at a time: a worker's would be drawn over that of the process which waits for it.
-    worker = multiprocessing.parent_process() is not None
+    worker = multiprocessing.parent_process() is not None or not distributed.is_first()
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=2, disable=worker) as bars:
         yield Bar(bars, bars.add_task(description, total=total, completed=done, note=""))

@@ -21,9 +21,11 @@ from torch import Tensor
 from polca.artifacts import read_npz, write_npz
 from polca.bases import Basis
 from polca.checkpoints import Checkpoints
+from polca.distributed import rank, sum_over_ranks, world_size
 from polca.errors import PolcaError
 from polca.jets import directional_derivatives
 from polca.parallel import map_processes
+from polca.runtime import on_device
 from polca.taps import projected_gradients
 from polca.typing import TokenLossFunction
 
@@ -106,7 +108,13 @@ class _Job:
         """The directions of the `plain` bases one after the other, `[ΣK, *shape]`; made once per process."""
         if not self.plain:
             return {}
-        return {p: torch.cat([self.bases[n].vectors[p] for n in self.plain]) for p in self.bases[self.plain[0]].vectors}
+        names = self.bases[self.plain[0]].vectors
+        return {p: on_device(torch.cat([self.bases[n].vectors[p] for n in self.plain])) for p in names}
+
+    @cached_property
+    def curved(self) -> dict[str, dict[str, Tensor]]:
+        """The directions of each basis whose curvature is wanted."""
+        return {n: on_device(self.bases[n].vectors) for n in self.with_curvature}
 
     @cached_property
     def axes(self) -> tuple[tuple[str, int], ...]:
@@ -124,7 +132,7 @@ def _dense_axes(axes: Sequence[tuple[str, int]], params: Mapping[str, Tensor]) -
 
 def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     """Loss `[X]`, and for each basis G `[X, K]` and where asked λ `[X, K]`, at one checkpoint."""
-    params = job.checkpoints.load(step)
+    params = on_device(dict(job.checkpoints.load(step)))
     losses: list[Tensor] = []
     first: dict[str, list[Tensor]] = {n: [] for n in job.bases}
     second: dict[str, list[Tensor]] = {n: [] for n in job.with_curvature}
@@ -136,10 +144,10 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     if job.method == "forward" and job.axes:
         written_out = _dense_axes(job.axes, params)
         forward = {p: torch.cat([forward[p], v]) if forward else v for p, v in written_out.items()}
-    for batch in job.data:
+    for batch in map(on_device, job.data):
         loss: Tensor | None = None
         for name in job.with_curvature:
-            loss, g, h = directional_derivatives(job.token_loss, params, job.bases[name].vectors, batch)
+            loss, g, h = directional_derivatives(job.token_loss, params, job.curved[name], batch)
             assert h is not None
             note(name, first, g.movedim(0, -1))
             note(name, second, h.movedim(0, -1))
@@ -155,10 +163,10 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
                 note(name, first, both[..., offset : offset + len(job.bases[name])])
                 offset += len(job.bases[name])
         losses.append(loss.reshape(-1))
-    result: dict[str, Any] = {"loss": torch.cat(losses).numpy()}
+    result: dict[str, Any] = {"loss": torch.cat(losses).cpu().numpy()}
     for kind, store in (("first", first), ("second", second)):
         if store:
-            result[kind] = {name: torch.cat(parts).numpy() for name, parts in store.items()}
+            result[kind] = {name: torch.cat(parts).cpu().numpy() for name, parts in store.items()}
     return result
 
 
@@ -167,8 +175,11 @@ def _movements(
 ) -> dict[str, NDArray[np.float32]]:
     """Δ `[T, K]` of each basis; differences are taken before the product, which would cancel them."""
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in bases}
-    before = checkpoints.load(steps[0])
-    for step in steps[1:]:
+    # Under torchrun each process takes successive intervals; the others' rows stay 0, so that the sum is exact.
+    intervals = len(steps) - 1
+    first, last = (intervals * number // world_size() for number in (rank(), rank() + 1))
+    before = checkpoints.load(steps[first])
+    for step in steps[first + 1 : last + 1]:
         after = checkpoints.load(step)
         moved = {name: after[name] - before[name] for name in after}
         for label, basis in bases.items():
@@ -181,7 +192,13 @@ def _movements(
                     row += part.astype(np.float64)
             rows[label].append(row.astype(np.float32))
         before = after
-    return {name: np.stack(r) if r else np.zeros((0, len(bases[name])), np.float32) for name, r in rows.items()}
+    output = {}
+    for name, found in rows.items():
+        table = np.zeros((intervals, len(bases[name])), np.float32)
+        if found:
+            table[first:last] = np.stack(found)
+        output[name] = sum_over_ranks([torch.from_numpy(table)])[0].numpy()
+    return output
 
 
 def project_bases(
@@ -205,7 +222,8 @@ def project_bases(
         curvature_of: names of the bases whose exact token curvatures are computed as well.
         method: `backward` (one backward pass per target position), `forward`, or `auto`, which takes the cheaper of the
             two: `forward` where sequences have more targets than there are vectors.
-        workers: processes; results do not depend on their number.
+        workers: processes; results do not depend on their number. Under torchrun, its processes share the checkpoints
+            out instead, and each returns everything.
         resume: folder in which finished checkpoints are kept until all are done.
 
     Raises:
@@ -227,7 +245,9 @@ def project_bases(
         # In forward passes, forward mode costs 1 + 2K and backward 1 + targets + K.
         method = "forward" if targets > vectors and not any(b.axes for b in bases.values()) else "backward"
     job = _Job(token_loss, checkpoints, data, bases, frozenset(curvature_of), method)
-    results = map_processes(_at_checkpoint, job, chosen, workers=workers, description="projections", resume=resume)
+    results = map_processes(
+        _at_checkpoint, job, chosen, workers=workers, description="projections", resume=resume, shared_out=True
+    )
     losses = np.stack([r["loss"] for r in results])
     if not np.isfinite(losses).all():
         bad = chosen[int(np.argmax(~np.isfinite(losses).all(axis=1)))]

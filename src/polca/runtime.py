@@ -8,6 +8,12 @@ this module first and the Makefile exports the same variables (a test compares t
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING, Any
+
+from polca.errors import PolcaError
+
+if TYPE_CHECKING:
+    import torch
 
 ENVIRONMENT: dict[str, str] = {
     "OMP_NUM_THREADS": "1",
@@ -53,3 +59,50 @@ def configure_torch() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+_device = "cpu"
+
+
+def use_device(name: str) -> None:
+    """Compute on `cpu`, or on `cuda`: then this process' own GPU, torchrun's LOCAL_RANK.
+
+    Raises:
+        PolcaError: another name, or no such GPU here.
+    """
+    global _device
+    if name not in ("cpu", "cuda"):
+        raise PolcaError(f"device = {name!r}: expected cpu or cuda")
+    if name == "cuda":
+        import torch
+
+        number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if not torch.cuda.is_available():
+            raise PolcaError("device = cuda: PyTorch finds no GPU: install its CUDA build (TORCH_INDEX=), or take cpu")
+        if number >= there:
+            raise PolcaError(f"device = cuda: more processes than the {there} GPUs: lower --nproc-per-node")
+        name = f"cuda:{number}"
+        torch.cuda.set_device(number)
+    _device = name
+
+
+def device() -> "torch.device":
+    """Where the heavy stages compute; what they return is on the CPU."""
+    import torch
+
+    return torch.device(_device)
+
+
+def on_device(values: Any) -> Any:
+    """Tensors, also in (nested) tuples, lists and dicts, on `device()`; on the CPU the very same objects."""
+    import torch
+
+    if _device == "cpu":
+        return values
+    if isinstance(values, torch.Tensor):
+        return values.to(device())
+    if isinstance(values, dict):
+        return {name: on_device(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)([on_device(value) for value in values])
+    return values

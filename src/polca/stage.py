@@ -6,16 +6,17 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from filelock import FileLock, Timeout
 
+from polca import distributed
 from polca.artifacts import PresetPaths, read_params
 from polca.errors import PolcaError
-from polca.runtime import configure_torch
+from polca.runtime import configure_torch, device, use_device
 
 
 def preset_of(path: Path) -> PresetPaths:
@@ -26,22 +27,44 @@ def preset_of(path: Path) -> PresetPaths:
     return PresetPaths(resolved.parent.name, resolved.parents[2])
 
 
-def run(body: Callable[[PresetPaths], None]) -> None:
-    """Run a stage as a command `--params presets/<name>/params.yaml`; bad input ends in one line and exit code 1."""
+def _one_line(error: Exception) -> str | None:
+    """What to say of bad input or a full disk; None where the traceback should be seen."""
+    if isinstance(error, PolcaError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return f"{error.filename or 'output'}: {error.strerror}: free space or mend the rights"
+    return None
 
-    def command(params: Annotated[Path, typer.Option(help="The preset's params.yaml.")]) -> None:
+
+def run(body: Callable[[PresetPaths], None], parallel: bool = False) -> None:
+    """Run a stage as a command `--params presets/<name>/params.yaml`; bad input ends in one line and exit code 1.
+
+    `parallel` marks the heavy stages: torchrun may start them in several processes, and `--device cuda` is for them.
+    """
+
+    def command(
+        params: Annotated[Path, typer.Option(help="The preset's params.yaml.")],
+        device: Annotated[
+            str | None, typer.Option(help="cpu or cuda, by default the preset's `device`, or cpu; heavy stages only.")
+        ] = None,
+    ) -> None:
         configure_torch()
         try:
-            body(preset_of(params))
-        except PolcaError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            if not parallel and distributed.requested():
+                raise PolcaError("this stage runs in one process: start it with python instead of torchrun")
+            with distributed.group():
+                paths = preset_of(params)
+                if parallel:
+                    use_device(device or str(read_params(params).get("device", "cpu")))
+                body(paths)
+        except Exception as error:
+            message = _one_line(error)
+            # Where one process fails, others fail with it or for want of it: the first one speaks.
+            first = distributed.fails_first()
+            if message is None and first:
                 raise
-            typer.echo(
-                f"error: {error.filename or 'output'}: {error.strerror}: free space or mend the rights", err=True
-            )
+            if message is not None and first:
+                typer.echo(f"error: {message}", err=True)
             raise typer.Exit(1) from error
 
     typer.run(command)
@@ -51,6 +74,8 @@ def _fingerprint(paths: PresetPaths, sections: tuple[str, ...]) -> str:
     """Hash of the parameters and of the code, so that work of another version is never taken up."""
     params: dict[str, Any] = read_params(paths.params)
     digest = hashlib.sha256(json.dumps({s: params.get(s) for s in sections}, sort_keys=True, default=str).encode())
+    # On a GPU, and in another number of processes, results agree within rounding only.
+    digest.update(f"{device().type} {distributed.world_size()}".encode())
     code = Path(__file__).parent
     for source in (*sorted(code.glob("*.py")), *sorted((code / "tasks").glob("*.py"))):
         digest.update(source.read_bytes())
@@ -67,14 +92,19 @@ def resumable(paths: PresetPaths, stage: str, *sections: str) -> Iterator[Path]:
     mine.mkdir(parents=True, exist_ok=True)
     try:
         # A stage that outlives a killed `make` would otherwise share its folder with the next run.
-        with FileLock(paths.work / f"{stage}.lock", timeout=0):
-            for other in paths.work.glob(f"{stage}-*"):
-                if other != mine:
-                    shutil.rmtree(other, ignore_errors=True)
-            if any(mine.iterdir()):
-                print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
+        first = distributed.is_first()
+        with FileLock(paths.work / f"{stage}.lock", timeout=0) if first else nullcontext():
+            if first:
+                for other in paths.work.glob(f"{stage}-*"):
+                    if other != mine:
+                        shutil.rmtree(other, ignore_errors=True)
+                if any(mine.iterdir()):
+                    print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
+            distributed.barrier()
             yield mine
-            shutil.rmtree(mine, ignore_errors=True)
+            distributed.barrier()
+            if first:
+                shutil.rmtree(mine, ignore_errors=True)
     except Timeout as error:
         raise PolcaError(f"{stage} of preset {paths.name} is running already: wait for it, or stop it") from error
 

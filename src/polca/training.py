@@ -1,7 +1,7 @@
 """Deterministic training that writes checkpoints and resumes after a kill to the same bits (App. D)."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from polca.artifacts import read_json, read_tensors, write_json, write_tensors
 from polca.checkpoints import CheckpointDirectory
+from polca.distributed import is_first, shard, sum_over_ranks, world_size
 from polca.errors import PolcaError
 from polca.products import PortableProducts
 from polca.progress import progress
+from polca.runtime import device, on_device
 from polca.typing import TokenLossFunction
 
 
@@ -76,6 +78,22 @@ class _ResumeState:
                 path.unlink(missing_ok=True)
 
 
+def _loss_and_gradients(
+    token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any
+) -> tuple[float, Sequence[Tensor]]:
+    """Mean loss of a batch over its tokens, and its gradients; with several processes each takes a share of it."""
+    leaves = list(params.values())
+    if world_size() == 1:
+        loss = token_loss(params, on_device(batch)).mean()
+        return loss.item(), torch.autograd.grad(loss, leaves)
+    losses = token_loss(params, on_device(shard([batch])[0]))
+    total = losses.sum()
+    tokens = torch.full_like(total, losses.numel())
+    # Sums and their number of tokens: shares that differ in size then count as they should.
+    *summed, total, tokens = sum_over_ranks([*torch.autograd.grad(total, leaves), total, tokens])
+    return (total / tokens).item(), [gradient / tokens for gradient in summed]
+
+
 def train(
     token_loss: TokenLossFunction,
     parameters: Mapping[str, Tensor],
@@ -86,6 +104,8 @@ def train(
     description: str = "train",
 ) -> pd.DataFrame:
     """Train with AdamW and write a checkpoint every `checkpoint_interval` steps, step 0 included.
+
+    Under torchrun each process takes its share of every batch; the first one writes.
 
     Args:
         token_loss: `(params, batch) → losses [sequences, targets]`; their mean is minimised.
@@ -100,7 +120,7 @@ def train(
     Raises:
         PolcaError: the loss is not finite, or a file cannot be written.
     """
-    params = {name: p.detach().clone() for name, p in parameters.items()}
+    params = {name: on_device(p.detach().clone()) for name, p in parameters.items()}
     leaves = list(params.values())
     optimizer = torch.optim.AdamW(
         leaves, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
@@ -115,24 +135,23 @@ def train(
             for name, p in params.items():
                 p.copy_(tensors[f"parameter.{name}"])
                 optimizer.state[p] = {
-                    "step": torch.tensor(float(first)),
-                    "exp_avg": tensors[f"first.{name}"].clone(),
-                    "exp_avg_sq": tensors[f"second.{name}"].clone(),
+                    "step": torch.tensor(float(first), device=device()),
+                    "exp_avg": on_device(tensors[f"first.{name}"].clone()),
+                    "exp_avg_sq": on_device(tensors[f"second.{name}"].clone()),
                 }
-    else:
+    elif is_first():
         checkpoints.save(0, params)
     for p in leaves:
         p.requires_grad_()
 
     with progress(description, config.steps, first) as bar, PortableProducts():
         for step in range(first, config.steps):
-            loss = token_loss(params, batches(step)).mean()
-            value = loss.item()
+            value, gradients = _loss_and_gradients(token_loss, params, batches(step))
             if not math.isfinite(value):
                 raise PolcaError(
                     f"training: the loss is {value} at step {step}: lower training.learning_rate or check the data"
                 )
-            for p, gradient in zip(leaves, torch.autograd.grad(loss, leaves), strict=True):
+            for p, gradient in zip(leaves, gradients, strict=True):
                 # The fused CPU optimiser reads gradients as if they were contiguous, whatever their strides.
                 p.grad = gradient.contiguous()
             for group in optimizer.param_groups:
@@ -141,9 +160,9 @@ def train(
             for name, entry in (("step", step), ("loss", value), ("learning_rate", config.rate(step))):
                 log[name].append(entry)
             done = step + 1
-            if done % config.checkpoint_interval == 0:
+            if is_first() and done % config.checkpoint_interval == 0:
                 checkpoints.save(done, params)
-            if done % config.resume_interval == 0 and done < config.steps:
+            if is_first() and done % config.resume_interval == 0 and done < config.steps:
                 moments = {f"parameter.{name}": p for name, p in params.items()}
                 for name, p in params.items():
                     moments[f"first.{name}"] = optimizer.state[p]["exp_avg"]
