@@ -45,7 +45,7 @@ PIPELINE := $(if $(filter laptop,$(PRESET)),dvc.yaml,presets/$(PRESET)/dvc.yaml)
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro corpus verify test lint format lock clean distclean
+.PHONY: help repro corpus verify bench test lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -84,6 +84,9 @@ verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the
 test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
 	$(BIN)python -m pytest -q -n 2 -m "not smoke"
 	$(BIN)python -m pytest -q -m smoke
+
+bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requirements.txt says how to have them all
+	cd benchmarks && $(if $(BIN),$(abspath $(BIN))/)python speed.py run && $(if $(BIN),$(abspath $(BIN))/)python plot_speed.py
 
 # Text of one's own: presets that read it name this link in english.corpus.input. A link, since the text is nobody's to copy.
 corpus:
