@@ -1,0 +1,24 @@
+"""How much of the loss change the vectors account for, and every integrator against the refined path integral."""
+
+from polca.artifacts import PresetPaths, write_csv, write_json
+from polca.integrators import summary, tables
+from polca.path_integral import PathGradients
+from polca.projections import Projections
+from polca.stage import run
+from polca.validity_results import ValidityPaths
+from polca.validity_settings import read_completeness
+
+BASES = ("hessian", "shuffled_hessian", "random", "lca")
+
+
+def main(paths: PresetPaths) -> None:
+    settings, out = read_completeness(paths.params), ValidityPaths.of(paths)
+    projections = {name: Projections.load(paths.arithmetic.projections / f"{name}.npz") for name in BASES}
+    path = PathGradients.load(out.path)
+    for name, table in tables(projections, path, Projections.load(paths.english.projections)).items():
+        write_csv(out.table("completeness", name), table)
+    write_json(out.summary("completeness"), summary(projections["hessian"], path, settings.path_tolerance))
+
+
+if __name__ == "__main__":
+    run(main)

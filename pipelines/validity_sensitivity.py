@@ -1,0 +1,21 @@
+"""One factor at a time around the preset's settings: what becomes of POLCA's clusters."""
+
+from polca.artifacts import PresetPaths, read_npz, write_csv
+from polca.projections import Projections
+from polca.sensitivity import sensitivity
+from polca.settings import read_arithmetic
+from polca.stage import run
+from polca.validity_results import ValidityPaths
+from polca.validity_settings import read_sensitivity
+
+
+def main(paths: PresetPaths) -> None:
+    settings, factors, out = read_arithmetic(paths.params), read_sensitivity(paths.params), paths.arithmetic
+    skills = read_npz(out.evaluation)
+    hessian = Projections.load(out.projections / "hessian.npz")
+    table = sensitivity(hessian, skills["place"], skills["carry"].astype(bool), settings, factors)
+    write_csv(ValidityPaths.of(paths).table("sensitivity", "factors"), table)
+
+
+if __name__ == "__main__":
+    run(main)
