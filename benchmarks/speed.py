@@ -24,6 +24,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 OURS = ("ours", "ours_rebuilt", "peak")
+LIMIT = 240
+"""Seconds after which a measurement is given up; the row says so."""
 PINNED = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")
 
 
@@ -311,7 +313,10 @@ def _in_process(m: Measurement) -> dict[str, Any]:
     if m.method not in OURS:
         environment = {name: value for name, value in environment.items() if name not in PINNED}
     command = [sys.executable, str(HERE / "speed.py"), "measure", json.dumps(asdict(m))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return asdict(m) | {"error": f"stopped after {LIMIT} seconds"}
     if done.returncode:
         return asdict(m) | {"error": (done.stderr.strip().splitlines() or ["killed"])[-1]}
     return asdict(m) | json.loads(done.stdout.splitlines()[-1])
