@@ -185,16 +185,15 @@ def analyze(
     chosen = chosen_steps(checkpoints.steps(), steps)
     if len(chosen) < 2:
         raise PolcaError(f"steps: {len(chosen)} checkpoint chosen: give two at least")
-    settings = replace(settings, basis_steps=basis_steps(chosen, settings))
-    assert settings.basis_steps is not None
-    settings = replace(settings, vectors=len(settings.basis_steps) * settings.per_step)
+    at = basis_steps(chosen, settings)
+    settings = replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
     params = checkpoints.load(chosen[0])
     check_repeatable(token_loss, params, evaluation_data[0])
     basis = hessian_basis(
         token_loss,
         checkpoints,
         hessian_data,
-        steps=settings.basis_steps,
+        steps=at,
         per_step=settings.per_step,
         tolerance=settings.tolerance,
         max_matvecs=settings.max_matvecs,

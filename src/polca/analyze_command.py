@@ -157,8 +157,9 @@ def analyze(
         _say("HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones")
     c = found.complete
     _say(
-        f"{len(found.clusters)} clusters on {int(found.clusters.vector_kept.sum())} of {len(found.basis)} vectors; "
-        f"mean loss change {c.total_actual:.4g} nats, of which the basis holds {c.total_allocated:.4g} ({c.fraction:.1%})"
+        f"{len(found.clusters)} clusters, {int(found.clusters.vector_kept.sum())} of {len(found.basis)} vectors kept; "
+        f"mean loss change {c.total_actual:.4g} nats, of which the basis holds {c.total_allocated:.4g} "
+        f"({c.fraction:.1%})"
     )
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {paths[-1].parent}")
 

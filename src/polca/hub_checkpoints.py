@@ -25,9 +25,7 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise PolcaError(
-            "Hugging Face models need the package transformers: pip install transformers"
-        ) from error
+        raise PolcaError("Hugging Face models need the package transformers: pip install transformers") from error
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

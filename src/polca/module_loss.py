@@ -64,9 +64,7 @@ def check_repeatable(token_loss: TokenLossFunction, params: Mapping[str, Tensor]
         losses = token_loss(leaves, batch)
         if losses.dim() != 2:
             raise PolcaError(f"token_loss gives {tuple(losses.shape)}: it must give losses [sequences, targets]")
-        found = torch.autograd.grad(
-            losses.mean(), list(leaves.values()), create_graph=create_graph, allow_unused=True
-        )
+        found = torch.autograd.grad(losses.mean(), list(leaves.values()), create_graph=create_graph, allow_unused=True)
         for name, gradient in zip(leaves, found, strict=True):
             if gradient is None:
                 raise PolcaError(f"parameter {name!r} is not used by the loss: leave it out of the parameters")

@@ -1,5 +1,7 @@
 """Projected loss of the clusters of any analysis, one row a vector, with their sizes and most frequent tokens."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -63,11 +65,18 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
     for rank, look in enumerate(looks):
         y = 0.94 - rank * 0.165
         size = f"{look.number}: {look.size:,} tokens"
-        options = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
+        options: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
         axes.text(0.02, y, size, color=look.text_color, fontweight="bold", **options).set_in_layout(False)
         axes.text(0.27, y, _shortened(look.name), color=INK, **options).set_in_layout(False)
     if total > len(looks):
-        axes.text(0.02, 0.94 - len(looks) * 0.165, f"{total - len(looks)} smaller ones not shown", **options)
+        axes.text(
+            0.02,
+            0.94 - len(looks) * 0.165,
+            f"{total - len(looks)} smaller ones not shown",
+            transform=axes.transAxes,
+            va="top",
+            fontsize=SMALL,
+        )
 
 
 def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
