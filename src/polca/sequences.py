@@ -69,9 +69,14 @@ class Sequences:
         if self.inputs.shape != shape:
             return f"sequence {sequence}, target {place} ⟦{self.name(token)}⟧"
         before = torch.cat([self.inputs[sequence, :1], own[:place]])[-BEFORE:]
-        after = own[place + 1 : place + 1 + AFTER]
-        space = " " if self.decode is None else ""
-        return f"{self._shown(before)}{space}⟦{self.name(token)}⟧{space}{self._shown(after)}".strip()
+        upto, beyond = torch.cat([before, own[place : place + 1]]), own[place + 1 : place + 1 + AFTER]
+        # Decoded together, since a token's text may depend on the one before it.
+        parts = [self._shown(before), self._shown(upto), self._shown(torch.cat([upto, beyond]))]
+        if not (parts[1].startswith(parts[0]) and parts[2].startswith(parts[1])):
+            return f"{parts[0]}⟦{self.name(token)}⟧{self._shown(beyond)}"
+        target = parts[1][len(parts[0]) :]
+        space = " " if target.startswith(" ") and target.strip() else ""
+        return f"{parts[0]}{space}⟦{target.removeprefix(space)}⟧{parts[2][len(parts[1]) :]}"
 
 
 def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int) -> Tensor:
