@@ -3,8 +3,9 @@
     python benchmarks/analyze_neox.py --output benchmarks/analyze_neox.json --work <empty folder>
 
 The model is drawn at random, then trained for 90 steps on a stream of synthetic bigrams; `polca analyze` then runs as
-its users run it, in one process with one thread. Time and memory are of that process. 500 evaluation tokens, since 2,000
-take longer than nine minutes; the projections, most of the time, cost the same for every token.
+its users run it, in one process with one thread. Time and memory are of that process. It evaluates 500 tokens: training
+and analysis with 2,000 did not end within nine minutes. Projections, over half of the time, cost the same for every
+token.
 """
 
 import os
