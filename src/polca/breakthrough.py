@@ -74,6 +74,18 @@ def breakthroughs(trajectories: Trajectories, clusters: Clusters, *, delta: int,
 
     Raises:
         PolcaError: as `breakthrough_steps`, or clusters of other trajectories.
+
+    Example: two clusters, the second of which breaks after the mean loss is flat.
+
+        >>> import numpy as np, polca
+        >>> steps = np.array([0, 10, 20, 30, 40])
+        >>> early, late = np.array([0, -1, -1, -1, -1]), np.array([0, 0, 0, -1, -1])
+        >>> values = np.stack([(early if x < 10 else late) * (1 + x / 100) for x in range(20)])[None]
+        >>> trajectories = polca.Trajectories("polca", values.astype(np.float32), steps, projected=True)
+        >>> clusters = polca.cluster(trajectories, min_cluster_size=5)
+        >>> found = polca.breakthroughs(trajectories, clusters, delta=10, flat_step=20)
+        >>> found[["break_step", "onset_step", "hidden"]].values.tolist()
+        [[10.0, 20.0, False], [30.0, 20.0, True]]
     """
     shape = (len(trajectories.values), trajectories.values.shape[1])
     if clusters.labels.shape != shape or not np.array_equal(clusters.steps, trajectories.steps):

@@ -1,10 +1,11 @@
-"""`polca …`: what one wants from a finished run, without DVC."""
+"""`polca …`: what one wants from a finished run without DVC, and the method on one's own checkpoints."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from polca.analyze_command import analyze
 from polca.artifacts import ROOT, PresetPaths, read_json, write_json
 from polca.errors import PolcaError
 from polca.runtime import configure_torch
@@ -26,6 +27,9 @@ def _preset(name: str, root: Path) -> PresetPaths:
     if name not in known:
         raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)})")
     return PresetPaths(name, root)
+
+
+app.command()(analyze)
 
 
 @app.command()

@@ -256,6 +256,17 @@ def cluster(
 
     Raises:
         PolcaError: an impossible setting, or arrays that do not fit together.
+
+    Example: ten tokens whose loss falls early, and ten for which it falls late.
+
+        >>> import numpy as np, polca
+        >>> steps = np.array([0, 10, 20, 30, 40])
+        >>> early, late = np.array([0, -1, -1, -1, -1]), np.array([0, 0, 0, -1, -1])
+        >>> values = np.stack([(early if x < 10 else late) * (1 + x / 100) for x in range(20)])[None]
+        >>> trajectories = polca.Trajectories("polca", values.astype(np.float32), steps, projected=True)
+        >>> clusters = polca.cluster(trajectories, min_cluster_size=5)
+        >>> clusters.labels.tolist()
+        [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]
     """
     k, x, points = trajectories.values.shape
     for name, value, least in (

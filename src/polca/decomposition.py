@@ -201,6 +201,23 @@ def decompose(
 
     Raises:
         PolcaError: as `allocations`, or an unknown strategy.
+
+    Example: on L = ½θ² along its one direction, the trapezoid gives the true loss change.
+
+        >>> import numpy as np, polca
+        >>> theta = np.array([1.0, 0.6, 0.2])
+        >>> projections = polca.Projections(
+        ...     steps=np.array([0, 10, 20]),
+        ...     losses=0.5 * theta[:, None] ** 2,
+        ...     gradients=theta[:, None, None],
+        ...     movements=np.diff(theta)[:, None],
+        ...     vector_steps=np.array([10]),
+        ...     eigenvalues=np.array([1.0]),
+        ... )
+        >>> polca.decompose(projections, second_order="trapezoid").values.round(4).tolist()
+        [[[0.0, -0.3199999928474426, -0.47999998927116394]]]
+        >>> (projections.losses[:, 0] - projections.losses[0, 0]).round(4).tolist()
+        [0.0, -0.32, -0.48]
     """
     _one_of("strategy", strategy, get_args(Strategy))
     _check(projections)
