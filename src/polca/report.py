@@ -25,6 +25,8 @@ STATIC = (
     "benchmarks/laptop_run.json",
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
+LEVEL = 0.05
+"""Of every test that the report counts; the result files give the null's 95 % point."""
 
 
 def _of_preset(name: str) -> list[str]:
@@ -33,6 +35,12 @@ def _of_preset(name: str) -> list[str]:
     figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
     alone = [f"presets/{name}/params.yaml", f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
     return [*alone, *tables, *figures]
+
+
+def _of_validity(paths: PresetPaths) -> list[str]:
+    """What `make validity` left for this preset."""
+    folder = paths.metrics.parent / "validity"
+    return [path.relative_to(paths.root).as_posix() for path in sorted(folder.glob("*")) if path.suffix != ".md"]
 
 
 def presets_shown(paths: PresetPaths) -> list[str]:
@@ -48,12 +56,12 @@ def presets_shown(paths: PresetPaths) -> list[str]:
 def report_inputs(paths: PresetPaths) -> dict[str, str]:
     """Typst's `sys.inputs`: one JSON object with the presets, the files that exist, and constants of the code."""
     presets = presets_shown(paths)
-    files = [*STATIC, *(file for name in presets for file in _of_preset(name))]
+    files = [*STATIC, *(file for name in presets for file in _of_preset(name)), *_of_validity(paths)]
     told: dict[str, Any] = {
         "preset": paths.name,
         "presets": presets,
         "files": [file for file in files if (paths.root / file).is_file()],
-        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD},
+        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
     }
     return {"report": json.dumps(told, sort_keys=True)}
 
