@@ -42,10 +42,11 @@ $(error unknown PRESET "$(PRESET)": choose one of $(PRESETS))
 endif
 # The root's own dvc.yaml is the default preset's, so that a bare `dvc repro` works.
 PIPELINE := $(if $(filter laptop,$(PRESET)),dvc.yaml,presets/$(PRESET)/dvc.yaml)
+VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro corpus verify bench test lint format lock clean distclean
+.PHONY: help repro validity corpus treebank verify bench test lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -74,6 +75,17 @@ repro: $(STAMP) corpus ## reproduce a preset: make repro [PRESET=laptop] [CORPUS
 	$(BIN)python pipelines/run.py --preset $(PRESET)
 	@echo "results: figures/$(PRESET)/ and paper/$(PRESET)/"
 
+# Its results are no stage's outputs: `make repro` neither makes nor waits for them, and the report shows those that are there.
+validity: $(STAMP) corpus treebank ## check the claims beyond what the paper shows: make validity [PRESET=laptop] [TREEBANK=dir]
+	@test -e $(VALIDITY) || { echo "preset $(PRESET) has no $(VALIDITY): link it to presets/laptop/validity/dvc.yaml" >&2; exit 1; }
+	$(BIN)python -m dvc --wait-for-lock repro $(VALIDITY)
+	@mkdir -p paper/$(PRESET)/validity
+	@find paper/$(PRESET)/validity -type f ! -name README.md -delete
+	@find runs/$(PRESET)/validity/ -type f \( -name '*.csv' -o -name '*.json' -o -name '*.pdf' -o -name '*.png' \) \
+	-exec cp -f {} paper/$(PRESET)/validity/ \;
+	@chmod u+w paper/$(PRESET)/validity/*
+	@echo "results: paper/$(PRESET)/validity/; make repro PRESET=$(PRESET) puts them into the report"
+
 verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the committed results, byte for byte
 	@git rev-parse --is-inside-work-tree >/dev/null
 	$(BIN)python pipelines/run.py --preset $(PRESET) --force
@@ -90,13 +102,23 @@ bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requi
 
 # Text of one's own: presets that read it name this link in english.corpus.input. A link, since the text is nobody's to copy.
 corpus:
-	@mkdir -p data/corpora
+	@mkdir -p data/corpora paper/$(PRESET)/validity
 ifneq ($(CORPUS),)
 	@test -d "$(CORPUS)" || { echo "CORPUS=$(CORPUS): no such directory: name one that holds .txt or .txt.gz files" >&2; exit 1; }
 	@ln -sfn "$$(cd "$(CORPUS)" && pwd)" data/corpora/$(PRESET)
 endif
 	@! grep -q "input: data/corpora/$(PRESET)" presets/$(PRESET)/params.yaml || test -d data/corpora/$(PRESET) || \
 	{ echo "preset $(PRESET) reads text of yours: make repro PRESET=$(PRESET) CORPUS=<directory of .txt or .txt.gz files>" >&2; exit 1; }
+
+# A Universal Dependencies treebank: validity_treebank reads this link, and says that it skips where there is none.
+treebank:
+	@mkdir -p data/corpora
+ifneq ($(TREEBANK),)
+	@test -d "$(TREEBANK)" || { echo "TREEBANK=$(TREEBANK): no such directory: name one that holds .conllu.gz files" >&2; exit 1; }
+	@rmdir data/corpora/treebank 2>/dev/null || true
+	@ln -sfn "$$(cd "$(TREEBANK)" && pwd)" data/corpora/treebank
+endif
+	@test -e data/corpora/treebank || mkdir data/corpora/treebank
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)python -m ruff check

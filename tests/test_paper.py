@@ -40,7 +40,15 @@ POINTERS = r"Figures?|Table|Section|Appendix|Algorithm|[Ee]quation|\(?eq\.|\[|,|
 def paths(tmp_path: Path) -> PresetPaths:
     """The smoke preset in a folder of its own, with everything that its report reads."""
     folders = ["paper/smoke", "figures/smoke"]
-    files = ["paper/paper.typ", "paper/lib.typ", "paper/references.bib", f"presets/{PRESET}/params.yaml", *STATIC]
+    files = [
+        "paper/paper.typ",
+        "paper/validity.typ",
+        "paper/validity_seeds.typ",
+        "paper/lib.typ",
+        "paper/references.bib",
+        f"presets/{PRESET}/params.yaml",
+        *STATIC,
+    ]
     for name in folders:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "*.partial*"))
     for name in files:
@@ -102,6 +110,7 @@ def change_table(path: Path) -> None:
     """Other numbers in all columns that are not names, another verdict, and a row less where rows are counted."""
     lines = path.read_text(encoding="utf-8").splitlines()
     names = {"setting", "parameter", "claim", "sentence", "strategy", "basis", "reading", "quantity", "second_order"}
+    names |= {"analysis", "null", "form", "where", "factor", "default"}
     head = lines[0].split(",")
     if path.name in ("claims.csv", "arithmetic_clusters.csv"):
         del lines[1]
@@ -142,7 +151,7 @@ def named(words: list[str], previous: str) -> bool:
     place = re.fullmatch(r"\(?10{0,3}s[),.]*", word)
     name = re.fullmatch(r"F1,?|SHA-256", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
     follows = re.fullmatch(POINTERS, previous)
-    pointer = follows and re.fullmatch(r"\d{1,2}(?:\.\d)?[,.;:)]*", word)
+    pointer = follows and re.fullmatch(r"[SV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
     equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;]?(?:–\(7\),)?", word)
     heading = re.fullmatch(r"\d{1,2}(?:\.\d)?", word) and words[1:2] and words[1][:1].isupper()
     return bool(place or name or pointer or equation or heading)

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 PRESETS = sorted(path.parent for path in ROOT.glob("presets/*/params.yaml"))
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CHECKS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "presets/laptop/validity/dvc.yaml").read_text())["stages"]
+"""Stages of `make validity`, which a preset need not have."""
+ALL_STAGES = STAGES | CHECKS
 
 
 def text(path: str) -> str:
@@ -208,14 +211,14 @@ class TestPipeline:
                     own = module_files(f"polca.{alias.name}", roots) - module_files("polca", roots)
                     assert own, f"line {node.lineno}: import {alias.name} from its own module"
 
-    @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.parametrize("stage", ALL_STAGES)
     def test_stage_depends_on_the_code_that_it_runs(self, stage: str) -> None:
         """A stage whose shared modules are not its dependencies would keep results of older code."""
-        words = STAGES[stage]["cmd"].split()
+        words = ALL_STAGES[stage]["cmd"].split()
         assert words[0] == "python"
         assert words[2:] == ["--params", "presets/${preset.name}/params.yaml"]
         assert (ROOT / words[1]).is_file(), f"{words[1]}: no such script"
-        declared = [d for d in STAGES[stage]["deps"] if d.endswith(".py")]
+        declared = [d for d in ALL_STAGES[stage]["deps"] if d.endswith(".py")]
         needed = code_behind(ROOT / words[1])
         assert len(declared) == len(set(declared)), "a dependency is listed twice"
         right = "\n".join(f"      - {path}" for path in sorted(needed))
@@ -223,17 +226,20 @@ class TestPipeline:
 
     def test_inputs_exist_or_are_made_by_another_stage(self) -> None:
         outputs: list[str] = []
-        for stage in STAGES.values():
+        for stage in ALL_STAGES.values():
             for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
                 outputs.append(out if isinstance(out, str) else next(iter(out)))
         assert len(outputs) == len(set(outputs))
-        for name, stage in STAGES.items():
+        for name, stage in ALL_STAGES.items():
             for dep in stage["deps"]:
                 if dep == "${english.corpus.input}":
                     for preset in PRESETS:
                         source = yaml.safe_load((preset / "params.yaml").read_text())["english"]["corpus"]["input"]
                         # A link to the user's own text, where it is not the repository's.
                         assert source == f"data/corpora/{preset.name}" or (ROOT / source).is_file(), preset.name
+                elif dep == "paper/${preset.name}/validity":
+                    # No stage's: `make validity` fills it, and it must be there where it has not been run.
+                    assert all((ROOT / "paper" / preset.name / "validity").is_dir() for preset in PRESETS)
                 else:
                     assert dep in outputs if "${" in dep else (ROOT / dep).exists(), f"{name}: {dep}"
 
@@ -250,13 +256,16 @@ class TestPipeline:
             else:
                 assert values["root"] == "../.."
                 assert (preset / "dvc.yaml").readlink() == Path("../../dvc.yaml")
+            checks = preset / "validity" / "dvc.yaml"
+            if preset.name != "laptop" and checks.is_symlink():
+                assert checks.readlink() == Path("../../laptop/validity/dvc.yaml")
 
     @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.name)
     def test_every_parameter_is_some_stages(self, preset: Path) -> None:
         """A parameter that no stage names could change without anything being run again."""
         names: set[str] = set()
-        for stage in STAGES.values():
-            for entry in stage["params"]:
+        for stage in (ALL_STAGES if (preset / "validity" / "dvc.yaml").exists() else STAGES).values():
+            for entry in stage.get("params", []):
                 ((file, keys),) = entry.items()
                 assert file == "presets/${preset.name}/params.yaml"
                 names |= set(keys)
@@ -282,6 +291,8 @@ class TestPipeline:
         for preset in PRESETS:
             prefix = "" if preset.name == "laptop" else f"presets/{preset.name}/dvc.yaml:"
             assert {f"{prefix}{name}" for name in STAGES} <= addresses
+            checks = f"presets/{preset.name}/validity/dvc.yaml"
+            assert not (ROOT / checks).exists() or {f"{checks}:{name}" for name in CHECKS} <= addresses
 
 
 class TestDocuments:

@@ -197,13 +197,17 @@ def parts_by_vector(p: Projections, path: PathGradients) -> pd.DataFrame:
 def integrator_errors(p: Projections, path: PathGradients) -> pd.DataFrame:
     """Each form, and each coarser rule with gradients between the checkpoints, against the refined path integral.
 
-    Over tokens, intervals of the path and vectors; columns of `against`. `gradients` counts a rule's nodes.
+    Over tokens, intervals of the path and vectors: form, nodes (how many gradients a rule takes, NaN for the forms of
+    POLCA), and the columns of `against`.
     """
     _, parts = _on_path(p, path)
     truth = parts.pop("path")
-    for count in levels(len(path.fractions))[1:-1]:
-        parts[f"nodes_{count}"] = path.integral(count)
-    return pd.DataFrame([{"form": form, **against(part, truth)} for form, part in parts.items()])
+    rows = [{"form": form, "nodes": float("nan"), **against(part, truth)} for form, part in parts.items()]
+    rows += [
+        {"form": f"nodes_{count}", "nodes": count, **against(path.integral(count), truth)}
+        for count in levels(len(path.fractions))[1:-1]
+    ]
+    return pd.DataFrame(rows)
 
 
 def errors_by_interval(p: Projections, path: PathGradients) -> pd.DataFrame:

@@ -25,13 +25,8 @@ STATIC = (
     "benchmarks/laptop_run.json",
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
-
 LEVEL = 0.05
 """Of every test that the report counts; the result files give the null's corresponding quantile."""
-SEEDS_FILES = ("seeds.json", "seeds_summary.csv", "bases.csv", "bases.json", "treebank.csv", "treebank.json")
-"""Results over seeds, bases and the treebank (`make validity`), below `paper/<preset>/validity`."""
-SEEDS_FIGURES = ("seeds", "profiles", "treebank")
-"""Their figures, `figures/<preset>/validity_<name>.pdf`."""
 
 
 def _of_preset(name: str) -> list[str]:
@@ -39,9 +34,13 @@ def _of_preset(name: str) -> list[str]:
     tables = [f"paper/{name}/tables/{table}.csv" for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims")]
     figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
     alone = [f"presets/{name}/params.yaml", f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
-    validity = [f"paper/{name}/validity/{file}" for file in SEEDS_FILES]
-    validity += [f"figures/{name}/validity_{figure}.pdf" for figure in SEEDS_FIGURES]
-    return [*alone, *tables, *figures, *validity]
+    return [*alone, *tables, *figures]
+
+
+def _of_validity(paths: PresetPaths) -> list[str]:
+    """What `make validity` left for this preset."""
+    folder = paths.metrics.parent / "validity"
+    return [path.relative_to(paths.root).as_posix() for path in sorted(folder.glob("*")) if path.suffix != ".md"]
 
 
 def presets_shown(paths: PresetPaths) -> list[str]:
@@ -57,7 +56,7 @@ def presets_shown(paths: PresetPaths) -> list[str]:
 def report_inputs(paths: PresetPaths) -> dict[str, str]:
     """Typst's `sys.inputs`: one JSON object with the presets, the files that exist, and constants of the code."""
     presets = presets_shown(paths)
-    files = [*STATIC, *(file for name in presets for file in _of_preset(name))]
+    files = [*STATIC, *(file for name in presets for file in _of_preset(name)), *_of_validity(paths)]
     told: dict[str, Any] = {
         "preset": paths.name,
         "presets": presets,

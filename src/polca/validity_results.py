@@ -22,8 +22,8 @@ class ValidityPaths:
         return self.directory / "path" / "gradients.npz"
 
     def table(self, stage: str, name: str) -> Path:
-        """A table of a stage, such as `null` and `clusters`."""
-        return self.directory / stage / "tables" / f"{name}.csv"
+        """A table of a stage, such as `null` and `best`; the stage's name makes the file's unique among all stages."""
+        return self.directory / stage / f"{stage}_{name}.csv"
 
     def summary(self, stage: str) -> Path:
         """The scalars of a stage."""
