@@ -39,7 +39,7 @@ def _per_value(row: pd.Series) -> float:
 
 
 def ratios(table: pd.DataFrame, peak: float) -> pd.DataFrame:
-    """What is compared, the ratio, and whether more or less is better for ours."""
+    """One row a comparison, one column a setting; empty where it was not measured."""
     out: list[dict[str, Any]] = []
 
     def note(what: str, setting: str, value: float) -> None:
@@ -85,7 +85,9 @@ def ratios(table: pd.DataFrame, peak: float) -> pd.DataFrame:
             "english",
             memory["peak_mib"].iloc[-1] / memory["peak_mib"].iloc[0],
         )
-    return pd.DataFrame(out)
+    order = list(dict.fromkeys(row["what"] for row in out))
+    wide = pd.DataFrame(out).pivot(index="what", columns="setting", values="value")
+    return wide.loc[order].reset_index()
 
 
 def _curves(growth: pd.DataFrame) -> dict[str, tuple[Any, Any]]:

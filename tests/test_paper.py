@@ -44,6 +44,7 @@ def paths(tmp_path: Path) -> PresetPaths:
         "paper/paper.typ",
         "paper/validity.typ",
         "paper/validity_seeds.typ",
+        "paper/speed.typ",
         "paper/lib.typ",
         "paper/references.bib",
         f"presets/{PRESET}/params.yaml",
@@ -151,7 +152,7 @@ def named(words: list[str], previous: str) -> bool:
     place = re.fullmatch(r"\(?10{0,3}s[),.]*", word)
     name = re.fullmatch(r"F1,?|SHA-256", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
     follows = re.fullmatch(POINTERS, previous)
-    pointer = follows and re.fullmatch(r"[SV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
+    pointer = follows and re.fullmatch(r"[BSV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
     equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;]?(?:–\(7\),)?", word)
     heading = re.fullmatch(r"\d{1,2}(?:\.\d)?", word) and words[1:2] and words[1][:1].isupper()
     return bool(place or name or pointer or equation or heading)
@@ -198,7 +199,7 @@ def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> 
     for number in range(1, 13):
         assert text.count(f"Table {number}. ") == 1, number
         assert f"table_{number:02d}" in published
-    for number in ("I", "II", "III", "IV", "V", "VI"):
+    for number in ("I", "II", "III", "IV", "V", "VI", "VII"):
         assert text.count(f"Table {number}. ") == 1, number
 
 

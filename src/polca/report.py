@@ -23,6 +23,8 @@ STATIC = (
     "benchmarks/arithmetic_clusters.csv",
     "benchmarks/arithmetic_scale.csv",
     "benchmarks/laptop_run.json",
+    "benchmarks/speed.csv",
+    "benchmarks/speed.pdf",
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
 LEVEL = 0.05
