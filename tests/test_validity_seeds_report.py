@@ -99,8 +99,7 @@ def text_of(paths: PresetPaths, level: float = 0.05) -> str:
 def test_what_was_not_run_is_said(paths: PresetPaths) -> None:
     text = text_of(paths)
     assert text.count("not run for this preset") == 3
-    for name in ("seeds_summary.csv", "bases.csv"):
-        assert f"missing: paper/smoke/validity/{name} has not been made" in text
+    assert "missing" not in text
 
 
 def test_a_skipped_treebank_is_said(paths: PresetPaths) -> None:

@@ -55,7 +55,7 @@ def verify(
     console = Console()
     table = Table("claim", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
     for c in found.claims:
-        about = "English: " if c.claim.startswith("english_") else ""
+        about = "English: " if c.claim.startswith(("english_", "check_english_")) else ""
         table.add_row(f"{about}{c.sentence}", c.rule, c.statistic, "yes" if c.expected else "no", c.verdict)
     console.print(table)
     table = Table(

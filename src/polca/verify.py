@@ -1,6 +1,7 @@
 """What `polca verify` says of a preset: the paper's claims, and published against reproduced values.
 
-It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
+It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run. What `make validity`
+says of the claims comes last.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from polca.claims import FAILS
 from polca.comparison import KINDS, PublishedAgainstReproduced, compare, required
 from polca.english_results import read_table
 from polca.errors import PolcaError
+from polca.validity_claims import validity_claims
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
 
@@ -88,12 +90,12 @@ def verify(paths: PresetPaths) -> Verification:
         raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
     expectations = paths.root / "data" / "expected.yaml"
     expected = expected_claims(expectations, paths.name)
-    if unknown := sorted(expected.keys() - set(table["claim"])):
+    rows: list[dict[str, str]] = [
+        {name: str(row[name]) for name in CLAIM_COLUMNS} for row in table.to_dict("records")
+    ] + validity_claims(paths)
+    if unknown := sorted(expected.keys() - {row["claim"] for row in rows}):
         raise PolcaError(
             f"{expectations}: {paths.name}.{unknown[0]}: no such claim in {path}: correct it, or run `make repro`"
         )
-    rows = table[list(CLAIM_COLUMNS)].to_dict("records")
-    claims = tuple(
-        CheckedClaim(**{str(k): str(v) for k, v in r.items()}, expected=expected.get(r["claim"], "")) for r in rows
-    )
+    claims = tuple(CheckedClaim(**row, expected=expected.get(row["claim"], "")) for row in rows)
     return Verification(paths.name, claims, compare(paths))
