@@ -66,20 +66,23 @@ def test_two_processes_give_what_one_gives(tmp_path) -> None:
         assert (two / "rank_0" / name).read_bytes() == (two / "rank_1" / name).read_bytes(), "processes drifted apart"
     right, got = (read_tensors(folder / "c" / "step_000012.safetensors") for folder in (one, two))
     for name, p in right.items():
-        # Adam divides by the root of the second moment, which magnifies rounding where gradients are near 0.
-        torch.testing.assert_close(got[name], p, rtol=1e-4, atol=1e-5)
+        # Softmax does not see a constant added to all keys: this gradient is 0, and Adam scales its rounding up.
+        if not name.endswith("attention.key.bias"):
+            torch.testing.assert_close(
+                got[name], p, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+            )
     a, b = (read_tensors(folder / "rank_0" / "basis.safetensors") for folder in (one, two))
     rows = [torch.cat([v.reshape(2, -1) for v in basis.values()], dim=1) for basis in (a, b)]
     cosines = (rows[0] * rows[1]).sum(1)
-    np.testing.assert_allclose(cosines.abs(), 1, atol=1e-4)
+    np.testing.assert_allclose(cosines.abs(), 1, atol=1e-5)
     signs = torch.sign(cosines).numpy()
     p, q = (read_npz(folder / "rank_0" / "projections.npz") for folder in (one, two))
     assert set(p) == set(q)
     for name in p:
         values = q[name] * signs if name in ("gradients", "movements") else q[name]
         scale = np.abs(p[name]).max()
-        np.testing.assert_allclose(values, p[name], rtol=0, atol=2e-3 * scale, err_msg=name)
-    np.testing.assert_allclose(q["losses"], p["losses"], rtol=1e-4)
+        np.testing.assert_allclose(values, p[name], rtol=0, atol=1e-5 * scale, err_msg=name)
+    np.testing.assert_allclose(q["losses"], p["losses"], rtol=1e-5)
 
 
 def test_an_error_of_all_is_said_once(tmp_path) -> None:

@@ -32,12 +32,3 @@ def test_your_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(path.is_file() for path in found["paths"])
     assert (tmp_path / "digits.png").stat().st_size > 5000
     assert len(found["labels"]) > 0
-
-
-def test_scale(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table that the page prints is what its block gives."""
-    text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    run_blocks(text, "scale.md")
-    shown = re.search(r"^```text\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert shown is not None
-    assert capsys.readouterr().out == shown[1]
