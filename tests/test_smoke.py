@@ -17,6 +17,8 @@ from polca.runtime import ENVIRONMENT
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = "presets/smoke/dvc.lock"
 RESULTS = ("figures/smoke", "paper/smoke", LOCK)
+CHECKS = "paper/smoke/validity/"
+"""Of `make validity`, which is not run here: for this pipeline they are an input."""
 
 Contents = dict[str, bytes]
 
@@ -28,7 +30,7 @@ def copy_checkout(target: Path) -> None:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, listed.split("\0")):
-        if os.path.lexists(ROOT / name) and not name.startswith(RESULTS):
+        if os.path.lexists(ROOT / name) and (not name.startswith(RESULTS) or name.startswith(CHECKS)):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
@@ -37,7 +39,8 @@ def copy_checkout(target: Path) -> None:
 def results(root: Path) -> Contents:
     """Contents of all result files by their path below the checkout `root`."""
     found = (path for result in RESULTS for path in (root / result, *(root / result).rglob("*")))
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found if path.is_file()}
+    files = {path.relative_to(root).as_posix(): path for path in found if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(CHECKS)}
 
 
 def reproduce(root: Path, **variables: str) -> Contents:
