@@ -1,6 +1,7 @@
 """Run a preset with DVC: the two settings' chains of stages side by side, then the stages that need both.
 
-Training and bases keep one core busy each, so that two cores do best with one chain each. Two progress bars would be
+Training and bases keep one core busy each, so that two cores do best with one chain each. The English chain is the
+longer one, so the arithmetic chain, whose projections take two processes, gives way to it. Two progress bars would be
 drawn over each other: the English chain reports to a file.
 """
 
@@ -14,6 +15,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 DVC = (sys.executable, "-m", "dvc")
 LAST_LINES = 20
+GIVE_WAY = ("nice", "-n", "10")
 
 
 def command(preset: str, *stages: str, force: bool = False) -> list[str]:
@@ -38,7 +40,9 @@ def run_chains(preset: str, force: bool) -> int:
             command(preset, "english_cluster", force=force), cwd=ROOT, stdout=handle, stderr=subprocess.STDOUT
         )
         try:
-            arithmetic = subprocess.run(command(preset, "arithmetic_cluster", force=force), cwd=ROOT).returncode
+            arithmetic = subprocess.run(
+                [*GIVE_WAY, *command(preset, "arithmetic_cluster", force=force)], cwd=ROOT
+            ).returncode
             if english.poll() is None:
                 typer.echo(f"the arithmetic chain is through; the English one goes on in {log.relative_to(ROOT)}")
             status = english.wait()
