@@ -5,6 +5,7 @@ from typing import Any
 
 from polca.analyses import TABLES, analyse, summarise
 from polca.artifacts import PresetPaths, read_csv, read_npz, write_csv, write_json
+from polca.labels import EVALUATION_FORM
 from polca.parallel import map_processes
 from polca.projections import Projections
 from polca.scores import ANALYSES
@@ -31,7 +32,7 @@ def main(paths: PresetPaths) -> None:
     with resumable(paths, "arithmetic_cluster", "arithmetic") as work:
         done = map_processes(
             make_analysis,
-            (settings, projections, read_npz(out.evaluation), work),
+            (settings, projections, read_npz(out.evaluation, EVALUATION_FORM), work),
             list(ANALYSES),
             workers=settings.workers,
             description="analyses",

@@ -22,7 +22,7 @@ def main(paths: PresetPaths) -> None:
         projections = project_bases(
             TokenLoss(settings.model),
             checkpoints,
-            {name: Basis.load(out.bases / f"{name}.safetensors") for name in BASES},
+            {name: Basis.load(out.bases / f"{name}.safetensors", shapes) for name in BASES},
             [batch(tokens[i : i + size]) for i in range(0, len(tokens), size)],
             steps=select_steps(checkpoints.steps(), settings.polca.interval, "arithmetic.polca.interval"),
             curvature_of=settings.polca.curvature_of,

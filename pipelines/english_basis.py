@@ -17,7 +17,7 @@ def main(paths: PresetPaths) -> None:
     settings, out = read_english(paths.params), paths.english
     config, basis, size = settings.model(), settings.basis, settings.polca.batch_sequences
     shapes = {name: p.shape for name, p in initialize(config, settings.seed).items()}
-    sample = settings.windows(read_npz(out.training)["tokens"]).take(0, basis.hessian_examples)
+    sample = settings.windows(read_npz(out.training, {"tokens": "int N"})["tokens"]).take(0, basis.hessian_examples)
     with resumable(paths, "english_basis", "english") as work:
         found = hessian_basis(
             TokenLoss(config),

@@ -1,19 +1,16 @@
 """From projections to named clusters: the exact loss and POLCA, labelled by parts of speech."""
 
-from polca.artifacts import PresetPaths, read_npz, read_text, stacked, write_csv, write_json, writing
+from polca.artifacts import PresetPaths, stacked, write_csv, write_json, writing
 from polca.english_analyses import ANALYSES, TABLES, TaggedText, analyse, summarise
 from polca.english_settings import read_english
 from polca.model import parameter_count
 from polca.projections import Projections
 from polca.stage import run
-from polca.tasks.english import EvaluationText
 
 
 def main(paths: PresetPaths) -> None:
     settings, out = read_english(paths.params), paths.english
-    projections, tags = Projections.load(out.projections), read_npz(out.tags)
-    evaluation = EvaluationText(read_text(out.evaluation_text), **read_npz(out.evaluation))
-    text = TaggedText(evaluation, tags["tags"], tuple(tags["names"].tolist()))
+    projections, text = Projections.load(out.projections), TaggedText.read(out, settings)
     done = {name: analyse(name, projections, text, settings) for name in ANALYSES}
     with writing(out.clusters) as folder:
         for name, analysis in done.items():

@@ -8,19 +8,20 @@ from polca.english_settings import read_english
 from polca.model import TokenLoss, initialize
 from polca.projections import project_bases
 from polca.stage import resumable, run
-from polca.tasks.english import evaluation_batch
+from polca.tasks.english import evaluation_batch, evaluation_form
 
 
 def main(paths: PresetPaths) -> None:
     settings, out = read_english(paths.params), paths.english
     shapes = {name: p.shape for name, p in initialize(settings.model(), settings.seed).items()}
     checkpoints = CheckpointDirectory(out.checkpoints, shapes)
-    windows, size = read_npz(out.evaluation)["tokens"], settings.polca.batch_sequences
+    form = evaluation_form(settings.data.evaluation_contexts, settings.sizes.context)
+    windows, size = read_npz(out.evaluation, form)["tokens"], settings.polca.batch_sequences
     with resumable(paths, "english_project", "english") as work:
         projections = project_bases(
             TokenLoss(settings.model(evaluated=True)),
             checkpoints,
-            {"hessian": Basis.load(out.basis)},
+            {"hessian": Basis.load(out.basis, shapes)},
             [evaluation_batch(windows[i : i + size]) for i in range(0, len(windows), size)],
             steps=select_steps(checkpoints.steps(), settings.polca.interval, "english.polca.interval"),
             curvature_of=settings.polca.curvature_of,

@@ -1,16 +1,18 @@
 """Tag the evaluation text with parts of speech and give every model token its word's tag."""
 
-from polca.artifacts import PresetPaths, read_npz, read_text, write_npz
+from polca.artifacts import PresetPaths, write_npz
 from polca.english_settings import read_english
 from polca.stage import run
 from polca.tagging import NAMES, align, load_pipeline, word_tags
+from polca.tasks.english import read_evaluation
 
 
 def main(paths: PresetPaths) -> None:
     settings, out = read_english(paths.params), paths.english
-    text, windows = read_text(out.evaluation_text), read_npz(out.evaluation)
-    words = word_tags(text, load_pipeline(settings.pipeline, paths.root))
-    tags = align(text, windows["starts"], windows["ends"], words)
+    contexts = settings.data.evaluation_contexts
+    evaluation = read_evaluation(out.evaluation_text, out.evaluation, contexts, settings.sizes.context)
+    words = word_tags(evaluation.text, load_pipeline(settings.pipeline, paths.root))
+    tags = align(evaluation.text, evaluation.starts, evaluation.ends, words)
     write_npz(out.tags, {"tags": tags, "names": NAMES})
 
 

@@ -12,7 +12,8 @@ from polca.training import train
 
 def main(paths: PresetPaths) -> None:
     settings, out = read_english(paths.params), paths.english
-    windows, size = settings.windows(read_npz(out.training)["tokens"]), settings.training.batch_size
+    stream, size = read_npz(out.training, {"tokens": "int N"})["tokens"], settings.training.batch_size
+    windows = settings.windows(stream)
     with resumable(paths, "english_train", "english") as work:
         log = train(
             TokenLoss(settings.model()),

@@ -18,6 +18,7 @@ from polca.basis_checks import (
     score_saved,
 )
 from polca.checkpoints import select_steps
+from polca.labels import EVALUATION_FORM
 from polca.model import TokenLoss
 from polca.more_bases import subspace_overlap
 from polca.parallel import map_processes
@@ -36,7 +37,7 @@ def main(paths: PresetPaths) -> None:
     out = paths.arithmetic
     tokens, size = settings.data().evaluation, settings.polca.batch_sequences
     data = [batch(tokens[i : i + size]) for i in range(0, len(tokens), size)]
-    evaluation = read_npz(out.evaluation)
+    evaluation = read_npz(out.evaluation, EVALUATION_FORM)
     with resumable(paths, "validity_bases", "arithmetic", "validity") as folder:
         work = BasesWork(settings, bases.window, out.checkpoints, folder)
         map_processes(make_further_basis, work, FURTHER, workers=settings.workers, description="further bases")

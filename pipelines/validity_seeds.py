@@ -1,6 +1,7 @@
 """Tables 8–11 over several seeds of training and data, and whether their vectors and clusters are about the same."""
 
 from polca.artifacts import PresetPaths, read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
+from polca.labels import EVALUATION_FORM
 from polca.parallel import map_processes
 from polca.profiles import compare_profiles
 from polca.projections import Projections
@@ -11,7 +12,7 @@ from polca.validity_seeds_settings import read_seeds
 
 def main(paths: PresetPaths) -> None:
     seeds, settings = read_seeds(paths.params)
-    evaluation = read_npz(paths.arithmetic.evaluation)
+    evaluation = read_npz(paths.arithmetic.evaluation, EVALUATION_FORM)
     published = read_params(paths.root / "data" / "published.yaml")
     with resumable(paths, "validity_seeds", "arithmetic", "validity") as work:
         done = map_processes(

@@ -1,6 +1,7 @@
 """One factor at a time around the preset's settings: what becomes of POLCA's clusters."""
 
 from polca.artifacts import PresetPaths, read_npz, write_csv
+from polca.labels import EVALUATION_FORM
 from polca.projections import Projections
 from polca.sensitivity import sensitivity
 from polca.settings import read_arithmetic
@@ -11,7 +12,7 @@ from polca.validity_settings import read_sensitivity
 
 def main(paths: PresetPaths) -> None:
     settings, factors, out = read_arithmetic(paths.params), read_sensitivity(paths.params), paths.arithmetic
-    skills = read_npz(out.evaluation)
+    skills = read_npz(out.evaluation, EVALUATION_FORM)
     hessian = Projections.load(out.projections / "hessian.npz")
     table = sensitivity(hessian, skills["place"], skills["carry"].astype(bool), settings, factors)
     write_csv(ValidityPaths.of(paths).table("sensitivity", "factors"), table)

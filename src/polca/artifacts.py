@@ -8,14 +8,16 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -187,6 +189,14 @@ class PresetPaths:
         return self.root / ".work" / self.name
 
 
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed processes left of `target` under temporary names."""
+    name = re.compile(rf"\.{re.escape(target.stem)}\.(\d+)\.partial{re.escape(target.suffix)}")
+    for path in target.parent.iterdir():
+        if (found := name.fullmatch(path.name)) and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` on success, remove it otherwise.
@@ -198,6 +208,7 @@ def writing(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         yield temporary
         if temporary.is_file():
             with temporary.open("rb") as handle:
@@ -239,17 +250,66 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an `.npz`, without pickle."""
+def read_npz(path: Path, form: Mapping[str, str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an `.npz`, without pickle.
+
+    Args:
+        form: what the file must hold: for every array its kind (`int`, `bool`, `text`, `float`, or `finite` for floats
+            without NaN and infinity) and its dimensions, a number or a letter that stands for the same number
+            throughout, as in `{"losses": "finite C X", "moves": "finite C-1", "labels?": "int 4X"}`. A `?` marks an
+            array that may be missing.
+
+    Raises:
+        PolcaError: missing, damaged, or of another form.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+        if form is not None:
+            _check_form(path, arrays, form)
+        return arrays
+    except PolcaError:
+        raise
     except FileNotFoundError as error:
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
     except Exception as error:  # zipfile, NumPy and the OS each raise their own kinds on a damaged file
         raise PolcaError(
             f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again"
         ) from error
+
+
+_KINDS = {"int": "iu", "bool": "b", "text": "U", "float": "f", "finite": "f"}
+_DIMENSION = re.compile(r"(\d*)([A-Z]?)(-\d+)?")
+
+
+def _check_form(path: Path, arrays: Mapping[str, NDArray[Any]], form: Mapping[str, str]) -> None:
+    wanted = {name.removesuffix("?"): kind for name, kind in form.items()}
+    if not {name for name in form if not name.endswith("?")} <= set(arrays) <= set(wanted):
+        raise PolcaError(
+            f"{path}: has arrays {', '.join(sorted(arrays))}, not {', '.join(wanted)}: run the stage that writes it "
+            "again"
+        )
+    numbers: dict[str, int] = {}
+    for name, array in arrays.items():
+        kind, *dimensions = wanted[name].split()
+        fits = array.dtype.kind in _KINDS[kind] and array.ndim == len(dimensions)
+        for size, dimension in zip(array.shape, dimensions, strict=False):
+            found = _DIMENSION.fullmatch(dimension)
+            assert found is not None, f"{dimension}: no dimension"
+            factor, letter, less = found.groups()
+            if letter:
+                number, rest = divmod(size - int(less or 0), int(factor or 1))
+                fits = fits and rest == 0 and numbers.setdefault(letter, number) == number
+            else:
+                fits = fits and size == int(factor)
+        if not fits:
+            shape = " ".join(map(str, array.shape))
+            raise PolcaError(
+                f"{path}: array {name!r} is {array.dtype} {shape}, not {wanted[name]} (beside the file's other arrays "
+                "and the preset): run the stage that writes it again"
+            )
+        if kind == "finite" and not np.isfinite(array).all():
+            raise PolcaError(f"{path}: array {name!r} has NaN or infinite values: run the stage that writes it again")
 
 
 def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -264,10 +324,29 @@ def write_csv(path: Path, *tables: pd.DataFrame) -> None:
         stacked(*tables).to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote."""
+def read_csv(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote.
+
+    Args:
+        text: columns to keep as they stand, where `NA`, `null` and `1` are text like others; with any such column,
+            only an empty field is missing in the others.
+
+    Raises:
+        PolcaError: missing, damaged or cut off.
+    """
     try:
-        return pd.read_csv(path)
+        with path.open("rb") as handle:
+            handle.seek(0, os.SEEK_END)
+            if size := handle.tell():
+                handle.seek(size - 1)
+                if handle.read() != b"\n":
+                    raise PolcaError(f"{path}: the table's last line is cut off: delete it and run again")
+        if not text:
+            return pd.read_csv(path)
+        others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in text]
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=dict.fromkeys(others, "")
+        )
     except FileNotFoundError as error:
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

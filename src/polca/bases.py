@@ -67,11 +67,14 @@ class Basis:
         write_tensors(path, tensors, {"basis": json.dumps(facts)})
 
     @classmethod
-    def load(cls, path: Path) -> "Basis":
+    def load(cls, path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> "Basis":
         """Read what `save` wrote.
 
+        Args:
+            shapes: if given, the shape of every parameter of the model that the basis must be one of.
+
         Raises:
-            PolcaError: missing, damaged, or not a basis.
+            PolcaError: missing, damaged, not a basis, not finite, or of another model.
         """
         tensors = read_tensors(path)
         with safe_open(path, "pt") as handle:
@@ -79,7 +82,7 @@ class Basis:
         if "basis" not in metadata:
             raise PolcaError(f"{path}: not a basis file (no 'basis' entry): run the basis stage again")
         facts = json.loads(metadata["basis"])
-        return cls(
+        basis = cls(
             kind=facts["kind"],
             vectors={} if "none" in tensors else tensors,
             axes=tuple((name, int(index)) for name, index in facts["axes"]),
@@ -88,6 +91,15 @@ class Basis:
             residuals=np.array(facts["residuals"], np.float64),
             matvecs=np.array(facts["matvecs"], np.int64),
         )
+        for name, rows in basis.vectors.items():
+            if not rows.is_floating_point() or not torch.isfinite(rows).all():
+                raise PolcaError(f"{path}: {name!r} has values that are no finite floats: run the basis stage again")
+        if shapes is not None:
+            found = {name: (len(rows), *rows.shape[1:]) for name, rows in basis.vectors.items()}
+            wanted = {name: (len(basis.steps), *shape) for name, shape in shapes.items()}
+            if (basis.vectors and found != wanted) or not {name for name, _ in basis.axes} <= set(shapes):
+                raise PolcaError(f"{path}: is the basis of another model: run the basis stage again")
+        return basis
 
 
 def hessian_basis(

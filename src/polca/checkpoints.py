@@ -73,6 +73,8 @@ class CheckpointDirectory:
                     "delete the folder and train again, or correct the preset"
                 )
         for name, tensor in tensors.items():
+            if self._shapes is not None and not tensor.is_floating_point():
+                raise PolcaError(f"{path}: parameter {name!r} is {tensor.dtype}, not floats: delete it and train again")
             if not torch.isfinite(tensor).all():
                 raise PolcaError(f"{path}: parameter {name!r} has NaN or infinite values: delete it and train again")
         return tensors

@@ -37,6 +37,22 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+_FORM = {
+    "steps": "int P",
+    "loss_steps": "int C",
+    "labels": "int K X",
+    "vector_kept": "bool K",
+    "vector_steps": "int K",
+    **dict.fromkeys(("cluster_vector", "cluster_index", "cluster_size", "medoid"), "int M"),
+    "nearest": "int M N",
+    "projected_quartiles": "finite M 3 P",
+    "projected_mean": "finite M P",
+    "projected_medoid": "finite M P",
+    "loss_quartiles": "finite M 3 C",
+    "loss_mean": "finite M C",
+}
+
+
 @dataclass(frozen=True)
 class Clusters:
     """Clusters of one analysis: K vectors, X tokens, M clusters, ordered by vector, then by cluster number.
@@ -109,7 +125,7 @@ class Clusters:
         Raises:
             PolcaError: missing, damaged, or not clusters.
         """
-        return cls.from_arrays(read_npz(path), str(path))
+        return cls.from_arrays(read_npz(path, _FORM), str(path))
 
 
 def distances(values: NDArray[np.floating]) -> Floats:

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from polca.artifacts import EnglishPaths, read_npz
 from polca.breakthrough import breakthroughs, hidden_fraction
 from polca.clustering import OUTLIER, RISING, Clusters, cluster
 from polca.decomposition import SecondOrder, Strategy, completeness, decompose
-from polca.english_settings import LabelSettings
+from polca.english_settings import EnglishSettings, LabelSettings
 from polca.errors import PolcaError
 from polca.patterns import (
     FAMILIES,
@@ -33,7 +34,7 @@ from polca.patterns import (
 )
 from polca.projections import Projections
 from polca.settings import BreakthroughSettings, ClusteringSettings, PolcaSettings
-from polca.tasks.english import BEFORE, PAD, EvaluationText
+from polca.tasks.english import BEFORE, PAD, EvaluationText, read_evaluation
 
 ANALYSES: Mapping[str, Strategy] = {"loss": "loss", "polca": "polca", "polca_fine": "polca"}
 """Strategy of every analysis: Figure 9; Figures 5, 10 and 11; and these with smaller clusters than the paper's.
@@ -111,6 +112,18 @@ class TaggedText:
         padded = self.tags == (self.names.index(PAD) if PAD in self.names else -1)
         if not np.array_equal(padded, ~inside):
             raise PolcaError(f"tags: {PAD} does not stand where the windows have it: tag the evaluation text again")
+
+    @classmethod
+    def read(cls, paths: EnglishPaths, settings: EnglishSettings) -> "TaggedText":
+        """Read the evaluation text, its windows and their tags from a run.
+
+        Raises:
+            PolcaError: a file is missing, damaged, of other sizes, or does not fit the others.
+        """
+        windows, context = settings.data.evaluation_contexts, settings.sizes.context
+        evaluation = read_evaluation(paths.evaluation_text, paths.evaluation, windows, context)
+        tags = read_npz(paths.tags, {"tags": f"int {windows} {context + 1}", "names": "text N"})
+        return cls(evaluation, tags["tags"], tuple(tags["names"].tolist()))
 
     def string(self, window: int, place: int) -> str:
         """The text of a token, as it stands; `<PAD>` for itself."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from polca.artifacts import EnglishPaths, read_json
+from polca.artifacts import EnglishPaths, read_csv, read_json
 from polca.english_analyses import CLUSTER_COLUMNS, CONTEXT_COLUMNS, TABLES, VECTOR_COLUMNS
 from polca.errors import PolcaError
 from polca.results import SettingResults
@@ -18,18 +18,8 @@ TEXT_COLUMNS = tuple(name for columns in TABLES.values() for name, kind in colum
 
 
 def read_table(path: Path, text: Collection[str] = TEXT_COLUMNS) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote: columns in `text` as they stand; in the others, empty is missing.
-
-    Raises:
-        PolcaError: it is damaged.
-    """
-    try:
-        others = [str(name) for name in pd.read_csv(path, nrows=0) if name not in text]
-        return pd.read_csv(
-            path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=dict.fromkeys(others, "")
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PolcaError(f"{path}: not a readable CSV table: delete it and run again") from error
+    """`read_csv` for the English tables."""
+    return read_csv(path, text)
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,10 @@ class EnglishResults(SettingResults):
     @cached_property
     def contexts(self) -> pd.DataFrame:
         """The contexts nearest to each cluster's medoid, one a row (`contexts.csv`)."""
-        return self._table(self.paths.contexts, tuple(CONTEXT_COLUMNS))
+        table, keys = self._table(self.paths.contexts, tuple(CONTEXT_COLUMNS)), ["analysis", "vector", "cluster"]
+        if not set(self.clusters[keys].itertuples(index=False)) <= set(table[keys].itertuples(index=False)):
+            raise PolcaError(f"{self.paths.contexts}: lacks clusters of clusters.csv: run stage english_cluster again")
+        return table
 
     def fact(self, name: str) -> Any:
         """An entry of `corpus.json`.

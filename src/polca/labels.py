@@ -9,6 +9,13 @@ from polca.tasks.arithmetic import EQUALS, OUTPUT_DIGITS, PLUS, SUMMAND_DIGITS
 PLACES = ("1000s", "100s", "10s", "1s")
 """Names of the output positions 0 … 3, the digit skills."""
 
+EVALUATION_FORM = {
+    "tokens": f"int S {2 * SUMMAND_DIGITS + 2 + OUTPUT_DIGITS}",
+    "place": f"int {OUTPUT_DIGITS}S",
+    "carry": f"bool {OUTPUT_DIGITS}S",
+}
+"""What `evaluation.npz` holds (see `artifacts.read_npz`)."""
+
 
 def _integers(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(digits.astype(np.int64) @ 10 ** np.arange(digits.shape[1])[::-1])

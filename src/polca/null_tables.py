@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from polca.analyses import trajectories_of
-from polca.artifacts import PresetPaths, read_csv, read_npz, read_text
+from polca.artifacts import PresetPaths, read_csv, read_npz
 from polca.clustering import Clusters
 from polca.english_analyses import ANALYSES as ENGLISH_ANALYSES
 from polca.english_analyses import TaggedText
 from polca.english_settings import read_english
+from polca.labels import EVALUATION_FORM
 from polca.partitions import members
 from polca.permutation import (
     LEVEL,
@@ -30,7 +31,6 @@ from polca.progress import progress
 from polca.projections import Projections
 from polca.scores import ANALYSES
 from polca.settings import read_arithmetic
-from polca.tasks.english import EvaluationText
 from polca.validity_settings import ChanceSettings
 
 
@@ -39,7 +39,7 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
     settings, out = read_arithmetic(paths.params), paths.arithmetic
     bases = sorted({basis for basis, _ in ANALYSES.values()} - {"none"})
     projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in bases}
-    skills = read_npz(out.evaluation)
+    skills = read_npz(out.evaluation, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
     vectors, partitions = read_csv(out.vector_table), read_csv(out.partition_table)
     best: list[dict[str, Any]] = []
@@ -102,9 +102,7 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
 def english_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Simple labels of every analysis against tokens that swap their tag patterns."""
     settings, out = read_english(paths.params), paths.english
-    tags = read_npz(out.tags)
-    evaluation = EvaluationText(read_text(out.evaluation_text), **read_npz(out.evaluation))
-    targets = TaggedText(evaluation, tags["tags"], tuple(tags["names"].tolist())).targets
+    targets = TaggedText.read(out, settings).targets
     coverage, limit = settings.labels.coverage, settings.labels.simple_tags
     rows: list[dict[str, Any]] = []
     clusters: list[dict[str, Any]] = []

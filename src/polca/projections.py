@@ -32,6 +32,18 @@ from polca.typing import TokenLossFunction
 Method = Literal["auto", "backward", "forward"]
 
 
+_FORM = {
+    "steps": "int C",
+    "losses": "finite C X",
+    "gradients": "finite C X K",
+    "movements": "finite C-1 K",
+    "vector_steps": "int K",
+    "eigenvalues": "float K",
+    "curvatures?": "finite C K",
+    "token_curvatures?": "finite C X K",
+}
+
+
 @dataclass(frozen=True)
 class Projections:
     """Loss and curvature along a basis, per token and checkpoint.
@@ -67,14 +79,9 @@ class Projections:
         """Read what `save` wrote.
 
         Raises:
-            PolcaError: missing, damaged, or not projections.
+            PolcaError: missing, damaged, not projections, or not finite.
         """
-        arrays = read_npz(path)
-        names = {f.name for f in fields(cls)}
-        required = names - {"curvatures", "token_curvatures"}
-        if not required <= set(arrays) <= names:
-            raise PolcaError(f"{path}: not a projections file: run the projection stage again")
-        return cls(**arrays)
+        return cls(**read_npz(path, _FORM))
 
 
 @dataclass(frozen=True)

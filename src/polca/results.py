@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polca.artifacts import ROOT, ArithmeticPaths, EnglishPaths, read_csv, read_json, read_npz, read_params
 from polca.clustering import Clusters
 from polca.errors import PolcaError
-from polca.labels import PLACES
+from polca.labels import EVALUATION_FORM, PLACES
 
 COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
 """Columns of `clusters.csv` that hold a cluster's skill composition."""
@@ -99,7 +99,9 @@ class SettingResults(ABC):
     @cached_property
     def losses(self) -> ExactLosses:
         """Exact losses (`losses.npz`)."""
-        arrays = self._arrays(self.paths.losses, "project", ("steps", "losses"))
+        points = self.param("training.steps") // self.param("polca.interval") + 1
+        form = {"steps": f"int {points}", "losses": f"finite {points} X"}
+        arrays = self._arrays(self.paths.losses, "project", form)
         return ExactLosses(arrays["steps"], arrays["losses"])
 
     def curves(self, analysis: str) -> Clusters:
@@ -125,12 +127,22 @@ class SettingResults(ABC):
     @cached_property
     def clusters(self) -> pd.DataFrame:
         """One row a cluster, over all analyses (`clusters.csv`)."""
-        return self._table(self.paths.cluster_table, self.cluster_columns)
+        table, path = self._table(self.paths.cluster_table, self.cluster_columns), self.paths.cluster_table
+        counted = self.vectors.groupby("analysis")["n_clusters"].sum()
+        if not table["analysis"].value_counts().reindex(counted.index, fill_value=0).equals(counted.rename("count")):
+            raise PolcaError(
+                f"{path}: has not the clusters that {self.paths.vector_table.name} counts: "
+                f"run stage {self.setting}_cluster again"
+            )
+        return table
 
     @cached_property
     def vectors(self) -> pd.DataFrame:
         """One row an analysis and vector (`vectors.csv`)."""
-        return self._table(self.paths.vector_table, self.vector_columns)
+        table = self._table(self.paths.vector_table, self.vector_columns)
+        if table.empty:
+            raise PolcaError(f"{self.paths.vector_table}: has no rows: run stage {self.setting}_cluster again")
+        return table
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -179,12 +191,9 @@ class SettingResults(ABC):
         if not path.is_file():
             raise PolcaError(f"{path}: no such file: run stage {self.setting}_{stage} (`make repro` runs all)")
 
-    def _arrays(self, path: Path, stage: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def _arrays(self, path: Path, stage: str, form: Mapping[str, str]) -> dict[str, NDArray[Any]]:
         self._require(path, stage)
-        arrays = read_npz(path)
-        if missing := [name for name in names if name not in arrays]:
-            raise PolcaError(f"{path}: lacks the array {missing[0]!r}: run stage {self.setting}_{stage} again")
-        return arrays
+        return read_npz(path, form)
 
     def _table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
         self._require(path, "cluster")
@@ -213,5 +222,5 @@ class Results(SettingResults):
     @cached_property
     def evaluation(self) -> Evaluation:
         """Evaluation tokens and skills (`evaluation.npz`)."""
-        arrays = self._arrays(self.paths.evaluation, "train", ("tokens", "place", "carry"))
+        arrays = self._arrays(self.paths.evaluation, "train", EVALUATION_FORM)
         return Evaluation(arrays["tokens"], arrays["place"], arrays["carry"].astype(bool))

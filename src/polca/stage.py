@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +15,12 @@ import typer
 from filelock import FileLock, Timeout
 
 from polca import distributed
-from polca.artifacts import PresetPaths, read_params
+from polca.artifacts import PresetPaths, read_params, writing
 from polca.errors import PolcaError
 from polca.runtime import configure_torch, device, use_device
+
+UNFINISHED = shutil.ignore_patterns(".*.partial*")
+"""What a killed process left of a file that it was writing."""
 
 
 def preset_of(path: Path) -> PresetPaths:
@@ -104,14 +108,20 @@ def resumable(paths: PresetPaths, stage: str, *sections: str) -> Iterator[Path]:
             yield mine
             distributed.barrier()
             if first:
-                shutil.rmtree(mine, ignore_errors=True)
+                # Renamed first, so that no half-removed folder is ever resumed from.
+                shutil.rmtree(mine.replace(mine.with_name(f"{stage}-done")), ignore_errors=True)
     except Timeout as error:
         raise PolcaError(f"{stage} of preset {paths.name} is running already: wait for it, or stop it") from error
 
 
 def publish(work: Path, target: Path) -> None:
-    """Move a finished file or folder from the work folder to its place, replacing what is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        shutil.rmtree(target)
-    work.replace(target)
+    """Put a finished folder of the work folder in its place, replacing what is there.
+
+    The work folder keeps its own (hard links cost nothing): a stage that is killed before its end resumes from it.
+    """
+    with writing(target) as temporary:
+        try:
+            shutil.copytree(work, temporary, copy_function=os.link, ignore=UNFINISHED)
+        except shutil.Error:  # a file system without hard links
+            shutil.rmtree(temporary)
+            shutil.copytree(work, temporary, ignore=UNFINISHED)

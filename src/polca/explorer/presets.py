@@ -7,7 +7,7 @@ import pandas as pd
 
 from polca import english_analyses
 from polca.analyses import trajectories_of
-from polca.artifacts import PresetPaths, read_npz, read_params, read_text
+from polca.artifacts import PresetPaths, read_params
 from polca.clustering import Clusters
 from polca.decomposition import decompose
 from polca.english_analyses import TaggedText
@@ -22,7 +22,6 @@ from polca.projections import Projections
 from polca.results import Results, SettingResults
 from polca.scores import ANALYSES
 from polca.settings import ArithmeticSettings, read_arithmetic
-from polca.tasks.english import EvaluationText
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
 """Values that the token trajectories of one analysis may have: of the one that the figures show, of each other."""
@@ -134,12 +133,7 @@ def english_setting(results: EnglishResults, settings: EnglishSettings) -> Setti
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
     names, paths = _names(results, english_analyses.ANALYSES), results.paths
-    projections, tags = Projections.load(paths.projections), read_npz(paths.tags)
-    try:
-        evaluation = EvaluationText(read_text(paths.evaluation_text), **read_npz(paths.evaluation))
-        text = TaggedText(evaluation, tags["tags"], tuple(str(name) for name in tags["names"]))
-    except (TypeError, KeyError) as error:
-        raise PolcaError(f"{paths.evaluation}, {paths.tags}: not the evaluation windows: make them again") from error
+    projections, text = Projections.load(paths.projections), TaggedText.read(paths, settings)
     analyses: list[Analysis] = []
     trajectories: dict[str, TokenTrajectories] = {}
     for name in names:

@@ -23,7 +23,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
-from polca.artifacts import writing
+from polca.artifacts import read_npz, read_text, writing
 from polca.errors import PolcaError
 from polca.model import ModelConfig
 
@@ -118,6 +118,27 @@ class EvaluationText:
     tokens: Ids
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+
+
+def evaluation_form(number: int, context: int) -> dict[str, str]:
+    """What `evaluation.npz` holds (see `artifacts.read_npz`) for so many windows of a model's context."""
+    return dict.fromkeys(("tokens", "starts", "ends"), f"int {number} {context + 1}")
+
+
+def read_evaluation(text: Path, windows: Path, number: int, context: int) -> EvaluationText:
+    """Read `evaluation.txt` and `evaluation.npz`.
+
+    Args:
+        number, context: windows S and context C that the preset asks for.
+
+    Raises:
+        PolcaError: missing, damaged, of other sizes, or not of one another.
+    """
+    found = EvaluationText(read_text(text), **read_npz(windows, evaluation_form(number, context)))
+    inside = found.starts >= 0
+    if ((found.ends <= found.starts) & inside).any() or (found.ends > len(found.text)).any():
+        raise PolcaError(f"{text}: is not the text of {windows.name}: run stage english_corpus again")
+    return found
 
 
 def evaluation_text(

@@ -1,0 +1,138 @@
+"""A preset of the smallest size that every stage accepts, in a root of its own, and its stages run in this process.
+
+Starting Python and PyTorch takes seconds a stage; in one process hundreds of runs take a minute.
+"""
+
+import contextlib
+import io
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+STAGES = (
+    *("arithmetic_train", "arithmetic_basis", "arithmetic_project", "arithmetic_cluster"),
+    *("english_corpus", "english_tag", "english_train", "english_basis", "english_project", "english_cluster"),
+    *("tables", "figures", "paper"),
+)
+"""All stages of the paper's pipeline, each after those that it needs."""
+
+OUTPUTS = {
+    "arithmetic_train": ("evaluation.npz", "training_log.csv", "checkpoints"),
+    "arithmetic_basis": ("bases",),
+    "arithmetic_project": ("losses.npz", "projections"),
+    "arithmetic_cluster": ("clusters", "clusters.csv", "vectors.csv", "partitions.csv", "summary.json"),
+    "english_corpus": ("tokenizer.json", "training.npz", "evaluation.npz", "evaluation.txt", "corpus.json"),
+    "english_tag": ("tags.npz",),
+    "english_train": ("training_log.csv", "checkpoints"),
+    "english_basis": ("basis.safetensors",),
+    "english_project": ("projections.npz", "losses.npz"),
+    "english_cluster": ("clusters", "clusters.csv", "vectors.csv", "contexts.csv", "summary.json"),
+}
+"""What the stages of the two settings write, below `runs/<preset>/<setting>`."""
+
+NOUNS = ["harbour", "bridge", "engineer", "council", "market", "winter", "storm", "captain", "river", "letter", "table"]
+VERBS = ["measured", "carried", "rebuilt", "refused", "believed", "printed", "studied", "followed", "crossed"]
+ADJECTIVES = ["old", "quiet", "northern", "large", "small", "certain", "wooden", "narrow", "famous", "broken"]
+
+
+def sentences(number: int) -> Iterator[str]:
+    """Grammatical nonsense, the same on every machine."""
+    draw = np.random.default_rng(0)
+    for _ in range(number):
+        a, b, c = draw.choice(NOUNS, 3)
+        verb, adjective, other = draw.choice(VERBS), *draw.choice(ADJECTIVES, 2)
+        yield f"The {adjective} {a} of the {b} {verb} the {other} {c}, and the {c} {draw.choice(VERBS)} it in the {b}."
+
+
+def make_preset(root: Path) -> Path:
+    """Write the preset `tiny` below `root`; returns its `params.yaml`."""
+    params = yaml.safe_load((ROOT / "presets" / "smoke" / "params.yaml").read_text())
+    arithmetic, english = params["arithmetic"], params["english"]
+    for setting in (arithmetic, english):
+        setting["model"] |= {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
+        setting["training"] |= {"steps": 40, "batch_size": 4, "warmup_steps": 4, "resume_interval": 10}
+        setting["basis"] |= {"vectors": 2, "hessian_examples": 4, "tolerance": 0.1}
+        setting["breakthroughs"] |= {"flat_step": 20, "delta": 10}
+        setting["plots"]["last_step"] = 40
+    arithmetic["basis"]["interval"] = 20
+    arithmetic["data"]["evaluation_examples"] = 20
+    arithmetic["clustering"]["min_cluster_size"] = 5
+    english["model"]["context"] = 16
+    english["corpus"] |= {"source": "local", "input": "data/corpora/tiny"}
+    english["tokenizer"]["vocabulary"] = 300
+    english["data"]["evaluation_contexts"] = 6
+    english["clustering"]["min_cluster_size"] = english["finer"]["min_cluster_size"] = 5
+    params["workers"] = 1
+    params["preset"]["name"] = "tiny"
+    path = root / "presets" / "tiny" / "params.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(params))
+    text = root / "data" / "corpora" / "tiny" / "text.txt"
+    text.parent.mkdir(parents=True)
+    text.write_text("".join(s + ("\n\n" if i % 8 == 7 else "\n") for i, s in enumerate(sentences(400))))
+    (root / "data" / "tagger").symlink_to(ROOT / "data" / "tagger")
+    return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended: its exit code, and what it wrote to standard error, progress bars left out."""
+
+    code: int
+    errors: list[str]
+
+    @property
+    def refused(self) -> bool:
+        """Whether it ended as on bad input: exit code 1 and one line."""
+        return self.code == 1 and len(self.errors) == 1
+
+
+def run_stage(stage: str, params: Path) -> Outcome:
+    """Run a stage script in this process.
+
+    Raises:
+        Exception: whatever a user would see as a traceback.
+    """
+    errors = io.StringIO()
+    code = 0
+    argv = [f"{stage}.py", "--params", str(params)]
+    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stderr(errors):
+        try:
+            runpy.run_path(str(ROOT / "pipelines" / f"{stage}.py"), run_name="__main__")
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return Outcome(code, [line for line in errors.getvalue().splitlines() if line.startswith("error: ")])
+
+
+def outputs(stage: str, root: Path) -> list[Path]:
+    """Files and folders that a stage writes."""
+    if stage in OUTPUTS:
+        return [root / "runs" / "tiny" / stage.split("_")[0] / name for name in OUTPUTS[stage]]
+    paper = root / "paper" / "tiny"
+    return {
+        "tables": [paper / "tables", paper / "metrics.json"],
+        "figures": [root / "figures" / "tiny"],
+        "paper": [paper / "paper.pdf"],
+    }[stage]
+
+
+def remove_outputs(stage: str, root: Path) -> None:
+    """Remove what a stage wrote, as DVC does before it runs one."""
+    for path in outputs(stage, root):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def contents(root: Path, *below: str) -> dict[str, bytes]:
+    """Contents of all files below `root`, or below some of its folders, by their path."""
+    tops = [root / name for name in below] or [root]
+    files = (path for top in tops for path in top.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
