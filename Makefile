@@ -46,7 +46,7 @@ VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro validity corpus treebank verify bench test lint format lock clean distclean
+.PHONY: help repro validity corpus treebank verify bench test reliability lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -94,8 +94,12 @@ verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the
 	@echo "$(RESULTS): the same, byte for byte, as committed"
 
 test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
-	$(BIN)python -m pytest -q -n 2 -m "not smoke"
+	$(BIN)python -m pytest -q -n 2 -m "not smoke and not slow"
 	$(BIN)python -m pytest -q -m smoke
+
+reliability: $(STAMP) ## kills, spoilt files, full disks: ten minutes; writes the table of docs/reliability.md
+	$(BIN)python -m pytest -q -n 2 -m reliability --junitxml .work/reliability.xml
+	$(BIN)python tests/reliability_table.py .work/reliability.xml
 
 bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requirements.txt says how to have them all
 	cd benchmarks && $(if $(BIN),$(abspath $(BIN))/)python speed.py run && $(if $(BIN),$(abspath $(BIN))/)python plot_speed.py

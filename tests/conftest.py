@@ -16,6 +16,14 @@ from polca.tasks.arithmetic import batch, make_data, model_config
 configure_torch()
 
 
+@pytest.fixture(autouse=True)
+def _row_of_the_reliability_table(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> None:
+    """What `@pytest.mark.reliability` says goes into the JUnit report, from which the table is made."""
+    if mark := request.node.get_closest_marker("reliability"):
+        record_property("row", mark.args[0])
+        record_property("outcome", mark.args[1])
+
+
 @pytest.fixture
 def make_problem() -> Callable[..., Problem]:
     """Build a `Problem`; parameters are drawn larger than at initialisation, so that nothing is nearly linear."""

@@ -32,6 +32,10 @@ def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.reliability(
+    "disk full for real (`/dev/full`)",
+    "one line, nothing left",
+)
 def test_disk_full_for_real(tmp_path, monkeypatch) -> None:
     """The kernel's own ENOSPC, through the same code path."""
     full = artifacts.writing(tmp_path / "a.txt")

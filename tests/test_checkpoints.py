@@ -46,6 +46,10 @@ def test_foreign_files(directory) -> None:
         directory.load(40)
 
 
+@pytest.mark.reliability(
+    "NaN and infinity in weights",
+    "one line that names file and parameter",
+)
 def test_values_that_are_not_finite(directory) -> None:
     directory.save(40, PARAMS | {"b": torch.tensor([0, 1, float("nan"), 3.0])})
     with pytest.raises(PolcaError, match="parameter 'b' has NaN"):

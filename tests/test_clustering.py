@@ -100,6 +100,10 @@ class TestHdbscan:
         assert set(hdbscan_labels(np.full((50, 4), 2.5, np.float32), 10, min_samples)) == {-1}
 
     @pytest.mark.parametrize("rows", [0, 1, 2, 9])
+    @pytest.mark.reliability(
+        "no token or one to cluster",
+        "outliers",
+    )
     def test_too_few(self, rows: int) -> None:
         assert hdbscan_labels(walks(rows), 10, 1).tolist() == [-1] * rows
 

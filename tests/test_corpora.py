@@ -393,6 +393,10 @@ PACKED = gzip.compress(b"some text\n" * 100)
     ],
     ids=["latin", "latin-gz", "no-gzip", "cut-gzip", "damaged-gzip", "long", "long-cut-character", "blank", "no-txt"],
 )
+@pytest.mark.reliability(
+    "corpus not UTF-8, damaged gzip, one huge line, empty",
+    "one line that names file and place",
+)
 def test_local_errors(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PolcaError, match=message) as error:
@@ -469,6 +473,10 @@ def test_hub_errors(dataset: Path) -> None:
     one_line(e)
 
 
+@pytest.mark.reliability(
+    "data set of the hub with a loading script",
+    "not run",
+)
 def test_hub_runs_no_code(dataset: Path) -> None:
     """A data set with a loading script, as the Hub's old Wikipedia has."""
     trace = dataset / "trace"

@@ -62,6 +62,10 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.reliability(
+    "kill −9 of a stage with workers",
+    "they end too",
+)
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Even where the parent has no chance to stop them."""
     script = tmp_path / "stage.py"

@@ -3,21 +3,26 @@
 import errno
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from mutations import mutants
-from tiny_preset import STAGES, Outcome, contents, make_preset, remove_outputs, run_stage
+from polca.projections import Projections
+from tiny_preset import ROOT, STAGES, Outcome, contents, make_preset, remove_outputs, run_stage
 
 A, E = "runs/tiny/arithmetic", "runs/tiny/english"
 
@@ -103,6 +108,10 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Figure, "savefig", drawn_data)
 
 
+@pytest.mark.reliability(
+    "damaged, truncated, foreign or absent input file",
+    "one line that names it, or the same result where it is not needed; nothing written",
+)
 @pytest.mark.parametrize("stage", INPUTS)
 def test_damaged_input(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
     if stage == "figures":
@@ -184,6 +193,10 @@ def chosen(number: int) -> list[int]:
     return sorted({*spread, *range(max(1, number - LAST + 1), number + 1)})
 
 
+@pytest.mark.reliability(
+    "ended before a rename, sync, link or removal",
+    "resumes to the same bytes",
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in NOT_BY_OPERATION])
 def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
@@ -203,6 +216,10 @@ def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, qu
     record_property("tried", len(chosen(number)))
 
 
+@pytest.mark.reliability(
+    "disk full at a write",
+    "one line, nothing half-written; the next run gives the same bytes",
+)
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in NOT_BY_OPERATION])
 def test_disk_full_at_a_write(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
     remove_outputs(stage, root)
@@ -231,3 +248,76 @@ def test_disk_full_at_a_write(stage: str, root: Path, record_property: Any, quic
         assert run_stage(stage, params_of(root)).code == 0
         assert contents(root, "runs", "paper", "figures") == before
     record_property("tried", tried)
+
+
+def _same_for_all(p: Projections) -> Projections:
+    tokens = p.losses.shape[1]
+    return replace(p, losses=np.repeat(p.losses[:, :1], tokens, 1), gradients=np.repeat(p.gradients[:, :1], tokens, 1))
+
+
+DEGENERATE: dict[str, Callable[[Projections], Projections]] = {
+    "constant trajectories": lambda p: replace(p, gradients=np.zeros_like(p.gradients), losses=np.ones_like(p.losses)),
+    "duplicated trajectories": _same_for_all,
+    "every token rises and is dropped": lambda p: replace(p, gradients=_with_movement(p, np.ones(p.losses.shape[1]))),
+    "one token is left": lambda p: replace(p, gradients=_with_movement(p, np.arange(p.losses.shape[1]) - 0.5)),
+    "huge values": lambda p: replace(p, gradients=p.gradients * np.float32(1e30)),
+}
+
+
+def _with_movement(p: Projections, sign: np.ndarray) -> np.ndarray:
+    """Gradients along which token x's loss changes by `sign[x]` times a positive number at every step."""
+    moves = np.concatenate([p.movements, p.movements[-1:]])
+    return (np.sign(moves)[:, None, :] * np.sign(sign)[None, :, None]).astype(np.float32)
+
+
+@pytest.mark.reliability(
+    "trajectories constant, duplicated, huge, or rising so that no token or one is left",
+    "the stages end, with no clusters where there are none",
+)
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_degenerate_trajectories(kind: str, root: Path, quick_figures: None) -> None:
+    files = [*(root / A / "projections").glob("*.npz"), root / E / "projections.npz"]
+    for path in files:
+        DEGENERATE[kind](Projections.load(path)).save(path)
+    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures"):
+        remove_outputs(stage, root)
+        outcome = run_stage(stage, params_of(root))
+        if kind == "huge values":
+            # Squares of them do not fit into floats: told, not computed with.
+            assert outcome.refused
+            assert "NaN or infinite values" in outcome.errors[0]
+            break
+        assert outcome.code == 0, (stage, outcome)
+
+
+@pytest.mark.reliability(
+    "every token an outlier",
+    "the stages end, with no clusters",
+)
+def test_every_token_an_outlier(root: Path, quick_figures: None) -> None:
+    params = yaml.safe_load(params_of(root).read_text())
+    for section in (params["arithmetic"]["clustering"], params["english"]["clustering"], params["english"]["finer"]):
+        section["min_cluster_size"] = 10_000
+    params_of(root).write_text(yaml.safe_dump(params))
+    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures"):
+        remove_outputs(stage, root)
+        assert run_stage(stage, params_of(root)).code == 0, stage
+    assert pd.read_csv(root / A / "clusters.csv").empty
+
+
+CODE = (
+    r"\bimport pickle|pickle\.loads?\(|torch\.load\(|allow_pickle=True|trust_remote_code=True|\bjoblib\b|extractall\(|"
+    r"yaml\.(?:unsafe_|full_)?load\(|(?<![.\w])(?:eval|exec)\("
+)
+"""What runs or unpacks what a file says."""
+
+
+@pytest.mark.reliability(
+    "sources searched for pickle, `torch.load`, `eval` and their like",
+    "none",
+)
+def test_nothing_from_outside_is_executed() -> None:
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "pipelines").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    found = [f"{path.name}: {match[0]}" for path in sources for match in re.finditer(CODE, path.read_text())]
+    assert len(sources) > 100
+    assert not found

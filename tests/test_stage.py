@@ -43,6 +43,10 @@ def preset(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.reliability(
+    "kill −9 of training, once more from nothing",
+    "resumes to the same bytes",
+)
 def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     out = preset.parents[2] / "runs" / "tiny" / "arithmetic"
     assert run("arithmetic_train", preset).returncode == 0
