@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typst
 import yaml
@@ -191,6 +192,19 @@ def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
     text = text_of(paths)
     assert "carry homogeneity of 0.988, published 0.973" in text
     assert "to 4.32 nats" in text
+
+
+def test_the_abstract_says_what_the_checks_make_of_the_claims(paths: PresetPaths) -> None:
+    best = paths.metrics.parent / "validity" / "null_best.csv"
+    table = pd.read_csv(best)
+    row = (table["analysis"] == "polca") & (table["null"] == "labels_within_place")
+    claim = "POLCA's best cluster of carries is purer than chance"
+    for p_value, words in ((0.9, "They do not bear out that"), (0.001, "does not have ( Section 9 ) bear out that")):
+        table.loc[row, "p_value"] = p_value
+        table.to_csv(best, index=False)
+        assert f"{words} {claim}" in text_of(paths).replace("’", "'")
+    shutil.rmtree(best.parent)
+    assert "Checks that the original does not have ( Section 9 ) are missing here." in text_of(paths)
 
 
 # --- All of it --------------------------------------------------------------------------------------------------------
