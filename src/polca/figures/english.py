@@ -27,7 +27,7 @@ PER_FIGURE = 2
 MAXIMUM_CLUSTERS = 5
 """Clusters drawn per vector."""
 CONTEXTS = 3
-"""Contexts printed per cluster, as in the paper."""
+"""Contexts printed per cluster, as in the paper; more where few clusters leave room beside the panels."""
 
 PANEL_LEFT, PANEL_WIDTH = 0.68, 1.9
 TABLE_LEFT, TABLE_RIGHT = 3.0, PAGE_WIDTH - 0.06
@@ -66,7 +66,9 @@ def draw_pair(results: EnglishResults, pair: int) -> Figure:
 def _draw_vectors(results: EnglishResults, vectors: Sequence[int | None]) -> Figure:
     shown = [[] if v is None else largest_clusters(vector_clusters(results, v)) for v in vectors]
     contexts = [
-        [nearest_contexts(results, results.shown_analysis, v, look.number) for look in row] if v else []
+        [nearest_contexts(results, results.shown_analysis, v, look.number, that_fit(len(row))) for look in row]
+        if v
+        else []
         for v, row in zip(vectors, shown, strict=True)
     ]
     heights = [row_height(row) if row else SENTENCE_HEIGHT for row in contexts]
@@ -89,16 +91,26 @@ def row_height(contexts: Sequence[Sequence[Context]]) -> float:
     return HEAD + max(LEAST_HEIGHT, table_height([len(rows) for rows in contexts]) / 72 + 0.1)
 
 
+def that_fit(clusters: int) -> int:
+    """How many contexts of each of so many clusters fit beside the panels, `CONTEXTS` at least."""
+    number = CONTEXTS
+    while clusters and row_height([[("", "", "")] * (number + 1)] * clusters) <= HEAD + LEAST_HEIGHT:
+        number += 1
+    return number
+
+
 def largest_clusters(clusters: pd.DataFrame) -> list[NamedLook]:
     """The `MAXIMUM_CLUSTERS` largest of one vector's clusters, which are numbered by size."""
     return looks(clusters.sort_values("cluster").head(MAXIMUM_CLUSTERS))
 
 
-def nearest_contexts(results: EnglishResults, analysis: str, vector: int, cluster: int) -> list[Context]:
-    """The `CONTEXTS` contexts nearest to a cluster's medoid."""
+def nearest_contexts(
+    results: EnglishResults, analysis: str, vector: int, cluster: int, number: int = CONTEXTS
+) -> list[Context]:
+    """The contexts nearest to a cluster's medoid, so many or all that there are."""
     table = results.contexts
     own = table[(table["analysis"] == analysis) & (table["vector"] == vector) & (table["cluster"] == cluster)]
-    nearest = own.sort_values("rank").head(CONTEXTS)
+    nearest = own.sort_values("rank").head(number)
     return list(nearest[["before", "target", "after"]].itertuples(index=False, name=None))
 
 
