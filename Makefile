@@ -19,6 +19,11 @@ export NPY_DISABLE_CPU_FEATURES := X86_V4,AVX512_ICL,AVX512_SPR
 export PYTHONHASHSEED := 0
 export CUBLAS_WORKSPACE_CONFIG := :4096:8
 
+# Large arrays come and go at every step. Kept in the heap, their pages are not cleared by the kernel each time: the same
+# bits a little sooner. Read by glibc alone.
+export MALLOC_MMAP_MAX_ := 0
+export MALLOC_TRIM_THRESHOLD_ := 8589934592
+
 export PYTHONPATH := $(CURDIR)/src
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # DVC runs stages with the shell that SHELL names; users' own shells differ in quoting and start-up files.
