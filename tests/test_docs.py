@@ -1,5 +1,6 @@
 """The Python blocks of README and docs run as they stand, in order, in an empty folder."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -32,3 +33,19 @@ def test_your_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(path.is_file() for path in found["paths"])
     assert (tmp_path / "digits.png").stat().st_size > 5000
     assert len(found["labels"]) > 0
+
+
+def test_reliability_table_names_every_marked_test() -> None:
+    """The page's table is of the tests as they are: made by `make reliability`, and made again when they change."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(test_\w+)\.py::(\w+)`", page))
+    marked: set[tuple[str, str]] = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for mark in node.decorator_list:
+                    if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.reliability":
+                        marked.add((path.stem, node.name))
+                        assert all(ast.literal_eval(text) in page for text in mark.args), (path.name, node.name)
+    assert listed == marked
+    assert " red**" not in page
