@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.optimize import minimize
 
 from layout import check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.figures import FIGURES, render_figure, save_figure
+from polca.figures import style as figure_style
 from polca.figures.figure_02 import SUMMANDS, carries
 from polca.figures.panels import plotted, spread
 from polca.figures.skills import PLACE_TONES, dominant_skills, looks
-from polca.figures.style import PAGE_WIDTH, styled
+from polca.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
 from polca.labels import PLACES, carry_labels
 from polca.results import COUNTS, Results
@@ -347,3 +349,29 @@ def test_schematic_shows_what_it_says() -> None:
     assert width < 0.2
     assert np.ptp(t[(np.asarray(mean) > 0.1) & (np.asarray(mean) < 0.9)]) > 0.6
     assert (np.diff(np.asarray(mean)) < 0).all()
+
+
+def test_last_bits_of_the_layout_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver of constrained layout gives other last bits now and then; as strong a jitter as could be is put in."""
+
+    def picture() -> dict[str, bytes]:
+        with styled():
+            figure = new_figure(4, 3)
+            axes = figure.subplots(1, 3)
+            for panel, power in zip(axes, (1, 2, 3), strict=True):
+                panel.plot(np.linspace(0, 1, 50) ** power)
+                panel.set_xlabel("training step")
+            return figure_style.encode(figure)
+
+    first = picture()
+    execute = ConstrainedLayoutEngine.execute
+    draw = np.random.default_rng(0)
+
+    def jittered(engine: ConstrainedLayoutEngine, figure: Any) -> None:
+        execute(engine, figure)
+        for panel in figure.axes:
+            bounds = panel.get_position(original=True).bounds
+            panel._set_position([value + draw.normal(0, 1e-12) for value in bounds])
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", jittered)
+    assert all(picture() == first for _ in range(5))

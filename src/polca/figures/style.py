@@ -122,8 +122,25 @@ def new_figure(width: float, height: float, bottom: float = 0.0) -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and for all, its panels in places rounded to a millionth of its size.
+
+    The solver behind constrained layout differs in the last bits from run to run, which can move a shade of grey.
+    """
+    engine, resolution = figure.get_layout_engine(), figure.get_dpi()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        figure.set_dpi(FORMATS["png"]["dpi"])
+        engine.execute(figure)
+        figure.set_dpi(resolution)
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            left, bottom, width, height = (round(value, 6) for value in axes.get_position(original=True).bounds)
+            axes.set_position((left, bottom, width, height))
+
+
 def encode(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and PNG, without dates or versions: equal figures give equal bytes."""
+    settle(figure)
     contents = {}
     for kind, options in FORMATS.items():
         buffer = io.BytesIO()
