@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 DVC = (sys.executable, "-m", "dvc")
@@ -60,10 +61,17 @@ def main(
     force: Annotated[bool, typer.Option(help="Run stages whose results are up to date as well.")] = False,
 ) -> None:
     """Run all stages of a preset whose inputs changed."""
-    if status := run_chains(preset, force):
-        raise typer.Exit(status)
-    last = ("tables", "figures", "paper") if force else ()
-    raise typer.Exit(subprocess.run(command(preset, *last, force=force), cwd=ROOT).returncode)
+    lock = ROOT / ".work" / preset / "run.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            if status := run_chains(preset, force):
+                raise typer.Exit(status)
+            last = ("tables", "figures", "paper") if force else ()
+            raise typer.Exit(subprocess.run(command(preset, *last, force=force), cwd=ROOT).returncode)
+    except Timeout:
+        typer.echo(f"error: preset {preset} is being run already: wait for that run, or stop it", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":
