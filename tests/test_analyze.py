@@ -109,10 +109,6 @@ class TestLanguageModels:
         torch.testing.assert_close(second[0], bend, rtol=1e-2, atol=0.1)
         assert second.abs().max() > 2  # so that the tolerance is not all there is
 
-    @pytest.mark.reliability(
-        "`polca analyze` on foreign, pickled, absent models, paths out of the folder, text not UTF-8",
-        "one line, nothing written",
-    )
     def test_refusals(self, models: dict[str, Path], tmp_path: Path) -> None:
         neox = models["gpt_neox"]
         foreign = tmp_path / "foreign"

@@ -20,7 +20,7 @@ from tiny_preset import STAGES, contents, make_preset
 
 pytestmark = pytest.mark.slow
 
-KILLS = 4
+KILLS = 5
 """Of every stage, one after the other, before it is left to end."""
 RESULTS = ("runs/smoke", "figures/smoke", "paper/smoke")
 
