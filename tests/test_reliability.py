@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +71,12 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "a päth", symlinks=True)
 
 
+def in_reasonable_time(stages: Iterable[str]) -> list[Any]:
+    """Stages as parameters, those that take minutes marked so."""
+    slow = ("arithmetic_cluster", "tables", "figures")
+    return [pytest.param(stage, marks=pytest.mark.slow) if stage in slow else stage for stage in stages]
+
+
 def params_of(root: Path) -> Path:
     return root / "presets" / "tiny" / "params.yaml"
 
@@ -112,7 +118,7 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     "damaged, truncated, foreign or absent input file",
     "one line that names it, or the same result where it is not needed; nothing written",
 )
-@pytest.mark.parametrize("stage", INPUTS)
+@pytest.mark.parametrize("stage", in_reasonable_time(INPUTS))
 def test_damaged_input(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
     if stage == "figures":
         assert run_stage(stage, params_of(root)).code == 0
@@ -198,7 +204,7 @@ def chosen(number: int) -> list[int]:
     "resumes to the same bytes",
 )
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in NOT_BY_OPERATION])
+@pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
 def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
     remove_outputs(stage, root)
     number = operations(stage, root)
@@ -220,7 +226,7 @@ def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, qu
     "disk full at a write",
     "one line, nothing half-written; the next run gives the same bytes",
 )
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in NOT_BY_OPERATION])
+@pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
 def test_disk_full_at_a_write(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
     remove_outputs(stage, root)
     assert run_stage(stage, params_of(root)).code == 0
