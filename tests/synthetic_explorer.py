@@ -1,11 +1,11 @@
 """A made-up checkout with results of both settings and all that the explorer reads beside them."""
 
 import itertools
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from polca.artifacts import ROOT, PresetPaths, write_npz, write_text
@@ -49,7 +49,9 @@ class SyntheticRun:
     def write(self) -> "SyntheticRun":
         self.paths = PresetPaths("made_up", self.root)
         self.paths.params.parent.mkdir(parents=True)
-        shutil.copyfile(ROOT / "presets" / "laptop" / "params.yaml", self.paths.params)
+        params = yaml.safe_load((ROOT / "presets" / "laptop" / "params.yaml").read_text(encoding="utf-8"))
+        params["english"]["data"]["evaluation_contexts"] = 20  # as many windows as are made up here
+        self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         arithmetic, english = self.paths.arithmetic, self.paths.english
         self.arithmetic = Synthetic(arithmetic.directory, sequences=60).write()
         self.projections = {

@@ -62,9 +62,7 @@ def test_same_bytes(tmp_path) -> None:
 def test_damaged_files(tmp_path, name, reader, content) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    if name == "x.csv" and content in (b"[1, 2", b"PK\x03\x04 torn archive"):
-        pytest.skip("is a CSV header")
-    with pytest.raises(PolcaError, match=rf"{name}: not a? ?readable") as error:
+    with pytest.raises(PolcaError, match=rf"{name}: (not a? ?readable|the table's last line is cut off)") as error:
         reader(path)
     assert "\n" not in str(error.value)
     with pytest.raises(PolcaError, match="no such file: run the stage"):

@@ -327,7 +327,7 @@ class TestBadInput:
         table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(
             run.paths.arithmetic.cluster_table, index=False
         )
-        with pytest.raises(PolcaError, match=r"clusters\.csv: lacks cluster \d of vector \d of polca"):
+        with pytest.raises(PolcaError, match=r"clusters\.csv: has not the clusters that vectors\.csv counts"):
             preset_page(run.paths)
 
     def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
