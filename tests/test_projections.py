@@ -105,7 +105,7 @@ def test_round_trip_and_foreign_files(run, tmp_path) -> None:
     assert np.array_equal(again.gradients, result.gradients)
     assert again.curvatures is None
     np.savez(tmp_path / "foreign.npz", x=np.zeros(2))
-    with pytest.raises(PolcaError, match="not a projections file"):
+    with pytest.raises(PolcaError, match="has arrays x, not steps"):
         Projections.load(tmp_path / "foreign.npz")
 
 
