@@ -102,7 +102,7 @@ test: lint ## linters, unit tests, then the smoke preset twice from nothing, com
 	$(BIN)python -m pytest -q -n 2 -m "not smoke and not slow"
 	$(BIN)python -m pytest -q -m smoke
 
-reliability: $(STAMP) ## kills, spoilt files, full disks: ten minutes; writes the table of docs/reliability.md
+reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
 	$(BIN)python -m pytest -q -n 2 -m reliability --junitxml .work/reliability.xml
 	$(BIN)python tests/reliability_table.py .work/reliability.xml
 

@@ -33,7 +33,6 @@ def command(preset: str, *stages: str, force: bool = False) -> list[str]:
 def run_chains(preset: str, force: bool) -> int:
     """Both chains at once; returns the first exit status that is not 0."""
     log = ROOT / ".work" / preset / "english.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(f"two chains side by side: arithmetic, shown here, and English, in {log.relative_to(ROOT)}")
     with log.open("w", encoding="utf-8") as handle:
         # In the terminal's own process group, so that Ctrl-C stops both.
@@ -61,10 +60,10 @@ def main(
     force: Annotated[bool, typer.Option(help="Run stages whose results are up to date as well.")] = False,
 ) -> None:
     """Run all stages of a preset whose inputs changed."""
-    lock = ROOT / ".work" / preset / "run.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    work = ROOT / ".work" / preset
     try:
-        with FileLock(lock, timeout=0):
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(work / "run.lock", timeout=0):
             if status := run_chains(preset, force):
                 raise typer.Exit(status)
             last = ("tables", "figures", "paper") if force else ()
@@ -72,6 +71,9 @@ def main(
     except Timeout:
         typer.echo(f"error: preset {preset} is being run already: wait for that run, or stop it", err=True)
         raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"error: {error.filename or work}: {error.strerror}: free space or mend the rights", err=True)
+        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

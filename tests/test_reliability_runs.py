@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import yaml
 
 from mutations import ABSENT, mutants
 from polca.runtime import ENVIRONMENT
@@ -76,8 +77,9 @@ def stage_command(stage: str) -> list[str]:
 
 
 def outputs(root: Path, stage: str) -> list[Path]:
-    listed = run(root, "-c", f"import yaml; print(yaml.safe_load(open('presets/smoke/dvc.lock'))['stages']['{stage}'])")
-    return [root / out["path"] for out in eval(listed)["outs"]]
+    """Files and folders that a stage writes, as DVC has noted them."""
+    lock = yaml.safe_load((root / "presets/smoke/dvc.lock").read_text(encoding="utf-8"))
+    return [root / out["path"] for out in lock["stages"][stage]["outs"]]
 
 
 @pytest.mark.reliability("kill −9 at a random moment, smoke preset", "resumes to the same bytes, no worker left")

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,3 +79,20 @@ def test_a_failed_chain_ends_it(
     assert len((tmp_path / "calls").read_text().splitlines()) == 2, "the rest was run in spite of it"
     if chain == "english":
         assert "english_cluster speaks" in capfd.readouterr().err
+
+
+def test_a_second_run_is_refused(runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".work/smoke").mkdir(parents=True)
+    with FileLock(tmp_path / ".work/smoke/run.lock"):
+        assert outcome(runner, preset="smoke", force=False) == 1
+    assert capsys.readouterr().err == "error: preset smoke is being run already: wait for that run, or stop it\n"
+    assert not (tmp_path / "calls").exists()
+
+
+def test_a_folder_that_cannot_be_written(
+    runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".work").write_text("a file in the folder's place")
+    assert outcome(runner, preset="smoke", force=False) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / '.work'}")
+    assert not (tmp_path / "calls").exists()

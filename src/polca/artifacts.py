@@ -265,17 +265,15 @@ def read_npz(path: Path, form: Mapping[str, str] | None = None) -> dict[str, NDA
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        if form is not None:
-            _check_form(path, arrays, form)
-        return arrays
-    except PolcaError:
-        raise
     except FileNotFoundError as error:
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
     except Exception as error:  # zipfile, NumPy and the OS each raise their own kinds on a damaged file
         raise PolcaError(
             f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again"
         ) from error
+    if form is not None:
+        _check_form(path, arrays, form)
+    return arrays
 
 
 _KINDS = {"int": "iu", "bool": "b", "text": "U", "float": "f", "finite": "f"}

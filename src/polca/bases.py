@@ -81,16 +81,19 @@ class Basis:
             metadata = handle.metadata() or {}
         if "basis" not in metadata:
             raise PolcaError(f"{path}: not a basis file (no 'basis' entry): run the basis stage again")
-        facts = json.loads(metadata["basis"])
-        basis = cls(
-            kind=facts["kind"],
-            vectors={} if "none" in tensors else tensors,
-            axes=tuple((name, int(index)) for name, index in facts["axes"]),
-            steps=np.array(facts["steps"], np.int64),
-            eigenvalues=np.array(facts["eigenvalues"], np.float64),
-            residuals=np.array(facts["residuals"], np.float64),
-            matvecs=np.array(facts["matvecs"], np.int64),
-        )
+        try:
+            facts = json.loads(metadata["basis"])
+            basis = cls(
+                kind=facts["kind"],
+                vectors={} if "none" in tensors else tensors,
+                axes=tuple((name, int(index)) for name, index in facts["axes"]),
+                steps=np.array(facts["steps"], np.int64),
+                eigenvalues=np.array(facts["eigenvalues"], np.float64),
+                residuals=np.array(facts["residuals"], np.float64),
+                matvecs=np.array(facts["matvecs"], np.int64),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PolcaError(f"{path}: the basis' facts are damaged: run the basis stage again") from error
         for name, rows in basis.vectors.items():
             if not rows.is_floating_point() or not torch.isfinite(rows).all():
                 raise PolcaError(f"{path}: {name!r} has values that are no finite floats: run the basis stage again")

@@ -106,11 +106,10 @@ class TaggedText:
         for name, array in (("starts", e.starts), ("ends", e.ends), ("tags", self.tags)):
             if array.shape != shape:
                 raise PolcaError(f"evaluation: {name} {array.shape} do not fit tokens {shape}: make them again")
-        inside = e.starts >= 0
-        if ((e.ends <= e.starts) & inside).any() or (e.ends > len(e.text)).any():
+        if not e.fits:
             raise PolcaError("evaluation: offsets do not fit evaluation.txt: make the evaluation windows again")
         padded = self.tags == (self.names.index(PAD) if PAD in self.names else -1)
-        if not np.array_equal(padded, ~inside):
+        if not np.array_equal(padded, e.starts < 0):
             raise PolcaError(f"tags: {PAD} does not stand where the windows have it: tag the evaluation text again")
 
     @classmethod

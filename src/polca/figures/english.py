@@ -66,7 +66,7 @@ def draw_pair(results: EnglishResults, pair: int) -> Figure:
 def _draw_vectors(results: EnglishResults, vectors: Sequence[int | None]) -> Figure:
     shown = [[] if v is None else largest_clusters(vector_clusters(results, v)) for v in vectors]
     contexts = [
-        [nearest_contexts(results, results.shown_analysis, v, look.number, that_fit(len(row))) for look in row]
+        [nearest_contexts(results, results.shown_analysis, v, look.number, contexts_that_fit(len(row))) for look in row]
         if v
         else []
         for v, row in zip(vectors, shown, strict=True)
@@ -91,7 +91,7 @@ def row_height(contexts: Sequence[Sequence[Context]]) -> float:
     return HEAD + max(LEAST_HEIGHT, table_height([len(rows) for rows in contexts]) / 72 + 0.1)
 
 
-def that_fit(clusters: int) -> int:
+def contexts_that_fit(clusters: int) -> int:
     """How many contexts of each of so many clusters fit beside the panels, `CONTEXTS` at least."""
     number = CONTEXTS
     while clusters and row_height([[("", "", "")] * (number + 1)] * clusters) <= HEAD + LEAST_HEIGHT:

@@ -119,6 +119,11 @@ class EvaluationText:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    @property
+    def fits(self) -> bool:
+        """Whether the offsets of every token but `<PAD>` are a part of the text."""
+        return not (((self.ends <= self.starts) & (self.starts >= 0)) | (self.ends > len(self.text))).any()
+
 
 def evaluation_form(number: int, context: int) -> dict[str, str]:
     """What `evaluation.npz` holds (see `artifacts.read_npz`) for so many windows of a model's context."""
@@ -135,8 +140,7 @@ def read_evaluation(text: Path, windows: Path, number: int, context: int) -> Eva
         PolcaError: missing, damaged, of other sizes, or not of one another.
     """
     found = EvaluationText(read_text(text), **read_npz(windows, evaluation_form(number, context)))
-    inside = found.starts >= 0
-    if ((found.ends <= found.starts) & inside).any() or (found.ends > len(found.text)).any():
+    if not found.fits:
         raise PolcaError(f"{text}: is not the text of {windows.name}: run stage english_corpus again")
     return found
 
