@@ -35,6 +35,8 @@ ifneq ($(VENV),)
 export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$(PATH)
 BIN := $(VENV)/bin/
 STAMP := $(VENV)/.installed
+else
+STAMP := active-python
 endif
 
 # The first Python of 3.11 or newer that can make virtual environments; 3.11 is what the lock was resolved with.
@@ -51,7 +53,7 @@ VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(PIPELINE:.yaml=.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro validity corpus treebank verify bench test reliability lint format lock clean distclean
+.PHONY: help active-python repro validity corpus treebank verify bench test reliability lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -67,6 +69,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	"$(VENV)/bin/python" -m pip install -r requirements.lock
 	"$(VENV)/bin/python" -m pip install --no-deps --no-build-isolation --editable .
 	@touch "$@"
+
+# VENV is empty: the Python that is active must have what the lock pins.
+active-python:
+	@python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("torch", "dvc", "typer", "hdbscan"))))' || \
+	{ echo "VENV is empty, and the active Python ($$(command -v python)) lacks the packages: activate an environment made from environment.yml" >&2; exit 1; }
 
 # $(1): the Python to install into. Never as an extra index: pip would take other packages from there too.
 define install_torch

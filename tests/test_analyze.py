@@ -27,7 +27,6 @@ OPTIONS += ["--min-cluster-size", "8", "--min-samples-divisor", "100", "--tolera
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    pytest.importorskip("transformers")
     return {kind: tiny_lm.train(kind, tmp_path_factory.mktemp(kind)) for kind in ("gpt_neox", "gpt2")}
 
 
