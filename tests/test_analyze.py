@@ -13,13 +13,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import tiny_analysis
 import tiny_lm
 from polca.analyze import AnalysisSettings, analyze, basis_steps, write_analysis
 from polca.checkpoints import CheckpointDirectory
 from polca.cli import app
 from polca.errors import PolcaError
 from polca.module_loss import ModuleCheckpoints, ModuleLoss, check_repeatable, parameters_of
-from polca.sequences import from_batches, imported, next_token, packed_text
+from polca.sequences import Sequences, from_batches, imported, next_token, packed_text
 
 OPTIONS = ["--context", "16", "--tokens", "240", "--hessian-sequences", "4", "--vectors", "2", "--interval", "50"]
 OPTIONS += ["--min-cluster-size", "8", "--min-samples-divisor", "100", "--tolerance", "0.01"]
@@ -178,6 +179,8 @@ class TestAnyModule:
         np.testing.assert_allclose(found.projections.losses[-1], expected, rtol=1e-5)
         paths = write_analysis(found, data, tmp_path / "out")
         assert all(p.is_file() for p in paths)
+        assert paths[-1].name == "summary.json"
+        assert {p.name for p in paths} == {p.name for p in (tmp_path / "out").iterdir()} >= {"tokens.json"}
 
     def test_foreign_checkpoints(self, module: torch.nn.Module, tmp_path: Path) -> None:
         other = ModuleCheckpoints(tmp_path / "run", torch.nn.Linear(2, 2))
@@ -230,3 +233,12 @@ class TestChecks:
             AnalysisSettings(strategy="magic")  # type: ignore[arg-type]
         with pytest.raises(PolcaError, match="tokens = 0"):
             AnalysisSettings(tokens=0)
+
+
+def test_names_of_other_tokens(tmp_path: Path) -> None:
+    """Nothing is written where the names are not of the evaluated tokens."""
+    data = tiny_analysis.evaluation()
+    for names in (data.part(0, 3), Sequences(data.inputs[:, :3], data.targets[:, :3])):
+        with pytest.raises(PolcaError, match="but 280 were evaluated"):
+            write_analysis(tiny_analysis.analysis(), names, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

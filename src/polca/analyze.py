@@ -6,7 +6,7 @@ Everything goes through the public functions of the package; nothing here knows 
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -256,6 +256,12 @@ def _breaks(
     return settings, table.drop(columns=["hidden", "hidden_onset"]) if flat is None else table
 
 
+def top_tokens(names: Iterable[str]) -> str:
+    """The most frequent names with their counts, ties in the order of the alphabet: `“the” ×12, “a” ×3`."""
+    top = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))[:TOP_TOKENS]
+    return ", ".join(f"“{name}” ×{count}" for name, count in top)
+
+
 def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
     """One row a cluster: size, breakthrough, the most frequent tokens, and the contexts nearest to the medoid.
 
@@ -268,8 +274,6 @@ def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
     known = {x: names.name(x) for m in range(len(clusters)) for x in map(int, clusters.members(m))}
     for m in range(len(clusters)):
         k, members = int(clusters.cluster_vector[m]), [int(x) for x in clusters.members(m)]
-        counts = Counter(known[x] for x in members)
-        top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP_TOKENS]
         row: dict[str, Any] = {
             "vector": k + 1,
             "vector_step": int(clusters.vector_steps[k]),
@@ -280,7 +284,7 @@ def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
         for name in ("break_step", "onset_step", "hidden", "hidden_onset"):
             found = analysis.breaks is not None and name in analysis.breaks
             row[name] = analysis.breaks.iloc[m][name] if found and analysis.breaks is not None else None
-        row["top_tokens"] = ", ".join(f"“{name}” ×{count}" for name, count in top)
+        row["top_tokens"] = top_tokens(known[x] for x in members)
         nearest = [int(x) for x in clusters.nearest[m] if x >= 0][:CONTEXTS]
         for rank in range(CONTEXTS):
             row[f"context_{rank + 1}"] = names.context(nearest[rank]) if rank < len(nearest) else ""
@@ -347,14 +351,17 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
     """Write every file of an analysis; equal analyses give equal bytes.
 
     Returns:
-        `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `projected_losses.pdf` and `.png`, and
-        last `summary.json`, so that where it is, the rest is whole.
+        `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
+        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole.
 
     Raises:
-        PolcaError: the folder cannot be written.
+        PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
     """
     from polca.figures.projected_losses import render
 
+    texts, tokens = names.texts(), analysis.projections.losses.shape[1]
+    if len(texts) != tokens:
+        raise PolcaError(f"names: of {len(texts)} tokens, but {tokens} were evaluated: give the evaluated sequences")
     table = cluster_table(analysis, names)
     paths = [directory / n for n in ("basis.safetensors", "projections.npz", "clusters.npz", "clusters.csv")]
     (directory / "summary.json").unlink(missing_ok=True)
@@ -362,6 +369,8 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
     analysis.projections.save(paths[1])
     analysis.clusters.save(paths[2])
     write_csv(paths[3], table)
+    paths.append(directory / "tokens.json")
+    texts.save(paths[-1])
     for kind, content in render(analysis.clusters, table).items():
         paths.append(directory / f"projected_losses.{kind}")
         with writing(paths[-1]) as temporary:

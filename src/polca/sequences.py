@@ -12,19 +12,23 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.patterns import NEWLINE, UNPRINTABLE
+from polca.token_texts import TokenTexts
 
 BEFORE, AFTER = 12, 3
 """Tokens of context shown before and after a target."""
 
 
 class TokenNames(Protocol):
-    """How the evaluated tokens are shown in tables."""
+    """How the evaluated tokens are shown in tables and in the explorer."""
 
     def name(self, token: int) -> str:
         """What token x is."""
 
     def context(self, token: int) -> str:
         """Token x where it stands."""
+
+    def texts(self) -> TokenTexts:
+        """All tokens, with their names and all text around them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,34 @@ class Sequences:
         text = " ".join(map(str, numbers)) if self.decode is None else self.decode(numbers)
         return "".join(NEWLINE if c == "\n" else c if c.isprintable() else UNPRINTABLE for c in text)
 
+    @property
+    def _continues(self) -> bool:
+        """Whether the targets continue the first input, as in running text."""
+        return self.inputs.shape == self.targets.shape and not self.inputs.is_floating_point()
+
+    def _pieces(self, ids: Tensor) -> list[str]:
+        """The texts of ids in a row, which joined are the text of all."""
+        pieces = [self._shown(ids[:1])]
+        for i in range(1, len(ids)):
+            # Decoded together, since a token's text may depend on the one before it.
+            start = max(0, i - BEFORE)
+            before, upto = self._shown(ids[start:i]), self._shown(ids[start : i + 1])
+            pieces.append(upto[len(before) :] if upto.startswith(before) else self._shown(ids[i : i + 1]))
+        # The bytes of one character can be tokens of their own, and have no text.
+        return [piece or UNPRINTABLE for piece in pieces]
+
+    def texts(self) -> TokenTexts:
+        """Every target x with its name, in its sequence: after the first input where the targets continue it."""
+        count, targets = self.targets.shape
+        first = int(self._continues)
+        rows = torch.cat([self.inputs[:, :1], self.targets], dim=1) if first else self.targets
+        return TokenTexts(
+            names=[self.name(x) for x in range(count * targets)],
+            sequences=[self._pieces(row) for row in rows],
+            sequence=[n for n in range(count) for _ in range(targets)],
+            place=[place for _ in range(count) for place in range(first, first + targets)],
+        )
+
     def name(self, token: int) -> str:
         """The text of target x (its id where there is no text)."""
         sequence, place = divmod(token, self.targets.shape[1])
@@ -65,8 +97,8 @@ class Sequences:
     def context(self, token: int) -> str:
         """Target x in brackets `⟦…⟧`, with tokens before and after; or which sequence and target it is."""
         sequence, place = divmod(token, self.targets.shape[1])
-        own, shape = self.targets[sequence], self.targets.shape
-        if self.inputs.shape != shape:
+        own = self.targets[sequence]
+        if not self._continues:
             return f"sequence {sequence}, target {place} ⟦{self.name(token)}⟧"
         before = torch.cat([self.inputs[sequence, :1], own[:place]])[-BEFORE:]
         upto, beyond = torch.cat([before, own[place : place + 1]]), own[place + 1 : place + 1 + AFTER]
