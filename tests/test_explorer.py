@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from elements import Elements
 from polca.artifacts import ROOT, PresetPaths, read_csv
 from polca.cli import main
 from polca.clustering import Clusters
@@ -45,45 +45,14 @@ def html(page: Page) -> str:
 
 
 @pytest.fixture(scope="module")
-def elements(html: str) -> "Elements":
+def elements(html: str) -> Elements:
     return Elements.of(html)
 
 
 @pytest.fixture(scope="module")
-def settings(elements: "Elements") -> dict[str, Any]:
+def settings(elements: Elements) -> dict[str, Any]:
     """The settings as a browser would read them from the page."""
     return {setting["id"]: setting for setting in json.loads(elements.scripts["data"])["settings"]}
-
-
-class Elements(HTMLParser):
-    """The elements of a page by a parser other than a browser's: tags with attributes, scripts by id or number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str, str] = {}
-        self.open = ""
-
-    @classmethod
-    def of(cls, html: str) -> "Elements":
-        parser = cls()
-        parser.feed(html)
-        parser.close()
-        return parser
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "script":
-            self.open = dict(attrs).get("id") or str(len(self.scripts))
-            self.scripts[self.open] = ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self.open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.scripts[self.open] += data
 
 
 class TestPacking:
