@@ -7,12 +7,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tiny_analysis
+from polca.analyze import write_analysis
 from polca.artifacts import read_csv
-from polca.explorer import preset_page, write_page
+from polca.explorer import analysis_page, preset_page, write_page
 from synthetic_explorer import HOSTILE, SyntheticRun
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -32,10 +35,13 @@ class Opened:
     url: str
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
 
-    def go(self, link: str = "") -> None:
+    def go(self, link: str = "", url: str = "") -> None:
+        """Open the page, or another one of ours."""
+        self.own.add(url or self.url)
         self.tab.goto("about:blank")
-        self.tab.goto(self.url + link)
+        self.tab.goto((url or self.url) + link)
         self.tab.wait_for_selector("body[data-ready]")
 
     def shows(self, part: str) -> None:
@@ -71,9 +77,11 @@ def quiet(opened: Opened) -> Iterator[None]:
     """No test may leave a word on the console, a request but for the page itself, or trace of a hostile string."""
     opened.said.clear()
     opened.asked.clear()
+    opened.own.clear()
     yield
     assert not opened.said
-    assert not [url for url in opened.asked if not url.startswith((opened.url, "about:blank", "data:", "blob:"))]
+    allowed = (*opened.own, "about:blank", "data:", "blob:")
+    assert not [url for url in opened.asked if not url.startswith(allowed)]
     assert opened.tab.evaluate("typeof hacked") == "undefined"
     assert opened.tab.locator("main img").count() == 0
 
@@ -170,6 +178,27 @@ def test_hostile_strings_are_text(opened: Opened) -> None:
     assert any(HOSTILE in text for text in opened.texts("#clusters button"))
     labels = opened.tab.locator("#projected .annotation-text").all_text_contents()
     assert any("</script><b>" in label for label in labels), labels
+
+
+def test_results_of_analyze(opened: Opened, tmp_path: Path) -> None:
+    """The page of a folder of `polca analyze`: hostile tokens as clusters' names, in bars, contexts and labels."""
+    found = tiny_analysis.analysis()
+    write_analysis(found, tiny_analysis.evaluation(), tmp_path / "results")
+    write_page(analysis_page(tmp_path / "results"), tmp_path / "page.html")
+    opened.go("#vector=1&group=0&token=1", (tmp_path / "page.html").as_uri())
+    assert not opened.tab.locator("#problem").is_visible()
+    assert not opened.tab.locator("#settings").is_visible()
+    sizes = found.clusters.cluster_size[found.clusters.cluster_vector == 0]
+    shown = [text for text in opened.texts("#clusters button") if text[0].isdigit()]
+    assert len(shown) == len(sizes)
+    assert HOSTILE in shown[0]
+    assert opened.texts("#count")[0].startswith(f"{sizes[0]} tokens")
+    assert {text.strip() for text in opened.texts("#tokens td.target button")} == {HOSTILE}
+    labels = opened.tab.locator("#projected .annotation-text").all_text_contents()
+    assert any("</script><b>" in label for label in labels), labels
+    # The exact loss of a token is there though no analysis is of it.
+    assert opened.tab.locator("#detail-exact .scatterlayer .trace").count() == 1
+    assert opened.tab.locator("#detail-vectors .scatterlayer .trace").count() == 2
 
 
 def test_link_restores_the_view(opened: Opened) -> None:

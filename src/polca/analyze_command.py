@@ -2,6 +2,7 @@
 
 import re
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -162,6 +163,8 @@ def analyze(
         f"({c.fraction:.1%})"
     )
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {paths[-1].parent}")
+    # With a slash it is a folder even where a preset has its name.
+    _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
 
 
 def _model(name: str, factory: str | None, steps: str | None, interval: int | None) -> tuple[Any, Any, Any, Any]:

@@ -22,8 +22,12 @@ def prepare() -> None:
     configure_torch()
 
 
+def _presets(root: Path) -> list[str]:
+    return sorted(p.parent.name for p in (root / "presets").glob("*/params.yaml"))
+
+
 def _preset(name: str, root: Path) -> PresetPaths:
-    known = sorted(p.parent.name for p in (root / "presets").glob("*/params.yaml"))
+    known = _presets(root)
     if name not in known:
         raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)})")
     return PresetPaths(name, root)
@@ -121,18 +125,36 @@ def plan(preset: Preset = "laptop", root: Root = ROOT) -> None:
 
 @app.command()
 def explore(
-    preset: Preset = "laptop",
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET|FOLDER",
+            help="Name of a folder in presets/, or a folder that polca analyze wrote. A preset comes first; with a "
+            "slash (laptop/) the folder is meant.",
+        ),
+    ] = "laptop",
     output: Annotated[
-        Path | None, typer.Option(help="The file to write; runs/PRESET/explorer.html where not given.")
+        Path | None,
+        typer.Option(help="The file to write; runs/PRESET/explorer.html or FOLDER/explorer.html where not given."),
     ] = None,
     root: Root = ROOT,
 ) -> None:
-    """Write one HTML page in which to look around in a preset's results: clusters, their losses, every token."""
-    from polca.explorer import preset_page, write_page
+    """Write one HTML page in which to look around in results: clusters, their losses, every token."""
+    from polca.explorer import analysis_page, preset_page, write_page
 
-    paths = _preset(preset, root)
-    target = paths.arithmetic.directory.parent / "explorer.html" if output is None else output
-    write_page(preset_page(paths), target)
+    known = _presets(root)
+    if source in known:
+        paths = PresetPaths(source, root)
+        page, target = preset_page(paths), paths.arithmetic.directory.parent / "explorer.html"
+    elif Path(source).is_dir():
+        page, target = analysis_page(Path(source)), Path(source) / "explorer.html"
+    else:
+        raise PolcaError(
+            f"{source}: neither a preset (known: {', '.join(known)}) nor a folder: "
+            "name a preset, or the folder that polca analyze wrote (its --out)"
+        )
+    target = target if output is None else output
+    write_page(page, target)
     typer.echo(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 

@@ -1,7 +1,7 @@
 """One self-contained HTML page in which to look around in a run: `polca explore`.
 
 `Page` is what the page shows, whatever it was made from; `render` turns it into HTML; `preset_page` makes it from the
-result files of a preset. The page holds it as one JSON object:
+result files of a preset, `analysis_page` from those of `polca analyze`. The page holds it as one JSON object:
 
     page        title, source, settings: [setting]
     setting     id, title, note, flat_step (null: none), start: {analysis, vector},
@@ -22,6 +22,7 @@ Arrays are packed as {type, shape, delta, data}: little-endian `u1`, `i2`, `i4` 
 (mod 256) along the last axis, compressed by zlib, in base 64; curves are plain lists with six significant digits.
 """
 
+from polca.explorer.analyses import analysis_page
 from polca.explorer.page import render, write_page
 from polca.explorer.presets import preset_page
 from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
@@ -33,6 +34,7 @@ __all__ = [
     "Page",
     "Setting",
     "Tokens",
+    "analysis_page",
     "preset_page",
     "render",
     "write_page",

@@ -1,0 +1,201 @@
+"""Pages from the result files of `polca analyze`."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from polca.analyze import AnalysisSettings, top_tokens
+from polca.artifacts import read_csv, read_json
+from polca.clustering import VECTOR_DROPPED, Clusters
+from polca.decomposition import Trajectories, decompose
+from polca.errors import PolcaError
+from polca.explorer.packing import quantise
+from polca.explorer.presets import QUANTITIES, SHOWN_VALUES, TITLES
+from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
+from polca.explorer.speech import OTHER
+from polca.figures.projected_losses import COLORS
+from polca.figures.roles import ROLES
+from polca.figures.style import DASHES
+from polca.projections import Projections
+from polca.token_texts import TokenTexts
+
+FREQUENT = 7
+"""Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
+LETTERS = 24
+"""Letters of a token's name in a key."""
+AGAIN = "run polca analyze again"
+
+_T = TypeVar("_T")
+
+
+def _read(read: Callable[[Path], _T], path: Path) -> _T:
+    """What `read` gives, with the mend that fits these files."""
+    try:
+        return read(path)
+    except (PolcaError, OSError) as error:
+        # Every message is "file: what: mend", and the readers' mends are of a preset's stages.
+        what = str(error).removeprefix(f"{path}: ").rpartition(": ")[0] or type(error).__name__
+        raise PolcaError(f"{path}: {what}: {AGAIN}") from error
+
+
+def _settings(path: Path, projections: Projections) -> AnalysisSettings:
+    """The settings of `summary.json`."""
+    summary = _read(read_json, path)
+    try:
+        settings = AnalysisSettings(**summary["settings"])
+    except (KeyError, TypeError, PolcaError) as error:
+        raise PolcaError(f"{path}: holds no settings of an analysis ({error}): {AGAIN}") from error
+    if not isinstance(settings.flat_step, int | None):
+        raise PolcaError(f"{path}: flat_step is {settings.flat_step!r}, not a step: {AGAIN}")
+    steps, tokens = projections.steps.tolist(), projections.losses.shape[1]
+    if (summary.get("steps"), summary.get("tokens")) != (steps, tokens):
+        raise PolcaError(f"{path}: other steps or tokens than those of projections.npz: {AGAIN}")
+    return settings
+
+
+def _trajectories(path: Path, projections: Projections, settings: AnalysisSettings) -> Trajectories:
+    try:
+        return decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
+    except PolcaError as error:
+        raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
+
+
+def _check_clusters(path: Path, c: Clusters, trajectories: Trajectories, projections: Projections) -> None:
+    """Labels, clusters, trajectories and projections must be of one analysis."""
+    vectors, tokens, _ = trajectories.values.shape
+    own = trajectories.vector_steps
+    vector_steps = np.full(vectors, -1) if own is None else own
+    fits = (
+        c.labels.shape == (vectors, tokens)
+        and np.array_equal(c.steps, trajectories.steps)
+        and np.array_equal(c.vector_steps, vector_steps)
+        and np.array_equal(c.loss_steps, projections.steps)
+    )
+    if not fits:
+        raise PolcaError(f"{path}: other tokens, vectors or steps than those of projections.npz: {AGAIN}")
+    counted = [(k, n, int((row == n).sum())) for k, row in enumerate(c.labels) for n in range(int(row.max()) + 1)]
+    listed = list(zip(c.cluster_vector.tolist(), c.cluster_index.tolist(), c.cluster_size.tolist(), strict=True))
+    exist = all(((low <= x) & (x < tokens)).all() for x, low in ((c.medoid, 0), (c.nearest, -1)))
+    if counted != listed or not exist or c.labels.min() < VECTOR_DROPPED:
+        raise PolcaError(f"{path}: its labels are not of its clusters: {AGAIN}")
+    for m in range(len(c)):
+        curves = trajectories.values[c.cluster_vector[m], c.members(m)].astype(np.float64)
+        # As far as another machine's rounding can be from this one's.
+        if not np.allclose(c.projected_mean[m], curves.mean(axis=0), rtol=0, atol=1e-5 * np.abs(curves).max()):
+            raise PolcaError(f"{path}: its clusters are not of the trajectories of projections.npz: {AGAIN}")
+
+
+def _table(path: Path, clusters: Clusters, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of `clusters.csv`, in the order of the clusters."""
+    table = _read(lambda p: read_csv(p, text=("hidden", "top_tokens")), path)
+    keys = ("vector", "cluster", "size")
+    wanted = np.stack([clusters.cluster_vector + 1, clusters.cluster_index, clusters.cluster_size], axis=1)
+    if not {*keys, "break_step", "hidden", "top_tokens"} <= set(table):
+        raise PolcaError(f"{path}: lacks columns of a table of clusters: {AGAIN}")
+    if not np.array_equal(table[[*keys]].to_numpy(), wanted):
+        raise PolcaError(f"{path}: has not the clusters of clusters.npz: {AGAIN}")
+    numeric = not len(table) or table["break_step"].dtype.kind in "if"
+    if not numeric or not set(table["hidden"]) <= {"", "True", "False"}:
+        raise PolcaError(f"{path}: break_step or hidden hold something else: {AGAIN}")
+    known = [top_tokens(names[x] for x in clusters.members(m)) for m in range(len(clusters))]
+    if table["top_tokens"].tolist() != known:
+        raise PolcaError(f"{path}: its tokens are not those of tokens.json: {AGAIN}")
+    return table
+
+
+def _views(table: pd.DataFrame) -> list[ClusterView]:
+    """Clusters in the colours of `projected_losses.pdf`, and beyond those it draws in the same ones, dashed anew."""
+    views = []
+    for row in table.to_dict("records"):
+        again, rank = divmod(int(row["cluster"]), len(COLORS))
+        color, text_color = COLORS[rank]
+        dashes = DASHES[(rank % 2 + 2 * again) % len(DASHES)]
+        views.append(
+            ClusterView(
+                name=str(row["top_tokens"]),
+                color=color,
+                text_color=text_color,
+                dashes=() if isinstance(dashes, str) else dashes[1],
+                break_step=float(row["break_step"]),
+                hidden=row["hidden"] == "True",
+            )
+        )
+    return views
+
+
+def _facet(names: Sequence[str]) -> Facet:
+    """Every token where there are few (the classes of images, say), else the most frequent and all others as one.
+
+    Of many tokens, none that comes only once counts as frequent.
+    """
+    counted = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    colors = [role.color for role in ROLES.values()]
+    few = len(counted) <= len(colors)
+    top = [name for name, count in counted if few or count > 1][: len(colors) if few else FREQUENT]
+    categories = [(f"“{_shortened(name)}”", color) for name, color in zip(top, colors, strict=False)]
+    if not few:
+        categories.append(("other", OTHER))
+    index = {name: i for i, name in enumerate(top)}
+    return Facet("token" if few else "frequent token", categories, np.array([index.get(n, len(top)) for n in names]))
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+
+
+def _title(settings: AnalysisSettings) -> str:
+    """The key of `TITLES` that says what was clustered."""
+    if settings.strategy != "polca":
+        return settings.strategy
+    form = settings.second_order
+    if form == "paper":
+        return "polca_paper_current" if settings.eigenvalue == "current" else "polca_paper"
+    return {"trapezoid": "polca", "exact": "polca_exact", "none": "polca_first_order"}[form]
+
+
+def analysis_page(directory: Path) -> Page:
+    """The page of a folder that `polca analyze` wrote.
+
+    Its one analysis is that of the strategy chosen, its clusters are named by their most frequent tokens, and a facet
+    tells the most frequent tokens of all apart.
+
+    Raises:
+        PolcaError: no such folder, or a file in it is missing, damaged, or does not fit the others.
+    """
+    if not (directory / "summary.json").is_file():
+        raise PolcaError(
+            f"{directory}: no summary.json: not a folder that polca analyze wrote, or not finished: name that folder, "
+            f"or {AGAIN}"
+        )
+    projections = _read(Projections.load, directory / "projections.npz")
+    settings = _settings(directory / "summary.json", projections)
+    trajectories = _trajectories(directory / "projections.npz", projections, settings)
+    clusters = _read(Clusters.load, directory / "clusters.npz")
+    _check_clusters(directory / "clusters.npz", clusters, trajectories, projections)
+    texts = _read(TokenTexts.load, directory / "tokens.json")
+    if len(texts) != projections.losses.shape[1]:
+        raise PolcaError(f"{directory / 'tokens.json'}: {len(texts)} tokens, not those of projections.npz: {AGAIN}")
+    table = _table(directory / "clusters.csv", clusters, texts.names)
+    key = _title(settings)
+    title, note = TITLES[key]
+    quantity, unit = QUANTITIES.get(settings.strategy, ("projected loss", "nats"))
+    shown = {settings.strategy: trajectories}
+    # The page takes tokens' exact losses from trajectories of this name.
+    shown.setdefault("loss", decompose(projections, "loss"))
+    setting = Setting(
+        id="analysis",
+        title="Your checkpoints",
+        note="Evaluation tokens of polca analyze.",
+        flat_step=settings.flat_step,
+        tokens=Tokens(texts.sequences, np.array(texts.sequence, np.int64), np.array(texts.place, np.int64)),
+        steps=projections.steps,
+        losses=projections.losses,
+        facets=[_facet(texts.names)],
+        trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
+        analyses=[Analysis(key, title, note, quantity, unit, settings.strategy, clusters, _views(table))],
+    )
+    return Page("Hidden breakthroughs", f"results of polca analyze, {directory.resolve().name}", [setting])
