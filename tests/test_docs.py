@@ -33,6 +33,7 @@ def test_your_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(path.is_file() for path in found["paths"])
     assert (tmp_path / "digits.png").stat().st_size > 5000
     assert len(found["labels"]) > 0
+    assert (tmp_path / "results" / "explorer.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_reliability_table_names_every_marked_test() -> None:
