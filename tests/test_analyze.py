@@ -53,6 +53,7 @@ class TestLanguageModels:
             result = run(models[kind], tmp_path / name, *OPTIONS)
             assert result.exception is None, result.exception
             assert "attention: plain" in result.output
+            assert "slower" not in result.output
         names = sorted(p.name for p in (tmp_path / "one").iterdir())
         assert "summary.json" in names
         for name in names:
@@ -154,17 +155,8 @@ class Noisy(torch.nn.Module):
 class TestAnyModule:
     @pytest.fixture
     def module(self, tmp_path: Path) -> torch.nn.Module:
-        torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
-        x, y = images()
-        files = CheckpointDirectory(tmp_path / "run")
-        optimizer = torch.optim.SGD(model.parameters(), 0.3)
-        for step in range(51):
-            if step % 10 == 0:
-                files.save(step, model.state_dict())
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
+        train_on_images(model, tmp_path / "run")
         return model
 
     def test_vision_mlp(self, module: torch.nn.Module, tmp_path: Path) -> None:
@@ -192,6 +184,23 @@ class TestAnyModule:
         CheckpointDirectory(tmp_path).save(0, {n: t + 1 for n, t in model.state_dict().items()})
         with pytest.raises(PolcaError, match="running statistics"):
             ModuleCheckpoints(tmp_path, model).load(0)
+
+
+def train_on_images(model: torch.nn.Module, directory: Path) -> None:
+    """Fifty steps, with a checkpoint every ten."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(0.2 * torch.randn_like(p))
+    x, y = images()
+    files = CheckpointDirectory(directory)
+    optimizer = torch.optim.SGD(model.parameters(), 0.3)
+    for step in range(51):
+        if step % 10 == 0:
+            files.save(step, model.state_dict())
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -242,3 +251,117 @@ def test_names_of_other_tokens(tmp_path: Path) -> None:
         with pytest.raises(PolcaError, match="but 280 were evaluated"):
             write_analysis(tiny_analysis.analysis(), names, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+class Stopped(BaseException):
+    """As a kill would, it passes everything that catches errors."""
+
+
+class TestResume:
+    """`polca analyze` after it was stopped."""
+
+    OPTIONS = ("--vectors", "2", "--tokens", "30", "--hessian-sequences", "30", "--min-cluster-size", "5")
+
+    @pytest.fixture
+    def command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+        train_on_images(module, tmp_path / "run")
+        (tmp_path / "own_model.py").write_text(
+            "import torch\nfrom test_analyze import images\n\n\n"
+            "def make():\n    n = torch.nn\n"
+            "    return n.Sequential(n.Flatten(), n.Linear(16, 8), n.Tanh(), n.Linear(8, 3))\n\n\n"
+            "def batches():\n    return [images()]\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def call(out: Path, *options: str) -> Any:
+            arguments = ["analyze", str(tmp_path / "run"), "--factory", "own_model:make", "--data", "own_model:batches"]
+            return CliRunner().invoke(app, [*arguments, "--out", str(out), *self.OPTIONS, *options])
+
+        return call
+
+    @pytest.fixture
+    def work(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What was computed, a letter a piece: b a basis vector, p the projections of a checkpoint."""
+        from polca import bases, projections
+
+        done: list[str] = []
+
+        def noted(letter: str, function: Any) -> Any:
+            def wrapped(*arguments: Any, **options: Any) -> Any:
+                result = function(*arguments, **options)
+                done.append(letter)
+                return result
+
+            return wrapped
+
+        monkeypatch.setattr(bases, "lanczos", noted("b", bases.lanczos))
+        monkeypatch.setattr(projections, "_at_checkpoint", noted("p", projections._at_checkpoint))
+        return done
+
+    def stop_at(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        """Stop after so many projected checkpoints."""
+        from polca import projections
+
+        inner, seen = projections._at_checkpoint, []
+
+        def stopping(*arguments: Any) -> Any:
+            if len(seen) == count:
+                raise Stopped
+            seen.append(1)
+            return inner(*arguments)
+
+        monkeypatch.setattr(projections, "_at_checkpoint", stopping)
+
+    def test_goes_on(self, command: Any, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The rest alone is computed, to the same bytes, and no work is left behind."""
+        assert command(tmp_path / "whole").exception is None
+        assert "".join(work) == "bb" + "p" * 6
+        work.clear()
+        with monkeypatch.context() as patch:
+            self.stop_at(patch, 4)
+            with pytest.raises(Stopped):
+                command(tmp_path / "out")
+        assert "".join(work) == "bb" + "p" * 4
+        assert [p.name for p in (tmp_path / "out").iterdir()] == [".unfinished"]
+        work.clear()
+        result = command(tmp_path / "out")
+        assert result.exception is None
+        assert "resuming an unfinished run" in result.output
+        assert "".join(work) == "pp"
+        whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
+        assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == whole
+
+    @pytest.mark.parametrize("change", ["setting", "checkpoint"])
+    def test_other_facts(
+        self, change: str, command: Any, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing of another analysis is taken up."""
+        with monkeypatch.context() as patch:
+            self.stop_at(patch, 4)
+            with pytest.raises(Stopped):
+                command(tmp_path / "out")
+        work.clear()
+        if change == "checkpoint":
+            shutil.copy(tmp_path / "run" / "step_000020.safetensors", tmp_path / "run" / "step_000010.safetensors")
+        result = command(tmp_path / "out", *(["--seed", "1"] if change == "setting" else []))
+        assert result.exception is None
+        assert "".join(work) == "bb" + "p" * 6
+
+    def test_two_at_once(self, command: Any, tmp_path: Path) -> None:
+        from polca.unfinished import unfinished
+
+        with unfinished(tmp_path / "out", [b"another"]):
+            result = command(tmp_path / "out")
+        assert isinstance(result.exception, PolcaError)
+        assert "another polca analyze" in str(result.exception)
+
+    def test_failure_before_any_work_leaves_nothing(self, tmp_path: Path) -> None:
+        from polca.unfinished import unfinished
+
+        with pytest.raises(PolcaError), unfinished(tmp_path / "a" / "b", []):
+            raise PolcaError("bad input")
+        assert not list(tmp_path.iterdir())
+        (tmp_path / "file").touch()
+        with pytest.raises(PolcaError, match="cannot write"), unfinished(tmp_path / "file" / "x", []):
+            pass

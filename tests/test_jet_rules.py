@@ -146,6 +146,7 @@ def test_language_model(kind: str) -> None:
     module = architecture(kind)
     loss = ModuleLoss(module, use_cache=False)
     batch = next_token(torch.randint(1, 23, (2, 6), generator=torch.Generator().manual_seed(2))).batches(2)[0]
+    assert jet_rules.missing_rule(loss, parameters_of(module), batch) is None
     agree(loss, parameters_of(module), batch, 2e-5)
 
 
@@ -166,6 +167,7 @@ class TestNoRule:
         p, b = {"w": torch.ones(1, 3)}, {"w": torch.ones(2, 1, 3)}
         with pytest.raises(UnsupportedOperation):
             jets._taylor(loss, p, b, None, True)
+        assert "add_" in str(jet_rules.missing_rule(loss, p, None))
         _, first, second = directional_derivatives(loss, p, b, None)
         torch.testing.assert_close(first, torch.full((2, 1, 3), 2.0))
         torch.testing.assert_close(second, torch.full((2, 1, 3), 2.0))

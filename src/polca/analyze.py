@@ -167,6 +167,7 @@ def analyze(
     *,
     steps: Sequence[int] | None = None,
     workers: int = 1,
+    resume: Path | None = None,
 ) -> Analysis:
     """Find hidden breakthroughs in a sequence of checkpoints (§3).
 
@@ -177,6 +178,8 @@ def analyze(
         evaluation_data: batches of which every token gets a trajectory; other sequences than `hessian_data`.
         steps: checkpoints to use, all by default.
         workers: processes; results do not depend on their number.
+        resume: folder in which finished vectors and checkpoints are kept, so that a killed run goes on where it was;
+            the caller removes it, and gives another for another analysis.
 
     Raises:
         PolcaError: a loss that is not the same twice, steps that do not exist, or an impossible setting.
@@ -200,6 +203,7 @@ def analyze(
         seed=settings.seed,
         # Rebuilding graphs costs a third more time, and bounds memory by one batch.
         keep_graphs=len(hessian_data) == 1,
+        resume=None if resume is None else resume / "basis",
     )
     curvature = settings.second_order == "exact" or settings.eigenvalue == "current"
     # Forward mode serves every model; reverse mode knows only some operations.
@@ -212,6 +216,7 @@ def analyze(
         curvature=curvature,
         method="forward",
         workers=workers,
+        resume=None if resume is None else resume / "projections",
     )
     trajectories = decompose(
         projections, settings.strategy, second_order=settings.second_order, eigenvalue=settings.eigenvalue

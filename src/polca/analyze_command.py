@@ -5,7 +5,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +97,9 @@ def analyze(
         sys.path.insert(0, str(Path.cwd()))
     from polca.analyze import AnalysisSettings, chosen_steps, split, write_analysis
     from polca.analyze import analyze as run
+    from polca.jet_rules import missing_rule
     from polca.sequences import from_batches, imported
+    from polca.unfinished import unfinished
 
     started = time.monotonic()
     if out.exists() and not out.is_dir():
@@ -142,16 +144,20 @@ def analyze(
         raise PolcaError(f"{data}: token ids outside the model's vocabulary of {vocabulary}: use the model's tokenizer")
     hessian, evaluation = split(sequences, settings)
     _say(f"{len(chosen)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
-    found = run(
-        loss,
-        checkpoints,
-        hessian.batches(batch),
-        evaluation.batches(batch),
-        settings,
-        steps=chosen,
-        workers=workers,
-    )
-    paths = write_analysis(found, evaluation, out)
+    if reason := missing_rule(loss, checkpoints.load(chosen[0]), evaluation.batches(batch)[0]):
+        _say(f"{reason}: each vector takes a torch.func.jvp of its own, which is several times slower")
+    with unfinished(out, _facts(model, loss, checkpoints, chosen, settings, hessian, evaluation)) as work:
+        found = run(
+            loss,
+            checkpoints,
+            hessian.batches(batch),
+            evaluation.batches(batch),
+            settings,
+            steps=chosen,
+            workers=workers,
+            resume=work,
+        )
+        paths = write_analysis(found, evaluation, out)
     if found.breaks is None:
         _say("no breakthrough steps: the checkpoints are not evenly spaced (choose some that are with --steps)")
     if not len(found.clusters):
@@ -165,6 +171,28 @@ def analyze(
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {paths[-1].parent}")
     # With a slash it is a folder even where a preset has its name.
     _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
+
+
+def _facts(
+    model: str,
+    loss: Any,
+    checkpoints: Any,
+    chosen: Sequence[int],
+    settings: Any,
+    hessian: "Sequences",
+    evaluation: "Sequences",
+) -> Iterator[bytes]:
+    """Everything on which the results depend, for `unfinished`; of checkpoint files, whether they were changed."""
+    import torch
+
+    from polca.unfinished import files_as_they_are
+
+    yield repr((model, torch.__version__, settings, list(chosen), getattr(checkpoints, "sources", None))).encode()
+    yield repr((loss.module, getattr(loss.module, "config", None))).encode()
+    for part in (hessian.inputs, hessian.targets, evaluation.inputs, evaluation.targets, *loss.module.buffers()):
+        yield part.contiguous().numpy().tobytes()
+    if Path(model).is_dir():
+        yield from files_as_they_are(Path(model))
 
 
 def _model(name: str, factory: str | None, steps: str | None, interval: int | None) -> tuple[Any, Any, Any, Any]:

@@ -11,7 +11,7 @@ In-place operations have no rule on purpose: their result would not be seen by w
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +20,19 @@ from torch.nn import functional as F
 
 from polca import jets
 from polca.jets import Jet, UnsupportedOperation
+from polca.typing import TokenLossFunction
 
 _Function = Callable[..., Any]
+
+
+def missing_rule(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any) -> str | None:
+    """What of a loss has no rule, so that it falls back to nested `jvp`; None where jets do."""
+    directions = {name: torch.zeros(1, *p.shape, dtype=p.dtype, device=p.device) for name, p in params.items()}
+    try:
+        jets._taylor(token_loss, params, directions, batch, False)
+    except UnsupportedOperation as error:
+        return str(error)
+    return None
 
 
 def _parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
