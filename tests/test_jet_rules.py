@@ -101,6 +101,51 @@ def test_operation(name: str) -> None:
     agree(loss, params, None, 1e-9)
 
 
+class TestUnembedding:
+    """A layer with so many outputs that their derivatives wait to be asked for."""
+
+    TARGETS = torch.tensor([[3, 0, 39], [7, 7, 21]])
+
+    @pytest.fixture
+    def params(self) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(4)
+        shapes = {"x": (2, 3, 4), "w": (4 * jets.WIDE + 8, 4), "c": (4 * jets.WIDE + 8,)}
+        return {n: torch.randn(*shape, generator=generator).double() for n, shape in shapes.items()}
+
+    @pytest.mark.parametrize("form", ["classes last", "rows", "moving input alone", "no bias"])
+    def test_cross_entropy(self, form: str, params: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+        """The derivatives of the logits are formed for one direction at a time."""
+
+        def loss(p: Params, _: Any) -> Tensor:
+            w, c = (params["w"], params["c"]) if form == "moving input alone" else (p["w"], p["c"])
+            logits = F.linear(torch.tanh(p["x"]), w, None if form == "no bias" else c)
+            if form == "rows":
+                flat = F.cross_entropy(logits.flatten(-3, -2), self.TARGETS.flatten(), reduction="none")
+                return flat.unflatten(-1, (2, 3))
+            return F.cross_entropy(logits.transpose(-1, -2), self.TARGETS, reduction="none")
+
+        formed: list[int] = []
+        inner = jets._PendingLinear.first
+
+        def first(pending: Any) -> Any:
+            result = inner(pending)
+            formed.append(len(result))
+            return result
+
+        monkeypatch.setattr(jets._PendingLinear, "first", first)
+        agree(loss, params, None, 1e-9, count=3)
+        assert formed == [1, 1, 1]
+
+    def test_formed(self, params: dict[str, Tensor]) -> None:
+        """Where anything else asks for them, all of them are."""
+
+        def loss(p: Params, _: Any) -> Tensor:
+            logits = F.linear(torch.tanh(p["x"]), p["w"], p["c"])
+            return torch.tanh(0.1 * logits.transpose(-1, -2)).flatten(-3, -2)[..., 5, :2].unsqueeze(0)
+
+        agree(loss, params, None, 1e-9)
+
+
 def architecture(kind: str) -> Any:
     """A tiny model of the kind, in float64."""
     import transformers

@@ -7,8 +7,9 @@ A `Jet` carries f(θ), and for every direction b_k the derivatives of ε ↦ f(�
 Passing parameters as jets through a model gives, in one pass, the projection ⟨b, ∇L(x)⟩ and the exact curvature
 bᵀH(x)b of *every* token's loss. All directions share the primal computation, so K directions cost 1 + 2K forward
 passes to first order and 1 + 4K to second, where nested `torch.func.jvp` costs about 9K (it cannot see that both
-tangents are the same). To first order the derivatives of the logits are never formed, so that memory does not grow with
-directions × vocabulary. Taylor-mode automatic differentiation; rules for the operations of a transformer.
+tangents are the same). The derivatives of logits are not formed to first order, and for one direction at a time to
+second, so that memory does not grow with directions × vocabulary. Taylor-mode automatic differentiation; rules for
+the operations of a transformer.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class UnsupportedOperation(NotImplementedError):
 
 
 class Jet(Tensor):
-    """A tensor with derivatives. `first` and `second` are None where they are zero.
+    """A tensor with derivatives.
 
     Attributes:
         pending: for the output of a linear layer, how to get its derivatives; they are formed when asked for, since
@@ -42,7 +43,7 @@ class Jet(Tensor):
     """
 
     _first: Tensor | None
-    second: Tensor | None
+    _second: Tensor | None
     pending: _PendingLinear | None
 
     @staticmethod
@@ -51,15 +52,24 @@ class Jet(Tensor):
     ) -> Jet:
         """`value [...]`, `first [K, ...]`, `second [K, ...]`."""
         jet = value.detach().as_subclass(Jet)
-        jet._first, jet.second, jet.pending = first, second, pending
+        jet._first, jet._second, jet.pending = first, second, pending
         return jet
+
+    def _form(self) -> None:
+        if self.pending is not None:
+            self._first, self._second, self.pending = self.pending.first(), self.pending.second(), None
 
     @property
     def first(self) -> Tensor | None:
-        """Derivatives along each direction, `[K, ...]`."""
-        if self.pending is not None:
-            self._first, self.pending = self.pending.first(), None
+        """First derivative along each direction, `[K, ...]`; None where it is zero."""
+        self._form()
         return self._first
+
+    @property
+    def second(self) -> Tensor | None:
+        """Second derivative along each direction, `[K, ...]`; None where it is zero, and to first order."""
+        self._form()
+        return self._second
 
     @property
     def value(self) -> Tensor:
@@ -79,41 +89,67 @@ class Jet(Tensor):
 
 @dataclass(frozen=True)
 class _PendingLinear:
-    """z = x Wᵀ + c to first order, in factors: rows x0 `[R, in]`, x1 `[K, R, in]`, W0 `[out, in]`, W1 `[K, out, in]`.
+    """z = x Wᵀ + c in factors: x0 `[R, in]`, x1 and x2 `[K, R, in]`, W0 `[out, in]`, W1 `[K, out, in]`, c1 `[K, out]`.
 
-    The derivatives of logits, `[K, R, vocabulary]`, are the largest arrays of a language model by far.
+    The derivatives of logits, `[K, R, vocabulary]`, are the largest arrays of a language model by far. W and c move
+    along straight lines: they have no second derivative.
     """
 
     x0: Tensor
     x1: Tensor | None
+    x2: Tensor | None
     w0: Tensor
     w1: Tensor | None
     c1: Tensor | None
     shape: torch.Size
+    second_order: bool
     transposed: bool = False
 
+    def _formed(self, rows: Tensor | None) -> Tensor | None:
+        """`[K, R, out]` as `[K, *shape, out]`, the last two dimensions exchanged where `transposed`."""
+        if rows is None:
+            return None
+        rows = rows.unflatten(1, self.shape)
+        return cast(Tensor, rows.mT) if self.transposed else rows
+
     def first(self) -> Tensor | None:
-        """z1 `[K, *shape, out]`, the last two dimensions exchanged where `transposed`."""
+        """z1 = x1 W0ᵀ + x0 W1ᵀ + c1."""
         first = _add(
             None if self.x1 is None else portable_matmul(self.x1, self.w0.mT),
             None if self.w1 is None else portable_matmul(self.x0, self.w1.mT),
         )
-        first = _add(first, None if self.c1 is None else self.c1[:, None])
-        if first is None:
+        return self._formed(_add(first, None if self.c1 is None else self.c1[:, None]))
+
+    def second(self) -> Tensor | None:
+        """z2 = x2 W0ᵀ + 2 x1 W1ᵀ."""
+        if not self.second_order:
             return None
-        first = first.unflatten(1, self.shape)
-        return cast(Tensor, first.mT) if self.transposed else first
+        second = None if self.x2 is None else portable_matmul(self.x2, self.w0.mT)
+        if self.x1 is not None and self.w1 is not None:
+            cross = portable_matmul(self.x1, self.w1.mT)
+            second = cross.mul_(2) if second is None else second.add_(cross, alpha=2)
+        return self._formed(second)
 
     def as_rows(self) -> _PendingLinear:
         """The same with all dimensions but the last flattened into one."""
         return replace(self, shape=torch.Size((len(self.x0),)))
 
-    def along(self, weights: Tensor) -> Tensor | None:
-        """Σ_v weights[r, v] z1[k, r, v] as `[K, R]`, for weights `[R, out]`, without z1."""
-        inner = None if self.x1 is None else (self.x1 * portable_matmul(weights, self.w0)).sum(-1)
+    def alone(self, k: int) -> _PendingLinear:
+        """The same for direction k alone."""
+        parts = {n: None if (p := getattr(self, n)) is None else p[k : k + 1] for n in ("x1", "x2", "w1", "c1")}
+        return replace(self, **parts)
+
+    def along(self, weights: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Σ_v weights[r, v] z1[k, r, v] as `[K, R]`, for weights `[R, out]`, without z1; and the same of z2."""
+        through = portable_matmul(weights, self.w0)
+        inner = None if self.x1 is None else (self.x1 * through).sum(-1)
+        second = None if self.x2 is None else (self.x2 * through).sum(-1)
         if self.w1 is not None:
-            inner = _add(inner, (portable_matmul(weights, self.w1) * self.x0).sum(-1))
-        return _add(inner, None if self.c1 is None else portable_matmul(self.c1, weights.mT))
+            moved = portable_matmul(weights, self.w1)
+            inner = _add(inner, (moved * self.x0).sum(-1))
+            if self.second_order and self.x1 is not None:
+                second = _add(second, moved.mul_(self.x1).sum(-1).mul_(2))
+        return _add(inner, None if self.c1 is None else portable_matmul(self.c1, weights.mT)), second
 
 
 def _parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
@@ -239,6 +275,10 @@ def _matmul(a: Any, b: Any) -> Jet:
     return _bilinear(portable_matmul, portable_matmul(a0, b0), (a0, a1, a2), (b0, b1, b2))
 
 
+WIDE = 8
+"""Times as many outputs as inputs from which a linear layer's derivatives wait, to second order: unembeddings alone."""
+
+
 @_rule(F.linear)
 def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
     (x0, x1, x2), (w0, w1, w2), (c0, c1, c2) = _parts(x), _parts(weight), _parts(bias)
@@ -251,9 +291,10 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
     def many(part: Tensor | None) -> Tensor | None:
         return None if part is None else part.reshape(part.shape[0], -1, part.shape[-1])
 
-    if not _second_order:
+    if not _second_order or (w0.shape[0] > WIDE * w0.shape[1] and w2 is None and c2 is None):
         value = times(rows, w0) if bias is None else times(rows, w0) + c0
-        return Jet.make(value.unflatten(0, shape), None, None, _PendingLinear(rows, many(x1), w0, w1, c1, shape))
+        pending = _PendingLinear(rows, many(x1), many(x2), w0, w1, c1, shape, _second_order)
+        return Jet.make(value.unflatten(0, shape), None, None, pending)
     jet = _bilinear(times, times(rows, w0), (rows, many(x1), many(x2)), (w0, w1, w2))
     value, first, second = jet.value, jet.first, jet.second
     if bias is not None:
@@ -361,6 +402,17 @@ def _layer_norm(
     return out if bias is None else _sum(out, bias)
 
 
+def _variance(pending: _PendingLinear, s: Tensor, index: Tensor, first: Tensor) -> Tensor:
+    """Σ_v s (z1 − Σ s z1)² `[K, R]`, one direction after the other; `first` is Σ s z1 less the target's z1."""
+    found = torch.empty_like(first)
+    for k in range(len(first)):
+        z = replace(pending.alone(k), transposed=False).first()
+        assert z is not None
+        mean = first[k, :, None] + z[0].gather(1, index)
+        found[k] = z[0].sub_(mean).square_().mul_(s).sum(-1)
+    return found
+
+
 @_rule(F.cross_entropy)
 def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **options: Any) -> Jet:
     """Logits `[N, classes, ...]`, targets `[N, ...]`; log-sum-exp minus the target's logit."""
@@ -369,12 +421,17 @@ def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **optio
     value = F.cross_entropy(logits.value, target, reduction="none")
     pending = logits.pending
     if pending is not None and pending.transposed == (logits.ndim > 2) and logits.ndim <= 3:
-        # ⟨softmax − target, z1⟩ from z1's factors: the derivatives of the logits are never formed.
+        # ⟨softmax − target, z1⟩ and ⟨…, z2⟩ from their factors: the derivatives of all logits are never formed at once.
         rows = (logits.value.mT if pending.transposed else logits.value).flatten(0, -2)
-        weights = torch.softmax(rows, -1)
-        weights[torch.arange(len(rows), device=rows.device), target.reshape(-1)] -= 1
-        found = pending.along(weights)
-        return Jet.make(value, None if found is None else found.unflatten(1, target.shape))
+        s, index = torch.softmax(rows, -1), target.reshape(-1, 1)
+        weights = s.clone()
+        weights[torch.arange(len(s), device=s.device), index.squeeze(1)] -= 1
+        first, second = pending.along(weights)
+        if pending.second_order and first is not None:
+            spread = _variance(pending.as_rows(), s, index, first)
+            second = spread if second is None else second.add_(spread)
+        first, second = (None if part is None else part.unflatten(1, target.shape) for part in (first, second))
+        return Jet.make(value, first, second)
     z0, z1, z2 = _parts(logits)
     if z1 is None:
         return Jet.make(value, None)
