@@ -97,3 +97,22 @@ def test_the_whole_space_is_exact() -> None:
 def test_nan_is_named() -> None:
     with pytest.raises(PolcaError, match="NaN or infinite"):
         lanczos(lambda v: v * float("nan"), 4)
+
+
+def test_vectors_kept_as_tensors_are_the_same() -> None:
+    """As on a GPU, with a basis to be orthogonal to; within rounding, and here on the CPU."""
+    generator = torch.Generator().manual_seed(2)
+    matrix = torch.randn(150, 150, dtype=torch.float64, generator=generator)
+    matrix = matrix + matrix.T
+    basis = torch.linalg.qr(torch.randn(150, 3, dtype=torch.float64, generator=generator)).Q.T.contiguous()
+    arrays, tensors = (
+        lanczos(lambda v: matrix @ v, 150, 2, orthogonal_to=basis, tolerance=1e-10, dtype=torch.float64, place=place)
+        for place in (None, torch.device("cpu"))
+    )
+    assert arrays.matvecs == tensors.matvecs > 32  # so that the room for vectors has grown
+    outside = torch.eye(150, dtype=torch.float64) - basis.T @ basis
+    expected = torch.linalg.eigvalsh(outside @ matrix @ outside).flip(0)[:2].numpy()
+    for found in (arrays, tensors):
+        np.testing.assert_allclose(found.values, expected, rtol=1e-9)
+        torch.testing.assert_close(found.vectors @ basis.T, torch.zeros(2, 3).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(tensors.vectors, arrays.vectors, rtol=0, atol=1e-7)

@@ -7,7 +7,7 @@ parameter mapping; `Layout` converts.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from polca.distributed import from_first, shard, sum_over_ranks
 from polca.errors import PolcaError
 from polca.products import PortableProducts
-from polca.runtime import on_device
+from polca.runtime import device, on_device
 from polca.typing import TokenLossFunction
 
 Which = Literal["algebraic", "magnitude"]
@@ -87,8 +87,8 @@ class HessianOperator:
             return torch.autograd.grad(loss, list(self._params.values()), create_graph=True)
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """Flat `[d]` → flat `[d]`."""
-        leaves = list(self._params.values())
+        """Flat `[d]` → flat `[d]`, where the vector is."""
+        leaves, origin = list(self._params.values()), vector.device
         vector = on_device(vector)
         tangent = tuple(self.layout.split(vector).values())
         total = torch.zeros_like(vector)
@@ -99,7 +99,7 @@ class HessianOperator:
                     gradient, leaves, tangent, retain_graph=self._graphs is not None, materialize_grads=True
                 )
             total += torch.cat([p.reshape(-1) for p in product])
-        return sum_over_ranks([total])[0].cpu()
+        return sum_over_ranks([total])[0].to(origin)
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,46 @@ class EigenResult:
     matvecs: int
 
 
-def _remove(vector: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+Array = TypeVar("Array", NDArray[Any], Tensor)
+
+
+def _remove(vector: Array, rows: Array) -> Array:
     """Make `vector [d]` orthogonal to orthonormal `rows [m, d]`; twice, since once is not enough in rounding."""
     for _ in range(2):
         vector = vector - (rows @ vector) @ rows
     return vector
+
+
+class _Vectors:
+    """Where Lanczos keeps its vectors: NumPy's arrays, whose products have portable bits, or tensors on a GPU."""
+
+    def __init__(self, place: torch.device | None) -> None:
+        self.place = place
+
+    def own(self, tensor: Tensor) -> Any:
+        return tensor.numpy() if self.place is None else tensor.to(self.place)
+
+    def tensor(self, vector: Any) -> Tensor:
+        return torch.from_numpy(vector) if self.place is None else vector
+
+    def empty(self, rows: int, like: Any) -> Any:
+        return np.empty((rows, *like.shape), like.dtype) if self.place is None else like.new_empty(rows, *like.shape)
+
+    def join(self, one: Any, other: Any) -> Any:
+        return np.concatenate([one, other]) if self.place is None else torch.cat([one, other])
+
+    def norm(self, vector: Any) -> float:
+        return float(np.linalg.norm(vector) if self.place is None else torch.linalg.vector_norm(vector))
+
+    def combined(self, weights: NDArray[np.float64], rows: Any) -> NDArray[Any]:
+        """`weights [k, m] @ rows [m, d]` as an array."""
+        if self.place is None:
+            return weights.astype(rows.dtype) @ rows  # type: ignore[no-any-return]
+        found: NDArray[Any] = (torch.from_numpy(weights.copy()).to(rows) @ rows).cpu().numpy()
+        return found
+
+    def finite(self, vector: Any) -> bool:
+        return bool(np.isfinite(vector).all() if self.place is None else torch.isfinite(vector).all())
 
 
 def lanczos(
@@ -139,6 +174,7 @@ def lanczos(
     max_matvecs: int = 200,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
+    place: torch.device | None = None,
 ) -> EigenResult:
     """Top `k` eigenpairs of ΠAΠ, Π = I − BBᵀ, by Lanczos with full reorthogonalisation (Algorithm 1).
 
@@ -151,6 +187,8 @@ def lanczos(
         orthogonal_to: B as orthonormal rows `[m, d]`; the result is orthogonal to them.
         which: `algebraic`: largest eigenvalues; `magnitude`: largest absolute values.
         seed: of the random start vector.
+        place: device on which vectors are kept as tensors, by default `runtime.device()` where that is a GPU; otherwise
+            they are NumPy's arrays. The result is on the CPU.
 
     Raises:
         PolcaError: `k` exceeds the dimension left, or the operator returns values that are not finite.
@@ -161,29 +199,30 @@ def lanczos(
             f"k = {k} eigenvectors wanted of a space of {size - found} dimensions ({size} parameters, {found} vectors "
             "already in the basis): lower basis.per_step or basis.vectors"
         )
-    outside = None if orthogonal_to is None or found == 0 else orthogonal_to.numpy()
+    of = _Vectors(device() if place is None and device().type != "cpu" else place)
+    outside = None if orthogonal_to is None or found == 0 else of.own(orthogonal_to)
     limit = min(max_matvecs, size - found)
 
-    def project(vector: NDArray[Any]) -> NDArray[Any]:
+    def project(vector: Any) -> Any:
         return vector if outside is None else _remove(vector, outside)
 
     generator = torch.Generator().manual_seed(seed)
     # The same bits in every process, as are the operator's images: all then stop after the same number of products.
-    start = project(from_first(torch.randn(size, generator=generator, dtype=dtype)).numpy())
-    krylov = np.empty((min(32, limit), size), start.dtype)
-    krylov[0] = start / np.linalg.norm(start)
+    start = project(of.own(from_first(torch.randn(size, generator=generator, dtype=dtype))))
+    krylov = of.empty(min(32, limit), start)
+    krylov[0] = start / of.norm(start)
     alphas: list[float] = []
     betas: list[float] = []
     while True:
         m = len(alphas)
-        image = project(matvec(torch.from_numpy(krylov[m])).numpy())
-        if not np.isfinite(image).all():
+        image = project(of.own(matvec(of.tensor(krylov[m]))))
+        if not of.finite(image):
             raise PolcaError(
                 "curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data"
             )
         alphas.append(float(krylov[m] @ image))
         image = _remove(image, krylov[: m + 1])
-        beta = float(np.linalg.norm(image))
+        beta = of.norm(image)
         tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
         values, weights = np.linalg.eigh(tridiagonal)
         order = np.argsort(-(values if which == "algebraic" else np.abs(values)), kind="stable")[:k]
@@ -195,9 +234,9 @@ def lanczos(
             break
         betas.append(beta)
         if m + 1 == len(krylov):
-            krylov = np.concatenate([krylov, np.empty((min(32, limit - len(krylov)), size), krylov.dtype)])
+            krylov = of.join(krylov, of.empty(min(32, limit - len(krylov)), start))
         krylov[m + 1] = image / beta
-    vectors = weights[:, order].T.astype(krylov.dtype) @ krylov[: len(alphas)]
+    vectors = of.combined(weights[:, order].T, krylov[: len(alphas)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return EigenResult(
         values=values[order].astype(np.float64),

@@ -136,8 +136,8 @@ class _PendingLinear:
 
     def alone(self, k: int) -> _PendingLinear:
         """The same for direction k alone."""
-        parts = {n: None if (p := getattr(self, n)) is None else p[k : k + 1] for n in ("x1", "x2", "w1", "c1")}
-        return replace(self, **parts)
+        x1, x2, w1, c1 = (None if p is None else p[k : k + 1] for p in (self.x1, self.x2, self.w1, self.c1))
+        return replace(self, x1=x1, x2=x2, w1=w1, c1=c1)
 
     def along(self, weights: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Σ_v weights[r, v] z1[k, r, v] as `[K, R]`, for weights `[R, out]`, without z1; and the same of z2."""
