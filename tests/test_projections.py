@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from oracles import InMemory, random_directions
+from polca import projections
 from polca.bases import Basis, axis_basis, random_basis
 from polca.errors import PolcaError
 from polca.projections import Projections, project, project_bases
@@ -121,3 +122,15 @@ def test_nan_weights_are_named(run) -> None:
     checkpoints.content[5] = {n: p * float("nan") for n, p in problem.params.items()}
     with pytest.raises(PolcaError, match="step 5 is NaN or infinite"):
         project(problem.loss, checkpoints, random_basis(problem.params, 2, steps=[0, 0]), data)
+
+
+def test_movements_by_tensor_products(run, monkeypatch) -> None:
+    """The way of a GPU, taken here on the CPU, for vectors and single parameters."""
+    problem, checkpoints, data = run
+    bases = {"random": random_basis(problem.params, 3, steps=[5, 5, 10]), "lca": axis_basis(problem.params, 4)}
+    plain = project_bases(problem.loss, checkpoints, bases, data)
+    monkeypatch.setattr(projections, "device", lambda: torch.device("meta"))
+    other = project_bases(problem.loss, checkpoints, bases, data)
+    for name in bases:
+        assert np.abs(plain[name].movements).min() > 0
+        np.testing.assert_allclose(other[name].movements, plain[name].movements, rtol=1e-6)

@@ -25,7 +25,7 @@ from polca.distributed import rank, sum_over_ranks, world_size
 from polca.errors import PolcaError
 from polca.jets import directional_derivatives
 from polca.parallel import map_processes
-from polca.runtime import on_device
+from polca.runtime import device, on_device
 from polca.taps import projected_gradients
 from polca.typing import TokenLossFunction
 
@@ -182,6 +182,9 @@ def _movements(
 ) -> dict[str, NDArray[np.float32]]:
     """Δ `[T, K]` of each basis; differences are taken before the product, which would cancel them."""
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in bases}
+    # NumPy's products have portable bits; a GPU reads the vectors a hundred times faster.
+    on_gpu = device().type != "cpu"
+    resident = {label: on_device(basis.vectors) for label, basis in bases.items()} if on_gpu else {}
     # Under torchrun each process takes successive intervals; the others' rows stay 0, so that the sum is exact.
     intervals = len(steps) - 1
     first, last = (intervals * number // world_size() for number in (rank(), rank() + 1))
@@ -194,8 +197,9 @@ def _movements(
                 row = np.array([moved[name].reshape(-1)[i].item() for name, i in basis.axes])
             else:
                 row = np.zeros(len(basis))
-                for name, vectors in basis.vectors.items():
-                    part = vectors.reshape(len(basis), -1).numpy() @ moved[name].reshape(-1).numpy()
+                for name, vectors in (resident[label] if on_gpu else basis.vectors).items():
+                    matrix, change = vectors.reshape(len(basis), -1), on_device(moved[name].reshape(-1))
+                    part = (matrix @ change).cpu().numpy() if on_gpu else matrix.numpy() @ change.numpy()
                     row += part.astype(np.float64)
             rows[label].append(row.astype(np.float32))
         before = after
