@@ -23,6 +23,25 @@ def measured() -> str:
     )
 
 
+def validated() -> str:
+    run = json.loads((ROOT / "benchmarks" / "validity_run.json").read_text(encoding="utf-8"))
+    assert run["exit_code"] == 0
+    seeds, bases = (run["stages"][f"validity_{name}"] / 60 for name in ("seeds", "bases"))
+    return (
+        f"After `make repro` it takes {run['wall_seconds'] / 60:.0f} minutes more, {seeds:.0f} of them for the seeds "
+        f"and {bases:.0f} for the bases (`benchmarks/validity_run.json`)."
+    )
+
+
+def analyzed() -> str:
+    run = json.loads((ROOT / "benchmarks" / "analyze_neox.json").read_text(encoding="utf-8"))
+    return (
+        f"A GPT-NeoX of {run['parameters'] / 1e6:.0f} million parameters, {run['checkpoints']} checkpoints, "
+        f"{run['tokens']:,} tokens and {run['vectors']} vectors take {run['wall_seconds'] / 60:.0f} minutes and "
+        f"{run['peak_memory_mib'] / 1024:.1f} GiB on one core (`benchmarks/analyze_neox.json`)."
+    )
+
+
 def english_rows() -> list[str]:
     """The README's table of the English setting, from `metrics.json` and the published values."""
     published: dict[str, Any] = yaml.safe_load((ROOT / "data" / "published.yaml").read_text(encoding="utf-8"))[
@@ -119,6 +138,10 @@ def laptop_run() -> dict[str, Any]:
 def filled(text: str) -> str:
     """The README with its generated rows and its measured sentence made anew."""
     text = re.sub(r"From a fresh clone, installation included: .*?GiB of disk\.", measured(), text, flags=re.DOTALL)
+    text = re.sub(r"A GPT-NeoX of .*?\(`benchmarks/analyze_neox\.json`\)\.", analyzed(), text, flags=re.DOTALL)
+    text = re.sub(
+        r"After `make repro` it takes .*?\(`benchmarks/validity_run\.json`\)\.", validated(), text, flags=re.DOTALL
+    )
     tables = (
         ("| claim | rule | statistic | verdict |", claim_rows()),
         ("| | paper | `laptop` | `wikipedia` |", english_rows()),
@@ -151,8 +174,9 @@ def test_stage_table_has_every_figure_and_table_of_stages_and_modules_that_exist
             assert module.format(number) in stages[stage]["deps"]
 
 
-def test_measured_sentence() -> None:
-    assert measured() in " ".join(README.split())
+def test_measured_sentences() -> None:
+    for sentence in (measured(), validated(), analyzed()):
+        assert sentence in " ".join(README.split())
 
 
 def test_claims_table() -> None:
