@@ -69,6 +69,18 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squeeze": lambda w, v: (w * v).unsqueeze(1).squeeze(1),
     "repeat_interleave": lambda w, v: (w * v).repeat_interleave(2, dim=1),
     "sum and mean": lambda w, v: (w * v).sum(1, keepdim=True) * (w * w).mean(-1, keepdim=True),
+    "sum over a broadcast dimension": lambda w, v: (torch.ones(2, 3, 4).double() + w * v).sum(0).square(),
+    "mean of a broadcast difference": lambda w, v: (
+        (torch.arange(5).double().view(5, 1, 1) - w * v).square().mean((0, 2))
+    ),
+    "broadcast product": lambda w, v: (
+        (torch.linspace(1, 2, 5).double().view(5, 1, 1) * w).square().reshape(5, -1).sum(0) * v.flatten()
+    ),
+    "dimensions by name": lambda w, v: (
+        (w * v).transpose(dim0=0, dim1=1).unsqueeze(dim=1).flatten(start_dim=0, end_dim=1)
+    ),
+    "flatten all": lambda w, v: torch.flatten(w * v) + (w * w).flatten(),
+    "unflatten": lambda w, v: (w * v).unflatten(1, (2, 2)).unflatten(dim=0, sizes=(3, 1)),
     "difference": lambda w, v: 1 - w * v - (w - v) * (v - 2),
     "quotient": lambda w, v: w / v + 2 / v + v / 3,
     "where": lambda w, v: torch.where(torch.ones(3, 4).tril().bool(), w * v, torch.zeros(()).double()) * w,

@@ -50,9 +50,14 @@ class Jet(Tensor):
     def make(
         value: Tensor, first: Tensor | None, second: Tensor | None = None, pending: _PendingLinear | None = None
     ) -> Jet:
-        """`value [...]`, `first [K, ...]`, `second [K, ...]`."""
+        """`value [...]`, `first [K, ...]`, `second [K, ...]`; derivatives that broadcast to the value are expanded."""
         jet = value.detach().as_subclass(Jet)
-        jet._first, jet._second, jet.pending = first, second, pending
+        # What follows may sum over a dimension, or cut it: a derivative must have all of them.
+        jet._first, jet._second = (
+            part if part is None or part.shape[1:] == value.shape else part.expand(len(part), *value.shape)
+            for part in (first, second)
+        )
+        jet.pending = pending
         return jet
 
     def _form(self) -> None:
@@ -178,8 +183,10 @@ def _structural(function: Callable[..., Any]) -> Callable[..., Any]:
     """Views and the like. Dimensions must be negative, since derivatives have one more dimension in front."""
 
     def rule(x: Jet, *args: Any, **kwargs: Any) -> Jet:
-        dims = [a for a in args if isinstance(a, int)] if function is not Tensor.unflatten else [args[0]]
-        if any(d >= 0 for d in dims):
+        given = [*args, *kwargs.values()][: 1 if function is Tensor.unflatten else None]
+        dims = [a for a in given if isinstance(a, int)]
+        # Without dimensions `flatten` begins with the first.
+        if not dims or any(d >= 0 for d in dims):
             raise UnsupportedOperation(f"{function.__name__} with dimensions counted from the front")
         if x.pending is not None and function in (Tensor.transpose, torch.transpose) and sorted(dims) == [-2, -1]:
             pending = replace(x.pending, transposed=not x.pending.transposed)
