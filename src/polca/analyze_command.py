@@ -190,7 +190,8 @@ def _facts(
     yield repr((model, torch.__version__, settings, list(chosen), getattr(checkpoints, "sources", None))).encode()
     yield repr((loss.module, getattr(loss.module, "config", None))).encode()
     for part in (hessian.inputs, hessian.targets, evaluation.inputs, evaluation.targets, *loss.module.buffers()):
-        yield part.contiguous().numpy().tobytes()
+        # As bytes, since NumPy lacks some of PyTorch's types.
+        yield part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     if Path(model).is_dir():
         yield from files_as_they_are(Path(model))
 

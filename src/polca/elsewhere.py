@@ -155,7 +155,8 @@ def run(
     end, graph = time.monotonic() + 60 * minutes, Graph(_preset(preset, root))
     for name in setting:
         path = root / graph.report(name)
-        report: dict[str, Any] = read_json(path) if path.is_file() else {"machine": _machine(device), "stages": {}}
+        report: dict[str, Any] = read_json(path) if path.is_file() else {}
+        report.setdefault("stages", {})
         for step in STEPS:
             stage = f"{name.value}_{step}"
             mark, seconds = _fingerprint(graph.paths, stage, device), 0.0
@@ -172,7 +173,7 @@ def run(
             code = _limited(command, end - started, root)
             seconds += time.monotonic() - started
             report["stages"][stage] = {"seconds": round(seconds, 1), "finished": code == 0, "fingerprint": mark}
-            write_json(path, report)
+            write_json(path, report | {"machine": _machine(device)})
             if code is None:
                 typer.echo(f"{stage}: the time is over; give the same command again", err=True)
                 raise typer.Exit(UNFINISHED)

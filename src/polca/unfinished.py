@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -67,8 +67,9 @@ def unfinished(out: Path, facts: Iterable[bytes]) -> Iterator[Path]:
         except BaseException:
             if not mine.is_dir():
                 shutil.rmtree(work)
-                for folder in made:
-                    folder.rmdir()
+                with suppress(OSError):  # something else has been put there
+                    for folder in made:
+                        folder.rmdir()
             raise
         # Renamed first, so that no half-removed folder is ever taken up.
         if mine.is_dir():
