@@ -1,6 +1,8 @@
 """Rules for models that are not ours, against autograd's double backward in float64."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -205,6 +207,34 @@ def test_language_model(kind: str) -> None:
     batch = next_token(torch.randint(1, 23, (2, 6), generator=torch.Generator().manual_seed(2))).batches(2)[0]
     assert jet_rules.missing_rule(loss, parameters_of(module), batch) is None
     agree(loss, parameters_of(module), batch, 2e-5)
+
+
+class TestLoading:
+    """In a process of its own, since rules once loaded stay."""
+
+    SCRIPT = """
+import sys, torch
+from polca.jets import directional_derivatives
+from polca.model import ModelConfig, TokenLoss, initialize
+config = ModelConfig(input_vocabulary=5, output_vocabulary=5, context=4, layers=1, width=4, heads=2, mlp_width=8)
+params, ids = initialize(config, 0), torch.ones(2, 4, dtype=torch.int64)
+b = {n: torch.ones(1, *p.shape) for n, p in params.items()}
+directional_derivatives(TokenLoss(config), params, b, (ids, ids))
+assert "polca.jet_rules" not in sys.modules, "our own model misses no rule"
+p = {"w": torch.full((1, 3), 0.5)}
+_, first, second = directional_derivatives(lambda q, _: q["w"].sigmoid() ** 2, p, {"w": torch.ones(1, 1, 3)}, None)
+assert "polca.jet_rules" in sys.modules
+print(first[0, 0, 0].item(), second[0, 0, 0].item())
+"""
+
+    def test_on_the_first_miss(self) -> None:
+        done = subprocess.run([sys.executable, "-c", self.SCRIPT], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = [float(word) for word in done.stdout.split()]
+        x = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(x.sigmoid() ** 2, x, create_graph=True)
+        (bend,) = torch.autograd.grad(slope, x)
+        assert found == pytest.approx([slope.item(), bend.item()], rel=1e-5)
 
 
 class TestNoRule:

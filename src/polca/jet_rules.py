@@ -1,7 +1,7 @@
 r"""Jet rules for models that are not ours: the operations of Hugging Face's GPT-2, GPT-NeoX, Llama, OPT and their kind.
 
-Importing this module adds them to those of `polca.jets`, so that such models take one pass for all directions instead
-of one nested `torch.func.jvp` for each. Three kinds of operation:
+Importing this module, which `polca.jets` does when it first misses a rule, adds them to its own, so that such models
+take one pass for all directions instead of one nested `torch.func.jvp` for each. Three kinds of operation:
 
 - linear in the tensor (views, slices, sums, masks): the operation itself on value and derivatives, `linear`;
 - elementwise: from f, f′ and f″ by the chain rule, f(x)₁ = f′x₁ and f(x)₂ = f″x₁² + f′x₂;

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polca import jet_rules  # noqa: F401  # rules for the operations of others
 from polca.checkpoints import CheckpointDirectory
 from polca.errors import PolcaError
 from polca.typing import TokenLossFunction
