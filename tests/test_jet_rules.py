@@ -126,13 +126,16 @@ class TestUnembedding:
         shapes = {"x": (2, 3, 4), "w": (4 * jets.WIDE + 8, 4), "c": (4 * jets.WIDE + 8,)}
         return {n: torch.randn(*shape, generator=generator).double() for n, shape in shapes.items()}
 
-    @pytest.mark.parametrize("form", ["classes last", "rows", "moving input alone", "no bias"])
+    @pytest.mark.parametrize("form", ["classes last", "rows", "moving input alone", "moving bias alone", "no bias"])
     def test_cross_entropy(self, form: str, params: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
         """The derivatives of the logits are formed for one direction at a time."""
 
         def loss(p: Params, _: Any) -> Tensor:
             w, c = (params["w"], params["c"]) if form == "moving input alone" else (p["w"], p["c"])
-            logits = F.linear(torch.tanh(p["x"]), w, None if form == "no bias" else c)
+            x = p["x"]
+            if form == "moving bias alone":
+                w, c, x = params["w"], p["c"], params["x"]
+            logits = F.linear(torch.tanh(x), w, None if form == "no bias" else c)
             if form == "rows":
                 flat = F.cross_entropy(logits.flatten(-3, -2), self.TARGETS.flatten(), reduction="none")
                 return flat.unflatten(-1, (2, 3))
@@ -258,6 +261,18 @@ class TestNoRule:
         _, first, second = directional_derivatives(loss, p, b, None)
         torch.testing.assert_close(first, torch.full((2, 1, 3), 2.0))
         torch.testing.assert_close(second, torch.full((2, 1, 3), 2.0))
+
+    def test_call_in_another_form(self) -> None:
+        """A rule that does not know a name falls back; it does not end the run."""
+
+        def loss(q: Params, _: Any) -> Tensor:
+            return torch.cat(tensors=[q["w"] * q["w"], q["w"]], dim=-1)
+
+        p, b = {"w": torch.ones(1, 2)}, {"w": torch.ones(1, 1, 2)}
+        assert "cat" in str(jet_rules.missing_rule(loss, p, None))
+        _, first, second = directional_derivatives(loss, p, b, None)
+        torch.testing.assert_close(first, torch.tensor([[[2.0, 2, 1, 1]]]))
+        torch.testing.assert_close(second, torch.tensor([[[2.0, 2, 0, 0]]]))
 
     def test_linear_of_two_jets(self) -> None:
         two = jets.Jet.make(torch.ones(2), torch.ones(1, 2))

@@ -91,7 +91,10 @@ class Jet(Tensor):
             rule = _RULES.get(func)
             if rule is None:
                 raise UnsupportedOperation(f"no second-order forward rule for {getattr(func, '__name__', func)}")
-            return rule(*args, **(kwargs or {}))
+            try:
+                return rule(*args, **(kwargs or {}))
+            except TypeError as error:  # called in a form that the rule does not foresee
+                raise UnsupportedOperation(f"{getattr(func, '__name__', func)}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class _PendingLinear:
             None if self.x1 is None else portable_matmul(self.x1, self.w0.mT),
             None if self.w1 is None else portable_matmul(self.x0, self.w1.mT),
         )
-        return self._formed(_add(first, None if self.c1 is None else self.c1[:, None]))
+        # Expanded, for where the bias alone moves.
+        return self._formed(_add(first, None if self.c1 is None else self.c1[:, None].expand(-1, len(self.x0), -1)))
 
     def second(self) -> Tensor | None:
         """z2 = x2 W0ᵀ + 2 x1 W1ᵀ."""
@@ -418,7 +422,7 @@ def _variance(pending: _PendingLinear, s: Tensor, index: Tensor, first: Tensor) 
         z = replace(pending.alone(k), transposed=False).first()
         assert z is not None
         mean = first[k, :, None] + z[0].gather(1, index)
-        found[k] = z[0].sub_(mean).square_().mul_(s).sum(-1)
+        found[k] = (z[0] - mean).square_().mul_(s).sum(-1)
     return found
 
 
