@@ -199,8 +199,8 @@ def lanczos(
             f"k = {k} eigenvectors wanted of a space of {size - found} dimensions ({size} parameters, {found} vectors "
             "already in the basis): lower basis.per_step or basis.vectors"
         )
-    of = _Vectors(device() if place is None and device().type != "cpu" else place)
-    outside = None if orthogonal_to is None or found == 0 else of.own(orthogonal_to)
+    store = _Vectors(device() if place is None and device().type != "cpu" else place)
+    outside = None if orthogonal_to is None or found == 0 else store.own(orthogonal_to)
     limit = min(max_matvecs, size - found)
 
     def project(vector: Any) -> Any:
@@ -208,21 +208,21 @@ def lanczos(
 
     generator = torch.Generator().manual_seed(seed)
     # The same bits in every process, as are the operator's images: all then stop after the same number of products.
-    start = project(of.own(from_first(torch.randn(size, generator=generator, dtype=dtype))))
-    krylov = of.empty(min(32, limit), start)
-    krylov[0] = start / of.norm(start)
+    start = project(store.own(from_first(torch.randn(size, generator=generator, dtype=dtype))))
+    krylov = store.empty(min(32, limit), start)
+    krylov[0] = start / store.norm(start)
     alphas: list[float] = []
     betas: list[float] = []
     while True:
         m = len(alphas)
-        image = project(of.own(matvec(of.tensor(krylov[m]))))
-        if not of.finite(image):
+        image = project(store.own(matvec(store.tensor(krylov[m]))))
+        if not store.finite(image):
             raise PolcaError(
                 "curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data"
             )
         alphas.append(float(krylov[m] @ image))
         image = _remove(image, krylov[: m + 1])
-        beta = of.norm(image)
+        beta = store.norm(image)
         tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
         values, weights = np.linalg.eigh(tridiagonal)
         order = np.argsort(-(values if which == "algebraic" else np.abs(values)), kind="stable")[:k]
@@ -234,9 +234,9 @@ def lanczos(
             break
         betas.append(beta)
         if m + 1 == len(krylov):
-            krylov = of.join(krylov, of.empty(min(32, limit - len(krylov)), start))
+            krylov = store.join(krylov, store.empty(min(32, limit - len(krylov)), start))
         krylov[m + 1] = image / beta
-    vectors = of.combined(weights[:, order].T, krylov[: len(alphas)])
+    vectors = store.combined(weights[:, order].T, krylov[: len(alphas)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return EigenResult(
         values=values[order].astype(np.float64),

@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -59,6 +60,7 @@ class Graph:
 
     paths: PresetPaths
 
+    @cached_property
     def _stages(self) -> dict[str, Any]:
         with (ROOT / "dvc.yaml").open(encoding="utf-8") as handle:
             stages: dict[str, Any] = yaml.safe_load(handle)["stages"]
@@ -70,11 +72,11 @@ class Graph:
 
     def outputs(self, stage: str) -> list[str]:
         """What a stage writes."""
-        return self._named(self._stages()[stage]["outs"])
+        return self._named(self._stages[stage]["outs"])
 
     def content(self, content: Content, settings: Sequence[Setting]) -> list[str]:
         """What travels: of results, what tables and figures read and a stage of `run` wrote."""
-        stages = self._stages()
+        stages = self._stages
         if content is Content.INPUTS:
             return [out for stage in ("english_corpus", "english_tag") for out in self.outputs(stage)]
         written = [out for s in settings for step in STEPS for out in self.outputs(f"{s.value}_{step}")]
@@ -122,7 +124,7 @@ def _limited(command: Sequence[str], seconds: float, root: Path) -> int | None:
     """A command's exit code, or None where the time ran out: then it and its children are killed, as stages allow."""
     paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}
-    with subprocess.Popen(command, cwd=root, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(command, cwd=root, env=environment, process_group=0) as process:
         try:
             return process.wait(max(0.0, seconds))
         except BaseException as error:
