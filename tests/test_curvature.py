@@ -68,6 +68,30 @@ def test_residuals_are_true_and_stop_the_iteration(small) -> None:
         assert true <= tolerance * abs(result.values[0]) + 1e-11
 
 
+def test_runner_up_and_starting_from_it(small) -> None:
+    """The runner-up is the next eigenvector; started near an eigenvector, Lanczos needs fewer products for the same."""
+    problem, dense = small
+    operator = HessianOperator(problem.loss, problem.params, [problem.batch])
+    _, vectors = torch.linalg.eigh(dense)
+    found = lanczos(operator, len(dense), 2, tolerance=1e-10, dtype=torch.float64)
+    assert found.runner_up is not None
+    assert (found.runner_up @ vectors[:, -3]).abs().item() == pytest.approx(1, abs=1e-4)
+    cold = lanczos(operator, len(dense), 1, tolerance=1e-6, dtype=torch.float64)
+    warm = lanczos(operator, len(dense), 1, tolerance=1e-6, dtype=torch.float64, start=3 * vectors[:, -1])
+    assert warm.matvecs < cold.matvecs
+    assert (warm.vectors[0] @ vectors[:, -1]).abs().item() == pytest.approx(1, abs=1e-9)
+
+
+def test_a_start_at_another_eigenvector_misses_nothing() -> None:
+    """Without the random part the iteration would end at once, at the eigenvalue 1."""
+    matrix = torch.diag(torch.tensor([1.0, 5.0, 3.0, 2.0], dtype=torch.float64))
+    start = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
+    result = lanczos(lambda v: matrix @ v, 4, 1, tolerance=1e-9, dtype=torch.float64, start=start)
+    np.testing.assert_allclose(result.values, [5], rtol=1e-9)
+    everything = lanczos(lambda v: matrix @ v, 4, 4, tolerance=0.0, dtype=torch.float64)
+    assert everything.runner_up is None
+
+
 def test_projected_operator(small) -> None:
     """The pairs of ΠHΠ, orthogonal to the vectors already found."""
     problem, dense = small

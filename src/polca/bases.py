@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from polca.distributed import is_first
 from polca.errors import PolcaError
 from polca.progress import progress
 from polca.typing import TokenLossFunction
+
+Operator = Callable[[Tensor], Tensor]
+"""A symmetric matrix as what it does to flat vectors `[d]`."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,86 @@ class Basis:
         return basis
 
 
+def projected_basis(
+    operator_at: Callable[[int], Operator],
+    params: Mapping[str, Tensor],
+    *,
+    kind: str,
+    steps: Sequence[int],
+    per_step: int = 1,
+    which: Which = "algebraic",
+    tolerance: float = 1e-3,
+    max_matvecs: int = 200,
+    seed: int = 0,
+    resume: Path | None = None,
+) -> Basis:
+    """Algorithm 1 with any symmetric operator in the Hessian's place.
+
+    Lanczos begins at each step from the runner-up of the step before, which is often close to the top eigenvector
+    outside the basis here: a quarter fewer products than from a random vector, for the same eigenpair.
+
+    Args:
+        operator_at: the operator at a step, from the index into `steps`.
+        params: θ by name, for names, shapes and type alone.
+        kind: name of the basis.
+        steps, per_step, which, tolerance, max_matvecs, seed, resume: as in `hessian_basis`.
+
+    Raises:
+        PolcaError: more vectors than parameters; a product that is not finite.
+    """
+    layout = Layout.of(params)
+    wanted = len(steps) * per_step
+    if wanted > layout.size:
+        raise PolcaError(
+            f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
+        )
+    rows = torch.zeros(wanted, layout.size, dtype=next(iter(params.values())).dtype)
+    facts: list[dict[str, float]] = []
+    guess: Tensor | None = None
+    with progress(f"basis {kind}", len(steps)) as bar:
+        for index, step in enumerate(steps):
+            place = slice(index * per_step, (index + 1) * per_step)
+            kept = None if resume is None else resume / f"{index:03d}_{step:06d}.safetensors"
+            part = _kept_part(kept)
+            if part is None:
+                result = lanczos(
+                    operator_at(index),
+                    layout.size,
+                    per_step,
+                    orthogonal_to=rows[: place.start],
+                    which=which,
+                    tolerance=tolerance,
+                    max_matvecs=max_matvecs,
+                    seed=seed + index,
+                    start=guess,
+                    dtype=rows.dtype,
+                )
+                part = {
+                    "vectors": result.vectors,
+                    "eigenvalues": torch.from_numpy(result.values),
+                    "residuals": torch.from_numpy(result.residuals),
+                    "matvecs": torch.tensor(result.matvecs),
+                }
+                if result.runner_up is not None:
+                    part["runner_up"] = result.runner_up
+                if kept is not None and is_first():
+                    write_tensors(kept, part)
+            rows[place], guess = part["vectors"], part.get("runner_up")
+            facts.extend(
+                {"step": step, "eigenvalue": float(value), "residual": float(residual), "matvecs": int(part["matvecs"])}
+                for value, residual in zip(part["eigenvalues"], part["residuals"], strict=True)
+            )
+            bar.advance(note=f"λ {facts[-1]['eigenvalue']:.3g}, {facts[-1]['matvecs']} products")
+    return Basis(
+        kind=kind,
+        vectors={name: v.contiguous() for name, v in layout.split(rows).items()},
+        steps=np.array([f["step"] for f in facts], np.int64),
+        eigenvalues=np.array([f["eigenvalue"] for f in facts]),
+        residuals=np.array([f["residual"] for f in facts]),
+        matvecs=np.array([f["matvecs"] for f in facts], np.int64),
+    )
+
+
 def hessian_basis(
     token_loss: TokenLossFunction,
     checkpoints: Checkpoints,
@@ -128,6 +211,9 @@ def hessian_basis(
         data: the Hessian sample in batches.
         steps: basis checkpoints in the order in which they are used (shuffle them for the ablation).
         per_step: k eigenvectors a step.
+        which, tolerance, max_matvecs, seed: as in `lanczos`; the seed differs from step to step.
+        kind: name of the basis.
+        keep_graphs: as in `HessianOperator`.
         resume: folder in which finished vectors are kept until the basis is whole.
 
     Returns:
@@ -136,53 +222,17 @@ def hessian_basis(
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
-    layout = Layout.of(checkpoints.load(steps[0]))
-    wanted = len(steps) * per_step
-    if wanted > layout.size:
-        raise PolcaError(
-            f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
-        )
-    rows = torch.zeros(wanted, layout.size, dtype=next(iter(checkpoints.load(steps[0]).values())).dtype)
-    facts: list[dict[str, float]] = []
-    with progress(f"basis {kind}", len(steps)) as bar:
-        for index, step in enumerate(steps):
-            place = slice(index * per_step, (index + 1) * per_step)
-            kept = None if resume is None else resume / f"{index:03d}_{step:06d}.safetensors"
-            part = _kept_part(kept)
-            if part is None:
-                operator = HessianOperator(token_loss, checkpoints.load(step), data, keep_graphs)
-                result = lanczos(
-                    operator,
-                    layout.size,
-                    per_step,
-                    orthogonal_to=rows[: place.start],
-                    which=which,
-                    tolerance=tolerance,
-                    max_matvecs=max_matvecs,
-                    seed=seed + index,
-                    dtype=rows.dtype,
-                )
-                part = {
-                    "vectors": result.vectors,
-                    "eigenvalues": torch.from_numpy(result.values),
-                    "residuals": torch.from_numpy(result.residuals),
-                    "matvecs": torch.tensor(result.matvecs),
-                }
-                if kept is not None and is_first():
-                    write_tensors(kept, part)
-            rows[place] = part["vectors"]
-            facts.extend(
-                {"step": step, "eigenvalue": float(value), "residual": float(residual), "matvecs": int(part["matvecs"])}
-                for value, residual in zip(part["eigenvalues"], part["residuals"], strict=True)
-            )
-            bar.advance(note=f"λ {facts[-1]['eigenvalue']:.3g}, {facts[-1]['matvecs']} products")
-    return Basis(
+    return projected_basis(
+        lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),
+        checkpoints.load(steps[0]),
         kind=kind,
-        vectors={name: v.contiguous() for name, v in layout.split(rows).items()},
-        steps=np.array([f["step"] for f in facts], np.int64),
-        eigenvalues=np.array([f["eigenvalue"] for f in facts]),
-        residuals=np.array([f["residual"] for f in facts]),
-        matvecs=np.array([f["matvecs"] for f in facts], np.int64),
+        steps=steps,
+        per_step=per_step,
+        which=which,
+        tolerance=tolerance,
+        max_matvecs=max_matvecs,
+        seed=seed,
+        resume=resume,
     )
 
 

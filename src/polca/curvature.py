@@ -112,6 +112,7 @@ class EigenResult:
         residuals: `[k]`, ‖Av − λv‖₂ as Lanczos bounds it.
         converged: whether every residual is within tolerance · |λ|.
         matvecs: number of applications of the operator.
+        runner_up: `[d]`, the approximate eigenvector that comes after the wanted ones; None where there is no other.
     """
 
     values: NDArray[np.float64]
@@ -119,6 +120,7 @@ class EigenResult:
     residuals: NDArray[np.float64]
     converged: bool
     matvecs: int
+    runner_up: Tensor | None
 
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -129,6 +131,10 @@ def _remove(vector: Array, rows: Array) -> Array:
     for _ in range(2):
         vector = vector - (rows @ vector) @ rows
     return vector
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / float(np.linalg.norm(vector.numpy()))
 
 
 class _Vectors:
@@ -173,6 +179,7 @@ def lanczos(
     tolerance: float = 1e-3,
     max_matvecs: int = 200,
     seed: int = 0,
+    start: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     place: torch.device | None = None,
 ) -> EigenResult:
@@ -187,6 +194,8 @@ def lanczos(
         orthogonal_to: B as orthonormal rows `[m, d]`; the result is orthogonal to them.
         which: `algebraic`: largest eigenvalues; `magnitude`: largest absolute values.
         seed: of the random start vector.
+        start: a guess at the top eigenvector `[d]`. Lanczos begins from it and a tenth of the random vector, so that no
+            eigenvector is missed because the guess is orthogonal to it.
         place: device on which vectors are kept as tensors, by default `runtime.device()` where that is a GPU; otherwise
             they are NumPy's arrays. The result is on the CPU.
 
@@ -208,9 +217,12 @@ def lanczos(
 
     generator = torch.Generator().manual_seed(seed)
     # The same bits in every process, as are the operator's images: all then stop after the same number of products.
-    start = project(store.own(from_first(torch.randn(size, generator=generator, dtype=dtype))))
-    krylov = store.empty(min(32, limit), start)
-    krylov[0] = start / store.norm(start)
+    noise = torch.randn(size, generator=generator, dtype=dtype)
+    if start is not None:
+        noise = _unit(start.to(noise)) + 0.1 * _unit(noise)
+    first = project(store.own(from_first(noise)))
+    krylov = store.empty(min(32, limit), first)
+    krylov[0] = first / store.norm(first)
     alphas: list[float] = []
     betas: list[float] = []
     while True:
@@ -225,7 +237,8 @@ def lanczos(
         beta = store.norm(image)
         tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
         values, weights = np.linalg.eigh(tridiagonal)
-        order = np.argsort(-(values if which == "algebraic" else np.abs(values)), kind="stable")[:k]
+        ranked = np.argsort(-(values if which == "algebraic" else np.abs(values)), kind="stable")[: k + 1]
+        order = ranked[:k]
         residuals = beta * np.abs(weights[-1, order])
         done = len(alphas) >= k and bool(np.all(residuals <= tolerance * np.abs(values[order])))
         # An exhausted Krylov space (an invariant subspace) is exact, whatever the tolerance.
@@ -234,14 +247,15 @@ def lanczos(
             break
         betas.append(beta)
         if m + 1 == len(krylov):
-            krylov = store.join(krylov, store.empty(min(32, limit - len(krylov)), start))
+            krylov = store.join(krylov, store.empty(min(32, limit - len(krylov)), first))
         krylov[m + 1] = image / beta
-    vectors = store.combined(weights[:, order].T, krylov[: len(alphas)])
+    vectors = store.combined(weights[:, ranked].T, krylov[: len(alphas)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return EigenResult(
         values=values[order].astype(np.float64),
-        vectors=torch.from_numpy(vectors),
+        vectors=torch.from_numpy(vectors[:k]),
         residuals=residuals.astype(np.float64),
         converged=bool(done or exhausted),
         matvecs=len(alphas),
+        runner_up=torch.from_numpy(vectors[k]) if len(vectors) > k else None,
     )

@@ -22,17 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from polca.artifacts import read_tensors, write_tensors
-from polca.bases import Basis
+from polca.bases import Basis, Operator, projected_basis
 from polca.checkpoints import Checkpoints
-from polca.curvature import HessianOperator, Layout, lanczos
+from polca.curvature import HessianOperator, Layout
 from polca.errors import PolcaError
 from polca.model import TokenLoss
 from polca.products import PortableProducts
-from polca.progress import progress
 from polca.typing import TokenLossFunction
 
-Matvec = Callable[[Tensor], Tensor]
 Outputs = Callable[[Mapping[str, Tensor], Any], Tensor]
 
 
@@ -114,72 +111,12 @@ def gradient_covariance_operator(
 class MeanOperator:
     """v ↦ the mean of several operators' products."""
 
-    def __init__(self, operators: Sequence[Matvec]) -> None:
+    def __init__(self, operators: Sequence[Operator]) -> None:
         self._operators = operators
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Flat `[d]` → flat `[d]`."""
         return torch.stack([operator(vector) for operator in self._operators]).mean(dim=0)
-
-
-def _projected_basis(
-    operator_at: Callable[[int], Matvec],
-    params: Mapping[str, Tensor],
-    *,
-    kind: str,
-    steps: Sequence[int],
-    per_step: int,
-    tolerance: float,
-    seed: int,
-    resume: Path | None,
-) -> Basis:
-    """Algorithm 1 with any symmetric operator in the Hessian's place; `operator_at` is given the index into `steps`."""
-    layout = Layout.of(params)
-    wanted = len(steps) * per_step
-    if wanted > layout.size:
-        raise PolcaError(
-            f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
-        )
-    rows = torch.zeros(wanted, layout.size, dtype=next(iter(params.values())).dtype)
-    values, residuals, matvecs = (np.empty(wanted) for _ in range(3))
-    with progress(f"basis {kind}", len(steps)) as bar:
-        for index, step in enumerate(steps):
-            place = slice(index * per_step, (index + 1) * per_step)
-            kept = None if resume is None else resume / f"{index:03d}_{step:06d}.safetensors"
-            try:
-                part = None if kept is None or not kept.is_file() else read_tensors(kept)
-            except PolcaError:
-                part = None
-            if part is None:
-                found = lanczos(
-                    operator_at(index),
-                    layout.size,
-                    per_step,
-                    orthogonal_to=rows[: place.start],
-                    tolerance=tolerance,
-                    seed=seed + index,
-                    dtype=rows.dtype,
-                )
-                part = {
-                    "vectors": found.vectors,
-                    "values": torch.from_numpy(found.values),
-                    "residuals": torch.from_numpy(found.residuals),
-                    "matvecs": torch.tensor(found.matvecs),
-                }
-                if kept is not None:
-                    write_tensors(kept, part)
-            rows[place] = part["vectors"]
-            values[place], residuals[place] = part["values"].numpy(), part["residuals"].numpy()
-            matvecs[place] = int(part["matvecs"])
-            bar.advance()
-    return Basis(
-        kind=kind,
-        vectors={name: v.contiguous() for name, v in layout.split(rows).items()},
-        steps=np.repeat(np.asarray(steps, np.int64), per_step),
-        eigenvalues=values,
-        residuals=residuals,
-        matvecs=matvecs.astype(np.int64),
-    )
 
 
 def gauss_newton_basis(
@@ -198,7 +135,7 @@ def gauss_newton_basis(
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
-    return _projected_basis(
+    return projected_basis(
         lambda index: gauss_newton_operator(loss, checkpoints.load(steps[index]), data),
         checkpoints.load(steps[0]),
         kind="gauss_newton",
@@ -226,7 +163,7 @@ def gradient_covariance_basis(
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
-    return _projected_basis(
+    return projected_basis(
         lambda index: gradient_covariance_operator(loss, checkpoints.load(steps[index]), data),
         checkpoints.load(steps[0]),
         kind="gradient_covariance",
@@ -259,7 +196,7 @@ def sliding_window_basis(
     """
     if window < 1:
         raise PolcaError(f"window = {window}: must be at least 1")
-    return _projected_basis(
+    return projected_basis(
         lambda index: MeanOperator(
             [HessianOperator(loss, checkpoints.load(s), data) for s in steps[max(0, index + 1 - window) : index + 1]]
         ),
