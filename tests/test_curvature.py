@@ -6,7 +6,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from oracles import dense_hessian
-from polca.curvature import HessianOperator, lanczos
+from polca.curvature import HessianOperator, lanczos, norm
 from polca.errors import PolcaError
 
 
@@ -80,6 +80,17 @@ def test_runner_up_and_starting_from_it(small) -> None:
     warm = lanczos(operator, len(dense), 1, tolerance=1e-6, dtype=torch.float64, start=3 * vectors[:, -1])
     assert warm.matvecs < cold.matvecs
     assert (warm.vectors[0] @ vectors[:, -1]).abs().item() == pytest.approx(1, abs=1e-9)
+
+
+def test_single_precision_keeps_its_digits() -> None:
+    """A diagonal matrix of a million entries: norms added up in float32 would put the eigenvalues 3e-5 off."""
+    diagonal = 30 * torch.rand(1_000_000, generator=torch.Generator().manual_seed(0))
+    diagonal[7], diagonal[9] = 44.5, 40
+    result = lanczos(lambda v: diagonal * v, len(diagonal), 2, tolerance=1e-6)
+    np.testing.assert_allclose(result.values, [44.5, 40], rtol=5e-7)
+    assert norm(result.vectors[0]) == pytest.approx(1, abs=5e-7)
+    v = result.vectors[0].double()
+    assert (diagonal.double() * v - 44.5 * v).norm().item() < 1e-6 * 44.5
 
 
 def test_a_start_at_another_eigenvector_misses_nothing() -> None:

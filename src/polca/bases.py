@@ -20,7 +20,7 @@ from torch import Tensor
 
 from polca.artifacts import read_tensors, write_tensors
 from polca.checkpoints import Checkpoints
-from polca.curvature import HessianOperator, Layout, Which, lanczos
+from polca.curvature import HessianOperator, Layout, Which, inner, lanczos, norm
 from polca.distributed import is_first
 from polca.errors import PolcaError
 from polca.progress import progress
@@ -264,7 +264,7 @@ def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[in
     for index in range(count):
         for _ in range(2):
             rows[index] -= (rows[:index] @ rows[index]) @ rows[:index]
-        rows[index] /= np.linalg.norm(rows[index])
+        rows[index] /= norm(rows[index])
     nothing = np.full(count, np.nan)
     return Basis(
         kind="random",
@@ -288,7 +288,7 @@ def with_rayleigh_quotients(
         operator = HessianOperator(token_loss, checkpoints.load(int(step)), data)
         flat = basis.flat(operator.layout.names)
         for k in np.flatnonzero(basis.steps == step):
-            quotients[k] = float(flat[k].numpy() @ operator(flat[k]).numpy())
+            quotients[k] = inner(flat[k], operator(flat[k]))
     return replace(basis, eigenvalues=quotients, matvecs=np.ones(len(basis), np.int64))
 
 

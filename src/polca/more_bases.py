@@ -24,7 +24,7 @@ from torch.autograd import forward_ad
 
 from polca.bases import Basis, Operator, projected_basis
 from polca.checkpoints import Checkpoints
-from polca.curvature import HessianOperator, Layout
+from polca.curvature import HessianOperator, Layout, norm
 from polca.errors import PolcaError
 from polca.model import TokenLoss
 from polca.products import PortableProducts
@@ -217,10 +217,10 @@ def _orthonormalize(rows: NDArray[Any], what: str) -> NDArray[Any]:
         PolcaError: a row lies within rounding in the span of those before it.
     """
     for index, row in enumerate(rows):
-        before = float(np.linalg.norm(row))
+        before = norm(row)
         for _ in range(2):
             row = row - (rows[:index] @ row) @ rows[:index]
-        after = float(np.linalg.norm(row))
+        after = norm(row)
         if not after > 1e-5 * before:
             raise PolcaError(f"basis {what}: vector {index + 1} depends on those before it: ask for fewer vectors")
         rows[index] = row / after
