@@ -20,20 +20,22 @@ import typer
 from polca.artifacts import PresetPaths, read_npz, write_csv
 from polca.projections import Projections
 from polca.scores import best_clusters, cluster_scores
+from polca.settings import read_arithmetic
 
 FORMS: tuple[Any, ...] = ("none", "trapezoid", "exact", "paper")
-SIZES, DIVISORS = (30, 15), (15, 30, 60, 120)
+DIVISORS = (15, 30, 60, 120)
 
 
 def main() -> None:
     """Vary and write the table."""
-    paths = PresetPaths("laptop").arithmetic
+    preset = PresetPaths("laptop")
+    paths, own = preset.arithmetic, read_arithmetic(preset.params).clustering.min_cluster_size
     projections = Projections.load(paths.projections / "hessian.npz")
     evaluation = read_npz(paths.evaluation)
     rows: list[dict[str, object]] = []
     for form in FORMS:
         trajectories = polca.decompose(projections, second_order=form)
-        for size in SIZES:
+        for size in (own, own // 2):
             for divisor in DIVISORS:
                 clusters = polca.cluster(trajectories, min_cluster_size=size, min_samples_divisor=divisor)
                 table = cluster_scores(clusters, evaluation["place"], evaluation["carry"])

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-OURS = ("ours", "ours_rebuilt", "peak")
+OURS = ("ours", "ours_rebuilt", "ours_further", "peak")
 LIMIT = 240
 """Seconds after which a measurement is given up; the row says so."""
+FURTHER = 3e-7
+"""Relative residual that ARPACK reaches when it is asked for 1e-3, so that its products and ours can be compared."""
 PINNED = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")
 
 
@@ -46,7 +48,7 @@ class Measurement:
 def _grid() -> list[Measurement]:
     """All measurements. The slow alternatives get fewer sequences: results are compared per token and vector."""
     grid: list[Measurement] = []
-    for setting, vectors, ours, theirs in (("arithmetic", 10, 50, 10), ("english", 15, 10, 2)):
+    for setting, vectors, ours, theirs in (("arithmetic", 8, 50, 10), ("english", 10, 10, 2)):
         base = Measurement("projections", "ours", setting, ours, vectors)
         grid.append(base)
         grid.append(replace(base, method="jvp_each"))
@@ -58,13 +60,13 @@ def _grid() -> list[Measurement]:
         hvp = Measurement("hvp", "ours", setting, 50 if setting == "arithmetic" else 10, 1)
         grid += [replace(hvp, method=m) for m in ("ours", "ours_rebuilt", "double_backward", "curvlinops")]
     eigen = Measurement("eigenpairs", "ours", "arithmetic", 20, 1, repeats=1)
-    grid += [replace(eigen, method=m) for m in ("ours", "eigsh", "lobpcg", "power", "cola")]
+    grid += [replace(eigen, method=m) for m in ("ours", "ours_further", "eigsh", "lobpcg", "power", "cola")]
     growth = Measurement("growth", "ours", "english", 4, 8, 128, 64)
     grid += [replace(growth, sequences=n) for n in (4, 8, 16, 32)]
     grid += [replace(growth, vectors=n) for n in (8, 16, 32, 64)]
     grid += [replace(growth, width=n) for n in (128, 256, 512, 1024)]
     grid += [replace(growth, context=n) for n in (32, 64, 128, 256)]
-    grid += [Measurement("memory", "ours", "english", n, 8, 128, 64, repeats=1) for n in (10, 20, 40, 80)]
+    grid += [Measurement("memory", "ours", "english", n, 8, 128, 64, repeats=1) for n in (10, 20, 40, 80, 160, 320)]
     grid.append(Measurement("peak", "peak"))
     return list(dict.fromkeys(grid))
 
@@ -191,8 +193,8 @@ def _eigenpair(m: Measurement, p: Problem, tolerance: float = 1e-3) -> dict[str,
         return operator(vector)
 
     start = time.perf_counter()
-    if m.method == "ours":
-        found = lanczos(matvec, size, tolerance=tolerance)
+    if m.method in OURS:
+        found = lanczos(matvec, size, tolerance=FURTHER if m.method == "ours_further" else tolerance)
         value, vector = float(found.values[0]), found.vectors[0]
     else:
         value, vector = getattr(rivals, f"top_{m.method}")(matvec, size, tolerance)

@@ -51,6 +51,9 @@ class SyntheticRun:
         self.paths.params.parent.mkdir(parents=True)
         params = yaml.safe_load((ROOT / "presets" / "laptop" / "params.yaml").read_text(encoding="utf-8"))
         params["english"]["data"]["evaluation_contexts"] = 20  # as many windows as are made up here
+        for setting, steps in (("arithmetic", 5000), ("english", 3000)):  # and checkpoints
+            params[setting]["training"].update(steps=steps, checkpoint_interval=50)
+            params[setting]["polca"]["interval"], params[setting]["breakthroughs"]["delta"] = 50, 100
         self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         arithmetic, english = self.paths.arithmetic, self.paths.english
         self.arithmetic = Synthetic(arithmetic.directory, sequences=60).write()
