@@ -368,6 +368,14 @@ class TestCommand:
         assert html == (tmp_path / "page.html").read_text(encoding="utf-8")
         assert json.loads(Elements.of(html).scripts["data"])["settings"][0]["title"] == "Your checkpoints"
 
+    def test_a_new_analysis_takes_the_old_page_away(self, tmp_path: Path) -> None:
+        found, names = tiny_analysis.analysis(), tiny_analysis.evaluation()
+        write_analysis(found, names, tmp_path)
+        assert explore(str(tmp_path)).exit_code == 0
+        assert (tmp_path / "explorer.html").is_file()
+        write_analysis(found, names, tmp_path)
+        assert not (tmp_path / "explorer.html").exists()
+
     def test_a_preset_comes_first(self, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its name alone is the preset, which here has no results; with a slash it is the folder."""
         monkeypatch.chdir(tmp_path)

@@ -357,7 +357,8 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole.
+        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole. An
+        `explorer.html` that is there is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
@@ -369,7 +370,9 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
         raise PolcaError(f"names: of {len(texts)} tokens, but {tokens} were evaluated: give the evaluated sequences")
     table = cluster_table(analysis, names)
     paths = [directory / n for n in ("basis.safetensors", "projections.npz", "clusters.npz", "clusters.csv")]
-    (directory / "summary.json").unlink(missing_ok=True)
+    # A page that `polca explore` made of what was here would show the analysis before.
+    for old in ("summary.json", "explorer.html"):
+        (directory / old).unlink(missing_ok=True)
     analysis.basis.save(paths[0])
     analysis.projections.save(paths[1])
     analysis.clusters.save(paths[2])
