@@ -6,7 +6,7 @@ each stage are those of `polca.plan`.
 
 from dataclasses import dataclass
 
-HESSIAN_PRODUCTS = 12
+HESSIAN_PRODUCTS = 9
 """Assumed for one vector, as in `polca.plan`; known only afterwards."""
 RATE = 30e12
 """Operations a second of one GPU in float32 without TF32: an assumption, about half of an H100's nominal rate."""

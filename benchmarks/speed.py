@@ -61,7 +61,7 @@ def _grid() -> list[Measurement]:
         grid += [replace(hvp, method=m) for m in ("ours", "ours_rebuilt", "double_backward", "curvlinops")]
     eigen = Measurement("eigenpairs", "ours", "arithmetic", 20, 1, repeats=1)
     grid += [replace(eigen, method=m) for m in ("ours", "ours_further", "eigsh", "lobpcg", "power", "cola")]
-    growth = Measurement("growth", "ours", "english", 4, 8, 128, 64)
+    growth = Measurement("growth", "ours", "english", 4, 8, 128, 64, repeats=9)
     grid += [replace(growth, sequences=n) for n in (4, 8, 16, 32)]
     grid += [replace(growth, vectors=n) for n in (8, 16, 32, 64)]
     grid += [replace(growth, width=n) for n in (128, 256, 512, 1024)]

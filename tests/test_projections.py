@@ -1,5 +1,7 @@
 """The engine: G, Δ, λ and losses, by either method, in any chunks, on any number of processes."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,20 @@ def test_methods_chunks_and_processes_agree(run) -> None:
     spread = project_bases(problem.loss, checkpoints, bases, data, method="backward", workers=2)
     for name in bases:
         assert np.array_equal(spread[name].gradients, backward[name].gradients)
+
+
+@pytest.mark.parametrize("cuts", [(1, 2), (3, 4), (1, 4)])
+def test_batches_may_differ_in_size(run, cuts) -> None:
+    """Whether the first is the largest or not."""
+    problem, checkpoints, _ = run
+    inputs, targets = problem.batch
+    basis = random_basis(problem.params, 3, steps=[0, 0, 0])
+    parts = [(inputs[slice(*at)], targets[slice(*at)]) for at in itertools.pairwise((0, *cuts, len(inputs)))]
+    whole = project(problem.loss, checkpoints, basis, [problem.batch], curvature=True)
+    found = project(problem.loss, checkpoints, basis, parts, curvature=True)
+    np.testing.assert_allclose(found.losses, whole.losses, rtol=1e-12)
+    np.testing.assert_allclose(found.gradients, whole.gradients, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.token_curvatures, whole.token_curvatures, rtol=1e-9, atol=1e-12)
 
 
 def test_sharing_a_pass_changes_nothing(run) -> None:

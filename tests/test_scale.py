@@ -35,5 +35,5 @@ def test_by_hand() -> None:
     row = scale.Run("x", 1e9, 10, 1000, 1000, 100).row()
     assert float(row["k vectors, float32 (GB)"]) == pytest.approx(40)
     assert float(row["checkpoints (GB)"]) == pytest.approx(400)
-    assert float(row["basis (EFLOP)"]) == pytest.approx(2e9 * 1000 * 10 * 120 / 1e18, rel=5e-3)
+    assert float(row["basis (EFLOP)"]) == pytest.approx(2e9 * 1000 * 10 * 90 / 1e18, rel=5e-3)
     assert float(row["projections (EFLOP)"]) == pytest.approx(2e9 * 1000 * 21 * 100 / 1e18, rel=5e-3)

@@ -18,7 +18,7 @@ from polca.model import ModelConfig, parameter_count
 from polca.settings import ArithmeticSettings, read_arithmetic
 from polca.tasks import arithmetic
 
-PRODUCTS = 12
+PRODUCTS = 9
 """Hessian products that Lanczos needs for one vector, about what the laptop and wikipedia runs needed."""
 SHARES = {"train": 0.6, "basis": 0.6, "project": 0.7}
 """Share of the matrix-product rate that each kind of stage reaches on one core, rounded from measurements."""

@@ -137,14 +137,39 @@ def _dense_axes(axes: Sequence[tuple[str, int]], params: Mapping[str, Tensor]) -
     return dense
 
 
+class _Rows:
+    """Rows `[n, ...]` that come batch by batch, in one array.
+
+    Many small arrays that outlive the large ones of their batches would break up the heap, which then grew with tokens.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self._batches, self._used = batches, 0
+        self._rows: Tensor | None = None
+
+    def append(self, rows: Tensor) -> None:
+        if self._rows is None:  # the first batch is the largest, as a rule
+            self._rows = rows.new_empty(self._batches * len(rows), *rows.shape[1:])
+        end = self._used + len(rows)
+        if end > len(self._rows):
+            self._rows = torch.cat([self._rows[: self._used], rows.new_empty(end, *rows.shape[1:])])
+        self._rows[self._used : end] = rows
+        self._used = end
+
+    def numpy(self) -> NDArray[np.float32]:
+        """All of them."""
+        assert self._rows is not None
+        return self._rows[: self._used].cpu().numpy()
+
+
 def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     """Loss `[X]`, and for each basis G `[X, K]` and where asked λ `[X, K]`, at one checkpoint."""
     params = on_device(dict(job.checkpoints.load(step)))
-    losses: list[Tensor] = []
-    first: dict[str, list[Tensor]] = {n: [] for n in job.bases}
-    second: dict[str, list[Tensor]] = {n: [] for n in job.with_curvature}
+    losses = _Rows(len(job.data))
+    first = {n: _Rows(len(job.data)) for n in job.bases}
+    second = {n: _Rows(len(job.data)) for n in job.with_curvature}
 
-    def note(name: str, store: dict[str, list[Tensor]], values: Tensor) -> None:
+    def note(name: str, store: dict[str, _Rows], values: Tensor) -> None:
         store[name].append(values.reshape(-1, values.shape[-1]))
 
     forward = dict(job.directions)
@@ -170,10 +195,10 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
                 note(name, first, both[..., offset : offset + len(job.bases[name])])
                 offset += len(job.bases[name])
         losses.append(loss.reshape(-1))
-    result: dict[str, Any] = {"loss": torch.cat(losses).cpu().numpy()}
+    result: dict[str, Any] = {"loss": losses.numpy()}
     for kind, store in (("first", first), ("second", second)):
         if store:
-            result[kind] = {name: torch.cat(parts).cpu().numpy() for name, parts in store.items()}
+            result[kind] = {name: rows.numpy() for name, rows in store.items()}
     return result
 
 
