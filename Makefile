@@ -7,17 +7,9 @@ VENV ?= .venv
 # Leave TORCH_INDEX empty for the plain build, which can use a GPU.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-# The environment that gives the same bits on every x86-64 CPU; polca.runtime.ENVIRONMENT is the same block.
-export OMP_NUM_THREADS := 1
-export MKL_NUM_THREADS := 1
-export OPENBLAS_NUM_THREADS := 1
-export ATEN_CPU_CAPABILITY := avx2
-export MKL_CBWR := COMPATIBLE
-export ONEDNN_MAX_CPU_ISA := AVX2
-export OPENBLAS_CORETYPE := Haswell
-export NPY_DISABLE_CPU_FEATURES := X86_V4,AVX512_ICL,AVX512_SPR
-export PYTHONHASHSEED := 0
-export CUBLAS_WORKSPACE_CONFIG := :4096:8
+# The environment that gives the same bits on every x86-64 CPU (polca.machine.runtime).
+include src/polca/machine/pinned.env
+export $(shell sed 's/=.*//' src/polca/machine/pinned.env)
 
 # Large arrays come and go at every step. Kept in the heap, their pages are not cleared by the kernel each time: the same
 # bits a little sooner. Read by glibc alone.

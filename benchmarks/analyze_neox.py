@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from polca.artifacts import read_json, write_json
-from polca.runtime import configure_torch
+from polca.machine.files import read_json, write_json
+from polca.machine.runtime import configure_torch
 
 CONTEXT, STEPS, INTERVAL = 100, 90, 10
 

@@ -17,10 +17,10 @@ import polca  # isort: skip  (pins the environment before NumPy and PyTorch load
 import pandas as pd
 import typer
 
-from polca.artifacts import PresetPaths, read_npz, write_csv
-from polca.projections import Projections
-from polca.scores import best_clusters, cluster_scores
-from polca.settings import read_arithmetic
+from polca.machine.files import PresetPaths, read_npz, write_csv
+from polca.method.projections import Projections
+from polca.study.scores import best_clusters, cluster_scores
+from polca.study.settings import read_arithmetic
 
 FORMS: tuple[Any, ...] = ("none", "trapezoid", "exact", "paper")
 DIVISORS = (15, 30, 60, 120)

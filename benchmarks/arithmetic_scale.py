@@ -20,17 +20,17 @@ import numpy as np
 import pandas as pd
 import typer
 
-from polca.artifacts import write_csv
-from polca.bases import Basis, hessian_basis
-from polca.checkpoints import CheckpointDirectory, select_steps
-from polca.decomposition import completeness, decompose
-from polca.labels import PLACES, carry_labels, place_labels
-from polca.model import TokenLoss, initialize
-from polca.projections import Projections, project
-from polca.runtime import configure_torch
-from polca.scores import auc
+from polca.machine.files import write_csv
+from polca.machine.runtime import configure_torch
+from polca.method.bases import Basis, hessian_basis
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.decomposition import completeness, decompose
+from polca.method.projections import Projections, project
+from polca.study.scores import auc
 from polca.tasks.arithmetic import batch, make_data, model_config
-from polca.training import TrainingConfig, train
+from polca.tasks.arithmetic_labels import PLACES, carry_labels, place_labels
+from polca.tasks.training import TrainingConfig, train
+from polca.tasks.transformer import TokenLoss, initialize
 
 BATCH, SEQUENCES, HESSIAN_EXAMPLES, INTERVAL = 64, 192, 120, 20
 EVALUATION_POOL = 1250

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from polca.artifacts import write_csv, writing
-from polca.figures import style
+from polca.machine.files import write_csv, writing
+from polca.report.figures import style
 
 HERE = Path(__file__).resolve().parent
 SIZES = ("setting", "sequences", "vectors", "width", "context")

@@ -1,13 +1,13 @@
 """Paper and pencil for larger models: prints the table of docs/scale.md. Nothing is run; change the numbers and look.
 
 F = 2d operations are a forward pass over one token (attention's products with the context come on top). The units of
-each stage are those of `polca.plan`.
+each stage are those of `polca.study.plan`.
 """
 
 from dataclasses import dataclass
 
 HESSIAN_PRODUCTS = 9
-"""Assumed for one vector, as in `polca.plan`; known only afterwards."""
+"""Assumed for one vector, as in `polca.study.plan`; known only afterwards."""
 RATE = 30e12
 """Operations a second of one GPU in float32 without TF32: an assumption, about half of an H100's nominal rate."""
 GB, EXA = 1e9, 1e18

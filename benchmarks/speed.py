@@ -90,12 +90,12 @@ def problem(m: Measurement) -> Problem:
     import numpy as np
     import torch
 
-    from polca.artifacts import ROOT
-    from polca.english_settings import read_english
-    from polca.model import TokenLoss, initialize
-    from polca.settings import read_arithmetic
+    from polca.machine.files import ROOT
+    from polca.study.english_settings import read_english
+    from polca.study.settings import read_arithmetic
     from polca.tasks.arithmetic import batch as additions
-    from polca.tasks.english import evaluation_batch
+    from polca.tasks.english.text import evaluation_batch
+    from polca.tasks.transformer import TokenLoss, initialize
 
     preset, random = ROOT / "presets/laptop/params.yaml", np.random.default_rng(0)
     if m.setting == "arithmetic":
@@ -125,8 +125,8 @@ def problem(m: Measurement) -> Problem:
 def _projections(m: Measurement, p: Problem) -> Callable[[], Any]:
     import rivals
 
-    from polca.jets import directional_derivatives
-    from polca.taps import projected_gradients
+    from polca.method.forward import directional_derivatives
+    from polca.method.reverse import projected_gradients
 
     if m.method != "ours":
         function = getattr(rivals, m.method)
@@ -139,7 +139,7 @@ def _projections(m: Measurement, p: Problem) -> Callable[[], Any]:
 def _curvature(m: Measurement, p: Problem) -> Callable[[], Any]:
     import rivals
 
-    from polca.jets import directional_derivatives
+    from polca.method.forward import directional_derivatives
 
     if m.method == "ours":
         return lambda: directional_derivatives(p.token_loss, p.params, p.directions, p.batch)
@@ -149,8 +149,8 @@ def _curvature(m: Measurement, p: Problem) -> Callable[[], Any]:
 def _matvec(m: Measurement, p: Problem) -> Callable[[Any], Any]:
     import rivals
 
-    from polca.curvature import HessianOperator
-    from polca.model import Transformer
+    from polca.method.curvature import HessianOperator
+    from polca.tasks.transformer import Transformer
 
     if m.method == "double_backward":
         return rivals.double_backward(p.token_loss, p.params, p.batch)
@@ -167,7 +167,7 @@ def _gradient(p: Problem, portable: bool) -> Callable[[], Any]:
 
     import torch
 
-    from polca.products import PortableProducts
+    from polca.machine.products import PortableProducts
 
     leaves = {name: q.detach().clone().requires_grad_() for name, q in p.params.items()}
 
@@ -182,7 +182,7 @@ def _eigenpair(m: Measurement, p: Problem, tolerance: float = 1e-3) -> dict[str,
     """Every solver gets the same products (ours), so that their numbers can be compared."""
     import rivals
 
-    from polca.curvature import HessianOperator, lanczos
+    from polca.method.curvature import HessianOperator, lanczos
 
     operator, count = HessianOperator(p.token_loss, p.params, [p.batch]), 0
     size = operator.layout.size
@@ -208,8 +208,8 @@ def _memory(m: Measurement, p: Problem) -> Callable[[], Any]:
     """The public `project` on batches of ten sequences: memory must not grow with their number."""
     import numpy as np
 
-    from polca.bases import Basis
-    from polca.projections import project
+    from polca.method.bases import Basis
+    from polca.method.projections import project
 
     nothing = np.full(m.vectors, np.nan)
     basis = Basis("random", p.directions, np.full(m.vectors, -1), nothing, nothing, np.zeros(m.vectors, int))
@@ -228,7 +228,7 @@ def _memory(m: Measurement, p: Problem) -> Callable[[], Any]:
 
 def _counted(call: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products of a call of ours."""
-    from polca import products
+    from polca.machine import products
 
     total, plain = 0, products._numpy_matmul
 
@@ -280,7 +280,7 @@ def measure(m: Measurement) -> dict[str, Any]:
         torch.ones(8, 8) @ torch.ones(8, 8)
         warnings.simplefilter("ignore")
     import polca  # noqa: F401
-    from polca.runtime import configure_torch
+    from polca.machine.runtime import configure_torch
 
     configure_torch()
     if m.case == "peak":
@@ -343,7 +343,7 @@ def main() -> None:
         return
     from measure_run import processor
 
-    from polca.progress import progress
+    from polca.machine.progress import progress
 
     rows, grid = [], _grid()
     with progress("benchmarks", len(grid)) as bar:

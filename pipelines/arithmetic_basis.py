@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from polca.artifacts import PresetPaths
-from polca.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled, with_rayleigh_quotients
-from polca.checkpoints import CheckpointDirectory
-from polca.distributed import is_first
-from polca.model import TokenLoss, initialize
-from polca.parallel import map_processes
-from polca.settings import ArithmeticSettings, read_arithmetic
-from polca.stage import publish, resumable, run
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths
+from polca.machine.parallel import map_processes
+from polca.method.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled, with_rayleigh_quotients
+from polca.method.checkpoints import CheckpointDirectory
+from polca.study.settings import ArithmeticSettings, read_arithmetic
+from polca.study.stage import publish, resumable, run
 from polca.tasks.arithmetic import batch
+from polca.tasks.transformer import TokenLoss, initialize
 
 
 def make_basis(shared: tuple[ArithmeticSettings, Path, Path], kind: str) -> dict[str, int]:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from polca.analyses import TABLES, analyse, summarise
-from polca.artifacts import PresetPaths, read_csv, read_npz, write_csv, write_json
-from polca.labels import EVALUATION_FORM
-from polca.parallel import map_processes
-from polca.projections import Projections
-from polca.scores import ANALYSES
-from polca.settings import ArithmeticSettings, read_arithmetic
-from polca.stage import publish, resumable, run
+from polca.machine.files import PresetPaths, read_csv, read_npz, write_csv, write_json
+from polca.machine.parallel import map_processes
+from polca.method.projections import Projections
+from polca.study.analyses import TABLES, analyse, summarise
+from polca.study.scores import ANALYSES
+from polca.study.settings import ArithmeticSettings, read_arithmetic
+from polca.study.stage import publish, resumable, run
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
 
 Shared = tuple[ArithmeticSettings, dict[str, Projections], dict[str, Any], Path]
 

@@ -1,14 +1,14 @@
 """Projections of every evaluation token's gradient, exact curvature, and exact loss, at every interval."""
 
-from polca.artifacts import PresetPaths, write_npz
-from polca.bases import Basis
-from polca.checkpoints import CheckpointDirectory, select_steps
-from polca.distributed import is_first
-from polca.model import TokenLoss, initialize
-from polca.projections import project_bases
-from polca.settings import read_arithmetic
-from polca.stage import publish, resumable, run
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths, write_npz
+from polca.method.bases import Basis
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.projections import project_bases
+from polca.study.settings import read_arithmetic
+from polca.study.stage import publish, resumable, run
 from polca.tasks.arithmetic import batch
+from polca.tasks.transformer import TokenLoss, initialize
 
 BASES = ("hessian", "shuffled_hessian", "random", "lca")
 

@@ -1,14 +1,14 @@
 """Train the arithmetic model: evaluation examples, checkpoints and the loss curve."""
 
-from polca.artifacts import PresetPaths, write_csv, write_npz
-from polca.checkpoints import CheckpointDirectory
-from polca.distributed import is_first
-from polca.labels import carry_labels, place_labels
-from polca.model import TokenLoss, initialize
-from polca.settings import read_arithmetic
-from polca.stage import publish, resumable, run
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths, write_csv, write_npz
+from polca.method.checkpoints import CheckpointDirectory
+from polca.study.settings import read_arithmetic
+from polca.study.stage import publish, resumable, run
 from polca.tasks.arithmetic import batch
-from polca.training import train
+from polca.tasks.arithmetic_labels import carry_labels, place_labels
+from polca.tasks.training import train
+from polca.tasks.transformer import TokenLoss, initialize
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,13 +1,13 @@
 """The Hessian basis of the English model (Algorithm 1)."""
 
-from polca.artifacts import PresetPaths, read_npz
-from polca.bases import hessian_basis
-from polca.checkpoints import CheckpointDirectory
-from polca.distributed import is_first
-from polca.english_settings import read_english
-from polca.model import TokenLoss, initialize
-from polca.stage import resumable, run
-from polca.tasks.english import training_batch
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths, read_npz
+from polca.method.bases import hessian_basis
+from polca.method.checkpoints import CheckpointDirectory
+from polca.study.english_settings import read_english
+from polca.study.stage import resumable, run
+from polca.tasks.english.text import training_batch
+from polca.tasks.transformer import TokenLoss, initialize
 
 GRAPH_BYTES = 1 << 28
 """Logits of the sample up to which its graphs are kept between products (about ten times as much memory)."""

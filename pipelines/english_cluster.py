@@ -1,11 +1,11 @@
 """From projections to named clusters: the exact loss and POLCA, labelled by parts of speech."""
 
-from polca.artifacts import PresetPaths, stacked, write_csv, write_json, writing
-from polca.english_analyses import ANALYSES, TABLES, TaggedText, analyse, summarise
-from polca.english_settings import read_english
-from polca.model import parameter_count
-from polca.projections import Projections
-from polca.stage import run
+from polca.machine.files import PresetPaths, stacked, write_csv, write_json, writing
+from polca.method.projections import Projections
+from polca.study.english_analyses import ANALYSES, TABLES, TaggedText, analyse, summarise
+from polca.study.english_settings import read_english
+from polca.study.stage import run
+from polca.tasks.transformer import parameter_count
 
 
 def main(paths: PresetPaths) -> None:

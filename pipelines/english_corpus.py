@@ -1,13 +1,13 @@
 """Read the corpus, train the tokenizer, pack the training text, draw the evaluation windows."""
 
-from polca.artifacts import PresetPaths, write_json, write_npz, write_text
-from polca.corpora.documents import Corpus, split
-from polca.corpora.embedded import read_embedded
-from polca.corpora.hub import read_hub
-from polca.corpora.local import read_local
-from polca.english_settings import CorpusSettings, read_english
-from polca.stage import run
-from polca.tasks.english import evaluation_text, pack, save_tokenizer, train_tokenizer
+from polca.machine.files import PresetPaths, write_json, write_npz, write_text
+from polca.study.english_settings import CorpusSettings, read_english
+from polca.study.stage import run
+from polca.tasks.english.corpora.documents import Corpus, split
+from polca.tasks.english.corpora.embedded import read_embedded
+from polca.tasks.english.corpora.hub import read_hub
+from polca.tasks.english.corpora.local import read_local
+from polca.tasks.english.text import evaluation_text, pack, save_tokenizer, train_tokenizer
 
 
 def read_corpus(settings: CorpusSettings, paths: PresetPaths) -> Corpus:

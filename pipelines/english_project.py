@@ -1,14 +1,14 @@
 """Projections of every evaluation token's gradient onto the basis, and its exact loss, at every interval."""
 
-from polca.artifacts import PresetPaths, read_npz, write_npz
-from polca.bases import Basis
-from polca.checkpoints import CheckpointDirectory, select_steps
-from polca.distributed import is_first
-from polca.english_settings import read_english
-from polca.model import TokenLoss, initialize
-from polca.projections import project_bases
-from polca.stage import resumable, run
-from polca.tasks.english import evaluation_batch, evaluation_form
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths, read_npz, write_npz
+from polca.method.bases import Basis
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.projections import project_bases
+from polca.study.english_settings import read_english
+from polca.study.stage import resumable, run
+from polca.tasks.english.text import evaluation_batch, evaluation_form
+from polca.tasks.transformer import TokenLoss, initialize
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,10 +1,10 @@
 """Tag the evaluation text with parts of speech and give every model token its word's tag."""
 
-from polca.artifacts import PresetPaths, write_npz
-from polca.english_settings import read_english
-from polca.stage import run
-from polca.tagging import NAMES, align, load_pipeline, word_tags
-from polca.tasks.english import read_evaluation
+from polca.machine.files import PresetPaths, write_npz
+from polca.study.english_settings import read_english
+from polca.study.stage import run
+from polca.tasks.english.tagging import NAMES, align, load_pipeline, word_tags
+from polca.tasks.english.text import read_evaluation
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,13 +1,13 @@
 """Train the English language model: checkpoints and the loss curve."""
 
-from polca.artifacts import PresetPaths, read_npz, write_csv
-from polca.checkpoints import CheckpointDirectory
-from polca.distributed import is_first
-from polca.english_settings import read_english
-from polca.model import TokenLoss, initialize
-from polca.stage import publish, resumable, run
-from polca.tasks.english import training_batch
-from polca.training import train
+from polca.machine.distributed import is_first
+from polca.machine.files import PresetPaths, read_npz, write_csv
+from polca.method.checkpoints import CheckpointDirectory
+from polca.study.english_settings import read_english
+from polca.study.stage import publish, resumable, run
+from polca.tasks.english.text import training_batch
+from polca.tasks.training import train
+from polca.tasks.transformer import TokenLoss, initialize
 
 
 def main(paths: PresetPaths) -> None:

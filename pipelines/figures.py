@@ -1,10 +1,10 @@
 """Draw the paper's figures."""
 
-from polca.artifacts import PresetPaths, read_params, writing
-from polca.english_results import EnglishResults
-from polca.figures import save_figures
-from polca.results import Results
-from polca.stage import run
+from polca.machine.files import PresetPaths, read_params, writing
+from polca.report.figures import save_figures
+from polca.study.english_results import EnglishResults
+from polca.study.results import Results
+from polca.study.stage import run
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,8 +1,8 @@
 """Typeset the report: every figure, every table and what came of the paper's claims, as one PDF."""
 
-from polca.artifacts import PresetPaths, writing
-from polca.report import compile_report
-from polca.stage import run
+from polca.machine.files import PresetPaths, writing
+from polca.report.typeset import compile_report
+from polca.study.stage import run
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,11 +1,11 @@
 """Write the paper's tables, published values beside ours, its claims, and every scalar that its text quotes."""
 
-from polca.artifacts import PresetPaths, read_params, write_csv, writing
-from polca.claims import check_claims
-from polca.english_results import EnglishResults
-from polca.results import Results
-from polca.stage import run
-from polca.tables import save_metrics, save_tables
+from polca.machine.files import PresetPaths, read_params, write_csv, writing
+from polca.report.claims import check_claims
+from polca.report.tables import save_metrics, save_tables
+from polca.study.english_results import EnglishResults
+from polca.study.results import Results
+from polca.study.stage import run
 
 
 def main(paths: PresetPaths) -> None:

@@ -2,9 +2,17 @@
 
 from typing import Any
 
-from polca.artifacts import PresetPaths, read_npz, write_csv, write_json, writing
-from polca.bases import Basis
-from polca.basis_checks import (
+from polca.machine.files import PresetPaths, read_npz, write_csv, write_json, writing
+from polca.machine.parallel import map_processes
+from polca.method.bases import Basis
+from polca.method.checkpoints import select_steps
+from polca.method.further_bases import subspace_overlap
+from polca.method.projections import Projections, project_bases
+from polca.study.stage import resumable, run
+from polca.tasks.arithmetic import batch
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.tasks.transformer import TokenLoss
+from polca.validity.bases import (
     FURTHER,
     OWN,
     PRODUCT_COST,
@@ -17,16 +25,8 @@ from polca.basis_checks import (
     sample_size,
     score_saved,
 )
-from polca.checkpoints import select_steps
-from polca.labels import EVALUATION_FORM
-from polca.model import TokenLoss
-from polca.more_bases import subspace_overlap
-from polca.parallel import map_processes
-from polca.projections import Projections, project_bases
-from polca.seeds import thin
-from polca.stage import resumable, run
-from polca.tasks.arithmetic import batch
-from polca.validity_seeds_settings import read_bases
+from polca.validity.seeds import thin
+from polca.validity.seeds_settings import read_bases
 
 VECTORS_AT_ONCE = 50
 """Projected together; half a gigabyte a process at the laptop scale."""

@@ -1,12 +1,12 @@
 """How much of the loss change the vectors account for, and every integrator against the refined path integral."""
 
-from polca.artifacts import PresetPaths, write_csv, write_json
-from polca.integrators import summary, tables
-from polca.path_integral import PathGradients
-from polca.projections import Projections
-from polca.stage import run
-from polca.validity_results import ValidityPaths
-from polca.validity_settings import read_completeness
+from polca.machine.files import PresetPaths, write_csv, write_json
+from polca.method.projections import Projections
+from polca.study.stage import run
+from polca.validity.integrators import summary, tables
+from polca.validity.path_integral import PathGradients
+from polca.validity.paths import ValidityPaths
+from polca.validity.settings import read_completeness
 
 BASES = ("hessian", "shuffled_hessian", "random", "lca")
 

@@ -1,10 +1,10 @@
 """Draw the figures of completeness, of the nulls and of sensitivity."""
 
-from polca.artifacts import PresetPaths, read_csv, writing
-from polca.figures.style import encode, styled
-from polca.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
-from polca.stage import run
-from polca.validity_results import ValidityPaths
+from polca.machine.files import PresetPaths, read_csv, writing
+from polca.report.figures.style import encode, styled
+from polca.report.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
+from polca.study.stage import run
+from polca.validity.paths import ValidityPaths
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,12 +1,12 @@
 """What chance alone would give: nulls for the rows of Tables 8 to 11 and for English's simple labels."""
 
-from polca.artifacts import PresetPaths, write_csv
-from polca.null_tables import arithmetic_tables, english_tables
-from polca.parallel import map_processes
-from polca.settings import read_arithmetic
-from polca.stage import run
-from polca.validity_results import ValidityPaths
-from polca.validity_settings import ChanceSettings, read_chance
+from polca.machine.files import PresetPaths, write_csv
+from polca.machine.parallel import map_processes
+from polca.study.settings import read_arithmetic
+from polca.study.stage import run
+from polca.validity.null_tables import arithmetic_tables, english_tables
+from polca.validity.paths import ValidityPaths
+from polca.validity.settings import ChanceSettings, read_chance
 
 TABLES = {"arithmetic": arithmetic_tables, "english": english_tables}
 

@@ -1,15 +1,15 @@
 """The refined path integral along each basis vector, on evenly spaced intervals; the expensive step of the validity."""
 
-from polca.artifacts import PresetPaths
-from polca.bases import Basis
-from polca.checkpoints import CheckpointDirectory, select_steps
-from polca.model import TokenLoss, initialize
-from polca.path_integral import path_gradients, spread
-from polca.settings import read_arithmetic
-from polca.stage import resumable, run
+from polca.machine.files import PresetPaths
+from polca.method.bases import Basis
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.study.settings import read_arithmetic
+from polca.study.stage import resumable, run
 from polca.tasks.arithmetic import batch
-from polca.validity_results import ValidityPaths
-from polca.validity_settings import read_completeness
+from polca.tasks.transformer import TokenLoss, initialize
+from polca.validity.path_integral import path_gradients, spread
+from polca.validity.paths import ValidityPaths
+from polca.validity.settings import read_completeness
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,13 +1,13 @@
 """Tables 8–11 over several seeds of training and data, and whether their vectors and clusters are about the same."""
 
-from polca.artifacts import PresetPaths, read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
-from polca.labels import EVALUATION_FORM
-from polca.parallel import map_processes
-from polca.profiles import compare_profiles
-from polca.projections import Projections
-from polca.seeds import BASES, SeedsWork, run_seed, seed_tables, summarize_values, table_values, thin
-from polca.stage import resumable, run
-from polca.validity_seeds_settings import read_seeds
+from polca.machine.files import PresetPaths, read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
+from polca.machine.parallel import map_processes
+from polca.method.projections import Projections
+from polca.study.stage import resumable, run
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.validity.profiles import compare_profiles
+from polca.validity.seeds import BASES, SeedsWork, run_seed, seed_tables, summarize_values, table_values, thin
+from polca.validity.seeds_settings import read_seeds
 
 
 def main(paths: PresetPaths) -> None:

@@ -1,9 +1,9 @@
 """Draw the figures of the seeds and of the treebank."""
 
-from polca.artifacts import PresetPaths, read_csv, writing
-from polca.figures.style import encode, styled
-from polca.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
-from polca.stage import run
+from polca.machine.files import PresetPaths, read_csv, writing
+from polca.report.figures.style import encode, styled
+from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
+from polca.study.stage import run
 
 
 def main(paths: PresetPaths) -> None:

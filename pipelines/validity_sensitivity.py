@@ -1,13 +1,13 @@
 """One factor at a time around the preset's settings: what becomes of POLCA's clusters."""
 
-from polca.artifacts import PresetPaths, read_npz, write_csv
-from polca.labels import EVALUATION_FORM
-from polca.projections import Projections
-from polca.sensitivity import sensitivity
-from polca.settings import read_arithmetic
-from polca.stage import run
-from polca.validity_results import ValidityPaths
-from polca.validity_settings import read_sensitivity
+from polca.machine.files import PresetPaths, read_npz, write_csv
+from polca.method.projections import Projections
+from polca.study.settings import read_arithmetic
+from polca.study.stage import run
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.validity.paths import ValidityPaths
+from polca.validity.sensitivity import sensitivity
+from polca.validity.settings import read_sensitivity
 
 
 def main(paths: PresetPaths) -> None:

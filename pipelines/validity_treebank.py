@@ -3,20 +3,18 @@
 import hashlib
 from dataclasses import replace
 
-from polca.artifacts import PresetPaths, stacked, write_csv, write_json, writing
-from polca.bases import Basis
-from polca.checkpoints import CheckpointDirectory, select_steps
-from polca.clustering import cluster
-from polca.construction_scores import COLUMNS, construction_scores, no_scores
-from polca.decomposition import decompose
-from polca.english_analyses import ANALYSES
-from polca.english_settings import EnglishSettings, read_english
 from polca.errors import PolcaError
-from polca.model import TokenLoss, initialize
-from polca.projections import Projections, project_bases
-from polca.settings import ClusteringSettings
-from polca.stage import resumable, run
-from polca.tasks.english import (
+from polca.machine.files import PresetPaths, stacked, write_csv, write_json, writing
+from polca.method.bases import Basis
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.clustering import cluster
+from polca.method.decomposition import decompose
+from polca.method.projections import Projections, project_bases
+from polca.study.english_analyses import ANALYSES
+from polca.study.english_settings import EnglishSettings, read_english
+from polca.study.settings import ClusteringSettings
+from polca.study.stage import resumable, run
+from polca.tasks.english.text import (
     BEFORE,
     BETWEEN_DOCUMENTS,
     EvaluationText,
@@ -25,8 +23,10 @@ from polca.tasks.english import (
     evaluation_text,
     load_tokenizer,
 )
-from polca.treebank import CONSTRUCTIONS, Annotated, annotate, read_conllu, token_labels
-from polca.validity_seeds_settings import TreebankSettings, read_treebank_settings
+from polca.tasks.transformer import TokenLoss, initialize
+from polca.validity.construction_scores import COLUMNS, construction_scores, no_scores
+from polca.validity.seeds_settings import TreebankSettings, read_treebank_settings
+from polca.validity.treebank import CONSTRUCTIONS, Annotated, annotate, read_conllu, token_labels
 
 SKIPPED = "skipped: no treebank"
 

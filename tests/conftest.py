@@ -1,17 +1,21 @@
-"""Shared small problems. `polca` comes first: it pins the environment before NumPy and PyTorch load."""
+"""Shared small problems, in the environment of the stages: it must be there before NumPy and PyTorch load."""
 
-import polca  # noqa: F401  isort: skip
-
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from oracles import Problem
-from polca.model import TokenLoss, initialize
-from polca.runtime import configure_torch
-from polca.tasks.arithmetic import batch, make_data, model_config
+PINNED = Path(__file__).parents[1] / "src" / "polca" / "machine" / "pinned.env"
+os.environ.update(line.split("=", 1) for line in PINNED.read_text(encoding="utf-8").splitlines())
+
+import torch  # noqa: E402
+
+from oracles import Problem  # noqa: E402
+from polca.machine.runtime import configure_torch  # noqa: E402
+from polca.tasks.arithmetic import batch, make_data, model_config  # noqa: E402
+from polca.tasks.transformer import TokenLoss, initialize  # noqa: E402
 
 configure_torch()
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polca.curvature import Layout
-from polca.model import TokenLoss
+from polca.method.curvature import Layout
+from polca.tasks.transformer import TokenLoss
 
 
 @dataclass

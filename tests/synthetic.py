@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.artifacts import ArithmeticPaths, write_csv, write_json, write_npz
-from polca.labels import PLACES
-from polca.scores import ANALYSES
+from polca.machine.files import ArithmeticPaths, write_csv, write_json, write_npz
+from polca.study.scores import ANALYSES
+from polca.tasks.arithmetic_labels import PLACES
 
 SUMMARY: dict[str, Any] = {
     "parameters": 26442,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.artifacts import EnglishPaths, write_csv, write_json, write_npz
+from polca.machine.files import EnglishPaths, write_csv, write_json, write_npz
 from synthetic import falling
 
 PASSAGE = """\

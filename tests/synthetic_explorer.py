@@ -8,9 +8,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from polca.artifacts import ROOT, PresetPaths, write_npz, write_text
-from polca.projections import Projections
-from polca.tasks.english import PAD
+from polca.machine.files import ROOT, PresetPaths, write_npz, write_text
+from polca.method.projections import Projections
+from polca.tasks.english.text import PAD
 from synthetic import Synthetic
 from synthetic_english import TOKENS, SyntheticEnglish
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from polca.analyze import Analysis, AnalysisSettings, analyze
-from polca.checkpoints import CheckpointDirectory
-from polca.module_loss import ModuleCheckpoints, ModuleLoss
-from polca.sequences import Sequences, next_token
+from polca.external.analyze import Analysis, AnalysisSettings, analyze
+from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.external.sequences import Sequences, next_token
+from polca.method.checkpoints import CheckpointDirectory
 from synthetic_explorer import HOSTILE
 
 WORDS = (HOSTILE, "NA", '"', ",", "other", "true", "x" * 40, "ein", "é", "a b", "&lt;", "$x$", "1")

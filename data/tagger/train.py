@@ -28,9 +28,9 @@ from spacy.training import Example
 from spacy.util import fix_random_seed, load_model_from_config, registry
 from thinc.api import Config, use_ops
 
-from polca.artifacts import write_json, writing
 from polca.errors import PolcaError
-from polca.progress import progress
+from polca.machine.files import write_json, writing
+from polca.machine.progress import progress
 
 CONFIG: dict[str, Any] = {
     "nlp": {"lang": "en", "pipeline": ["morphologizer"]},
@@ -166,7 +166,7 @@ class Accuracy:
         words: how many words there are.
         gold_tokens: tagged rightly where the tagger is given the treebank's words.
         spacy_tokens: tagged rightly where it is given the text: a word has the tag of the spaCy word that covers its
-            first character. It is the rule by which tokens of a language model get theirs (`polca.tagging.align`).
+            first character. It is the rule by which tokens of a language model get theirs (`tagging.align`).
         shared: words that spaCy splits as the treebank does.
         shared_tokens: tagged rightly among these alone.
     """

@@ -8,60 +8,39 @@ The public functions, in the order in which they are used:
 - `cluster(trajectories, …) → Clusters` (§3.3)
 - `breakthroughs(trajectories, clusters, …)`, one row a cluster (eqs. 9, 10)
 
-`token_loss(params, batch) → Tensor [sequences, targets]` is all that they need to know of a model, and anything with
-`steps()` and `load(step)` serves as checkpoints.
+`token_loss(params, batch) → Tensor [sequences, targets]` is all that they need to know of a model (`ModuleLoss` makes
+one of a module), and anything with `steps()` and `load(step)` serves as checkpoints. `analyze` does all of it at once.
+
+Importing the package changes nothing in the process: threads, kernels and environment stay as they are.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from polca import runtime as _runtime
-
-_runtime.pin_environment()
-
-if TYPE_CHECKING:
-    from polca.bases import Basis, hessian_basis
-    from polca.breakthrough import breakthroughs
-    from polca.checkpoints import CheckpointDirectory, Checkpoints
-    from polca.clustering import Clusters, cluster
-    from polca.decomposition import Trajectories, decompose
-    from polca.errors import PolcaError
-    from polca.projections import Projections, project
+from polca.errors import PolcaError
+from polca.external.analyze import Analysis, AnalysisSettings, analyze, write_analysis
+from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.method.bases import Basis, hessian_basis
+from polca.method.breakthrough import breakthroughs
+from polca.method.checkpoints import CheckpointDirectory, Checkpoints
+from polca.method.clustering import Clusters, cluster
+from polca.method.decomposition import Trajectories, decompose
+from polca.method.projections import Projections, project
 
 __all__ = [
+    "Analysis",
+    "AnalysisSettings",
     "Basis",
     "CheckpointDirectory",
     "Checkpoints",
     "Clusters",
+    "ModuleCheckpoints",
+    "ModuleLoss",
     "PolcaError",
     "Projections",
     "Trajectories",
+    "analyze",
     "breakthroughs",
     "cluster",
     "decompose",
     "hessian_basis",
     "project",
+    "write_analysis",
 ]
-
-_MODULES = {
-    "Basis": "bases",
-    "hessian_basis": "bases",
-    "CheckpointDirectory": "checkpoints",
-    "Checkpoints": "checkpoints",
-    "breakthroughs": "breakthrough",
-    "Clusters": "clustering",
-    "cluster": "clustering",
-    "Trajectories": "decomposition",
-    "decompose": "decomposition",
-    "PolcaError": "errors",
-    "Projections": "projections",
-    "project": "projections",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for: a stage then depends only on the modules that it uses."""
-    from importlib import import_module
-
-    if name not in _MODULES:
-        raise AttributeError(f"module 'polca' has no attribute {name!r}")
-    return getattr(import_module(f"polca.{_MODULES[name]}"), name)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from polca.analyze_command import analyze
-from polca.artifacts import ROOT, PresetPaths, read_json, write_json
 from polca.errors import PolcaError
-from polca.runtime import configure_torch
+from polca.external.command import analyze
+from polca.machine.files import ROOT, PresetPaths, read_json, write_json
+from polca.machine.runtime import start_pinned
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 
@@ -19,7 +19,7 @@ Root = Annotated[Path, typer.Option(help="The checkout to work in.")]
 @app.callback()
 def prepare() -> None:
     """Pin threads and kernels before any command."""
-    configure_torch()
+    start_pinned()
 
 
 def _presets(root: Path) -> list[str]:
@@ -49,9 +49,9 @@ def verify(
     from rich.console import Console
     from rich.table import Table
 
-    from polca.comparison import KINDS
-    from polca.verify import counted
-    from polca.verify import verify as check
+    from polca.report.comparison import KINDS
+    from polca.report.verify import counted
+    from polca.report.verify import verify as check
 
     found = check(_preset(preset, root))
     if json is not None:
@@ -101,8 +101,8 @@ def plan(preset: Preset = "laptop", root: Root = ROOT) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from polca import plan as planning
-    from polca.settings import read_arithmetic
+    from polca.study import plan as planning
+    from polca.study.settings import read_arithmetic
 
     paths = _preset(preset, root)
     costs, rate = planning.plan(paths), planning.matrix_product_rate()

@@ -16,7 +16,7 @@ result files of a preset, `analysis_page` from those of `polca analyze`. The pag
                 nearest, projected [3, P], loss [3, C]               quartiles over members
 
 Token x is the string `sequences[sequence[x]][place[x]]`; the strings around it are its context. `labels` are those of
-`polca.clustering.Clusters`. A facet says what a token is (skill, part of speech) and gives a cluster's composition.
+`method.clustering.Clusters`. A facet says what a token is (skill, part of speech) and gives a cluster's composition.
 A trajectory at point q is `low + span · levels[q] / 127`, so that its error is at most 1/254 of its own range.
 Arrays are packed as {type, shape, delta, data}: little-endian `u1`, `i2`, `i4` or `f4`, with `delta` as differences
 (mod 256) along the last axis, compressed by zlib, in base 64; curves are plain lists with six significant digits.

@@ -8,20 +8,20 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from polca.analyze import AnalysisSettings, top_tokens
-from polca.artifacts import read_csv, read_json
-from polca.clustering import VECTOR_DROPPED, Clusters
-from polca.decomposition import Trajectories, decompose
 from polca.errors import PolcaError
 from polca.explorer.packing import quantise
 from polca.explorer.presets import QUANTITIES, SHOWN_VALUES, TITLES
 from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
-from polca.figures.projected_losses import COLORS
-from polca.figures.roles import ROLES
-from polca.figures.style import DASHES
-from polca.projections import Projections
-from polca.token_texts import TokenTexts
+from polca.external.analyze import AnalysisSettings, top_tokens
+from polca.external.token_texts import TokenTexts
+from polca.machine.files import read_csv, read_json
+from polca.method.clustering import VECTOR_DROPPED, Clusters
+from polca.method.decomposition import Trajectories, decompose
+from polca.method.projections import Projections
+from polca.report.figures.projected_losses import COLORS
+from polca.report.figures.roles import ROLES
+from polca.report.figures.style import DASHES
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""

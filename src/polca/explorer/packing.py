@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polca.decomposition import Trajectories
+from polca.method.decomposition import Trajectories
 
 LEVELS = 127
 """Steps between a trajectory's lowest and highest value."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from polca.artifacts import write_text
 from polca.explorer.schema import Page
+from polca.machine.files import write_text
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 

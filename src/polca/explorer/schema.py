@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polca.clustering import Clusters
 from polca.errors import PolcaError
 from polca.explorer.packing import TokenTrajectories, curve, pack
+from polca.method.clustering import Clusters
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.explorer.schema import Facet, Tokens
-from polca.figures.skills import GREYS, PLACE_TONES
-from polca.figures.skills import looks as cluster_looks
-from polca.figures.style import Look
-from polca.labels import PLACES
-from polca.results import Evaluation
+from polca.report.figures.skills import GREYS, PLACE_TONES
+from polca.report.figures.skills import looks as cluster_looks
+from polca.report.figures.style import Look
+from polca.study.results import Evaluation
+from polca.tasks.arithmetic_labels import PLACES
 
 SYMBOLS = (*"0123456789", "+", "=")
 """The input vocabulary by id."""

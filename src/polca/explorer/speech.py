@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.english_analyses import BETWEEN, TaggedText
 from polca.explorer.schema import Facet, Tokens
-from polca.figures.roles import ROLES
-from polca.figures.roles import looks as cluster_looks
-from polca.figures.style import Look
-from polca.patterns import NEWLINE, UNPRINTABLE
-from polca.tasks.english import BEFORE, PAD
+from polca.report.figures.roles import ROLES
+from polca.report.figures.roles import looks as cluster_looks
+from polca.report.figures.style import Look
+from polca.study.english_analyses import BETWEEN, TaggedText
+from polca.tasks.english.patterns import NEWLINE, UNPRINTABLE
+from polca.tasks.english.text import BEFORE, PAD
 
 ROLE_OF_TAG: Mapping[str, str] = {
     **dict.fromkeys(("NOUN", "PROPN"), "noun"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polca.errors import PolcaError
-from polca.model import ModelConfig
+from polca.tasks.transformer import ModelConfig
 
 PLUS, EQUALS = 10, 11
 INPUT_VOCABULARY, OUTPUT_VOCABULARY = 12, 10

@@ -1,0 +1,1 @@
+"""Models that are not this repository's: what `polca analyze` does."""

@@ -1,0 +1,389 @@
+"""The whole method on anyone's checkpoints: basis, projections, trajectories, clusters, and the files that hold them.
+
+Everything goes through the public functions of the package; nothing here knows what the model is.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from polca.errors import PolcaError
+from polca.external.modules import check_repeatable
+from polca.external.sequences import Sequences, TokenNames
+from polca.machine.files import write_csv, write_json, writing
+from polca.method.bases import Basis, hessian_basis
+from polca.method.breakthrough import breakthroughs
+from polca.method.checkpoints import Checkpoints
+from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
+from polca.method.decomposition import Completeness, EigenvalueAt, SecondOrder, Trajectories, completeness, decompose
+from polca.method.projections import Projections, project
+from polca.typing import TokenLossFunction
+
+AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
+
+DEFAULT_VECTORS = 10
+CLUSTER_SHARE = 0.03
+"""Smallest cluster as a share of the evaluation tokens, where none is given: the paper's 150 of 5,000."""
+TOP_TOKENS, CONTEXTS = 5, 3
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """What can be chosen. None takes what the comment says.
+
+    Raises:
+        PolcaError: an impossible value.
+    """
+
+    vectors: int | None = None  # ten, or as many as the checkpoints after the first give
+    per_step: int = 1
+    basis_steps: tuple[int, ...] | None = None  # spread evenly over the checkpoints after the first
+    hessian_sequences: int = 16
+    tokens: int = 2000
+    batch: int = 4
+    strategy: AnalysisStrategy = "polca"
+    second_order: SecondOrder = "trapezoid"
+    eigenvalue: EigenvalueAt = "basis"
+    min_cluster_size: int | None = None  # CLUSTER_SHARE of the tokens, five at least
+    min_samples_divisor: int = 15
+    delta: int | None = None  # one interval between checkpoints
+    flat_step: int | None = None  # nothing is called hidden
+    tolerance: float = 1e-3
+    max_matvecs: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise PolcaError(f"{name} = {value}: must be at least 1")
+        for name, kind in (
+            ("strategy", AnalysisStrategy),
+            ("second_order", SecondOrder),
+            ("eigenvalue", EigenvalueAt),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise PolcaError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(kind))}")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `analyze` found.
+
+    Attributes:
+        settings: as they were used, with nothing left open.
+        parameters: number of them, tied weights counted once.
+        breaks: one row a cluster, as `breakthroughs` gives it; None where the checkpoints are not evenly spaced.
+        complete: how much of the true loss change the allocations along the basis add up to.
+    """
+
+    settings: AnalysisSettings
+    parameters: int
+    basis: Basis
+    projections: Projections
+    trajectories: Trajectories
+    clusters: Clusters
+    breaks: pd.DataFrame | None
+    complete: Completeness
+
+
+def chosen_steps(available: Sequence[int], wanted: Sequence[int] | None, name: str = "steps") -> list[int]:
+    """The steps wanted, in rising order; all where `wanted` is None.
+
+    Raises:
+        PolcaError: some do not exist, or fewer than two are left.
+    """
+    if wanted is None:
+        wanted = available
+    missing = sorted(set(wanted) - set(available))
+    if missing:
+        raise PolcaError(
+            f"{name}: no checkpoint of step {missing[0]}: there are {len(available)}, from {min(available)} to "
+            f"{max(available)} ({_some(available)})"
+        )
+    return sorted(set(wanted))
+
+
+def _some(steps: Sequence[int]) -> str:
+    shown = [str(s) for s in sorted(steps)]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:5], "…", *shown[-2:]])
+
+
+def basis_steps(steps: Sequence[int], settings: AnalysisSettings) -> tuple[int, ...]:
+    """Where basis vectors are computed: as asked, or spread evenly over the checkpoints after the first.
+
+    Raises:
+        PolcaError: no such checkpoints, or more vectors than they can give.
+    """
+    if settings.basis_steps is not None:
+        if settings.vectors not in (None, len(settings.basis_steps) * settings.per_step):
+            raise PolcaError(
+                f"vectors = {settings.vectors}: the {len(settings.basis_steps)} basis steps give {settings.per_step} "
+                "each: leave vectors out"
+            )
+        chosen_steps(steps, settings.basis_steps, "basis_steps")
+        return settings.basis_steps
+    after = list(steps)[1:]
+    vectors = settings.vectors or min(DEFAULT_VECTORS, len(after) * settings.per_step)
+    count, rest = divmod(vectors, settings.per_step)
+    if rest or count > len(after):
+        raise PolcaError(
+            f"vectors = {vectors}: must be per_step = {settings.per_step} times at most {len(after)} checkpoints: "
+            "change vectors or per_step, or name basis_steps"
+        )
+    places = np.linspace(0, len(after), count + 1)[1:] - 1
+    return tuple(after[int(p)] for p in np.round(places))
+
+
+def split(sequences: Sequences, settings: AnalysisSettings) -> tuple[Sequences, Sequences]:
+    """Hessian sample and evaluation set: the first sequences, and those after them.
+
+    Raises:
+        PolcaError: too few sequences for both.
+    """
+    evaluated = max(1, settings.tokens // sequences.targets.shape[1])
+    wanted = settings.hessian_sequences + evaluated
+    if len(sequences) < wanted:
+        raise PolcaError(
+            f"data: {len(sequences)} sequences of {sequences.targets.shape[1]} targets, but hessian_sequences = "
+            f"{settings.hessian_sequences} and tokens = {settings.tokens} need {wanted}: give more data or lower one"
+        )
+    return sequences.part(0, settings.hessian_sequences), sequences.part(settings.hessian_sequences, wanted)
+
+
+def analyze(
+    token_loss: TokenLossFunction,
+    checkpoints: Checkpoints,
+    hessian_data: Sequence[Any],
+    evaluation_data: Sequence[Any],
+    settings: AnalysisSettings | None = None,
+    *,
+    steps: Sequence[int] | None = None,
+    workers: int = 1,
+    resume: Path | None = None,
+) -> Analysis:
+    """Find hidden breakthroughs in a sequence of checkpoints (§3).
+
+    Args:
+        token_loss: `(params, batch) → losses [sequences, targets]`.
+        checkpoints: θ_0 … θ_T.
+        hessian_data: batches on which Algorithm 1 takes the Hessian.
+        evaluation_data: batches of which every token gets a trajectory; other sequences than `hessian_data`.
+        steps: checkpoints to use, all by default.
+        workers: processes; results do not depend on their number.
+        resume: folder in which finished vectors and checkpoints are kept, so that a killed run goes on where it was;
+            the caller removes it, and gives another for another analysis.
+
+    Raises:
+        PolcaError: a loss that is not the same twice, steps that do not exist, or an impossible setting.
+    """
+    settings = settings or AnalysisSettings()
+    chosen = chosen_steps(checkpoints.steps(), steps)
+    if len(chosen) < 2:
+        raise PolcaError(f"steps: {len(chosen)} checkpoint chosen: give two at least")
+    at = basis_steps(chosen, settings)
+    settings = replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
+    params = checkpoints.load(chosen[0])
+    check_repeatable(token_loss, params, evaluation_data[0])
+    basis = hessian_basis(
+        token_loss,
+        checkpoints,
+        hessian_data,
+        steps=at,
+        per_step=settings.per_step,
+        tolerance=settings.tolerance,
+        max_matvecs=settings.max_matvecs,
+        seed=settings.seed,
+        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
+        keep_graphs=len(hessian_data) == 1,
+        resume=None if resume is None else resume / "basis",
+    )
+    curvature = settings.second_order == "exact" or settings.eigenvalue == "current"
+    # Forward mode serves every model; reverse mode knows only some operations.
+    projections = project(
+        token_loss,
+        checkpoints,
+        basis,
+        evaluation_data,
+        steps=chosen,
+        curvature=curvature,
+        method="forward",
+        workers=workers,
+        resume=None if resume is None else resume / "projections",
+    )
+    trajectories = decompose(
+        projections, settings.strategy, second_order=settings.second_order, eigenvalue=settings.eigenvalue
+    )
+    tokens = projections.losses.shape[1]
+    if settings.min_cluster_size is None:
+        settings = replace(settings, min_cluster_size=max(5, round(CLUSTER_SHARE * tokens)))
+    assert settings.min_cluster_size is not None
+    clusters = cluster(
+        trajectories,
+        min_cluster_size=settings.min_cluster_size,
+        min_samples_divisor=settings.min_samples_divisor,
+        losses=projections.losses,
+        loss_steps=projections.steps,
+        workers=workers,
+    )
+    settings, breaks = _breaks(settings, trajectories, clusters)
+    return Analysis(
+        settings=settings,
+        parameters=sum(p.numel() for p in params.values()),
+        basis=basis,
+        projections=projections,
+        trajectories=trajectories,
+        clusters=clusters,
+        breaks=breaks,
+        complete=completeness(projections, settings.second_order, settings.eigenvalue),
+    )
+
+
+def _breaks(
+    settings: AnalysisSettings, trajectories: Trajectories, clusters: Clusters
+) -> tuple[AnalysisSettings, pd.DataFrame | None]:
+    """Eq. 9 where the checkpoints are evenly spaced and reach Δ to both sides."""
+    intervals = np.unique(np.diff(trajectories.steps))
+    if settings.delta is None:
+        if len(intervals) != 1 or len(trajectories.steps) < 3:
+            return settings, None
+        settings = replace(settings, delta=int(intervals[0]))
+    assert settings.delta is not None
+    flat = settings.flat_step
+    table = breakthroughs(trajectories, clusters, delta=settings.delta, flat_step=0 if flat is None else flat)
+    return settings, table.drop(columns=["hidden", "hidden_onset"]) if flat is None else table
+
+
+def top_tokens(names: Iterable[str]) -> str:
+    """The most frequent names with their counts, ties in the order of the alphabet: `“the” ×12, “a” ×3`."""
+    top = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))[:TOP_TOKENS]
+    return ", ".join(f"“{name}” ×{count}" for name, count in top)
+
+
+def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
+    """One row a cluster: size, breakthrough, the most frequent tokens, and the contexts nearest to the medoid.
+
+    Columns: vector (from 1), vector_step, cluster (from 0), size, share_of_tokens, break_step and onset_step (eq. 9 as
+    printed and with its sign corrected; empty where steps are not evenly spaced), hidden and hidden_onset (eq. 10;
+    empty without `flat_step`), top_tokens, context_1 … context_3.
+    """
+    clusters, rows = analysis.clusters, []
+    tokens = clusters.labels.shape[1]
+    known = {x: names.name(x) for m in range(len(clusters)) for x in map(int, clusters.members(m))}
+    for m in range(len(clusters)):
+        k, members = int(clusters.cluster_vector[m]), [int(x) for x in clusters.members(m)]
+        row: dict[str, Any] = {
+            "vector": k + 1,
+            "vector_step": int(clusters.vector_steps[k]),
+            "cluster": int(clusters.cluster_index[m]),
+            "size": len(members),
+            "share_of_tokens": len(members) / tokens,
+        }
+        for name in ("break_step", "onset_step", "hidden", "hidden_onset"):
+            found = analysis.breaks is not None and name in analysis.breaks
+            row[name] = analysis.breaks.iloc[m][name] if found and analysis.breaks is not None else None
+        row["top_tokens"] = top_tokens(known[x] for x in members)
+        nearest = [int(x) for x in clusters.nearest[m] if x >= 0][:CONTEXTS]
+        for rank in range(CONTEXTS):
+            row[f"context_{rank + 1}"] = names.context(nearest[rank]) if rank < len(nearest) else ""
+        rows.append(row)
+    columns = ["vector", "vector_step", "cluster", "size", "share_of_tokens", "break_step", "onset_step", "hidden"]
+    columns += ["hidden_onset", "top_tokens", *(f"context_{rank + 1}" for rank in range(CONTEXTS))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def summary(analysis: Analysis) -> dict[str, Any]:
+    """The analysis in numbers, for `summary.json`: losses in nats, completeness as `decomposition.Completeness`."""
+    a, c = analysis, analysis.complete
+    losses = a.projections.losses.mean(axis=1, dtype=np.float64)
+    kept = a.clusters.labels[a.clusters.vector_kept]
+    clustered = int((kept >= 0).sum())
+    outliers = int((kept == OUTLIER).sum())
+    return {
+        "settings": asdict(a.settings),
+        "steps": a.projections.steps.tolist(),
+        "parameters": a.parameters,
+        "tokens": int(a.projections.losses.shape[1]),
+        "loss_first": float(losses[0]),
+        "loss_last": float(losses[-1]),
+        "vectors": [
+            {
+                "vector": k + 1,
+                "step": int(a.basis.steps[k]),
+                "eigenvalue": _finite(a.basis.eigenvalues[k]),
+                "residual": _finite(a.basis.residuals[k]),
+                "products": int(a.basis.matvecs[k]),
+                "mean_projected_loss_change": float(c.by_vector[k]),
+            }
+            for k in range(len(a.basis))
+        ],
+        "trajectories": [
+            {
+                "vector": k + 1,
+                "kept": bool(a.clusters.vector_kept[k]),
+                "clusters": int((a.clusters.cluster_vector == k).sum()),
+                "rising": int((labels == RISING).sum()),
+                "outliers": int((labels == OUTLIER).sum()),
+                "clustered": int((labels >= 0).sum()),
+            }
+            for k, labels in enumerate(a.clusters.labels)
+        ],
+        "clusters": len(a.clusters),
+        "outlier_fraction": _finite(outliers / (outliers + clustered)) if outliers + clustered else None,
+        "guarded": a.trajectories.guarded,
+        "completeness": {
+            "allocated": c.total_allocated,
+            "actual": c.total_actual,
+            "fraction": _finite(c.fraction),
+            "relative_residual": _finite(c.relative_residual),
+            "correlation": _finite(c.correlation),
+        },
+    }
+
+
+def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> list[Path]:
+    """Write every file of an analysis; equal analyses give equal bytes.
+
+    Returns:
+        `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
+        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole. An
+        `explorer.html` that is there is removed.
+
+    Raises:
+        PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
+    """
+    from polca.report.figures.projected_losses import render
+
+    texts, tokens = names.texts(), analysis.projections.losses.shape[1]
+    if len(texts) != tokens:
+        raise PolcaError(f"names: of {len(texts)} tokens, but {tokens} were evaluated: give the evaluated sequences")
+    table = cluster_table(analysis, names)
+    paths = [directory / n for n in ("basis.safetensors", "projections.npz", "clusters.npz", "clusters.csv")]
+    # A page that `polca explore` made of what was here would show the analysis before.
+    for old in ("summary.json", "explorer.html"):
+        (directory / old).unlink(missing_ok=True)
+    analysis.basis.save(paths[0])
+    analysis.projections.save(paths[1])
+    analysis.clusters.save(paths[2])
+    write_csv(paths[3], table)
+    paths.append(directory / "tokens.json")
+    texts.save(paths[-1])
+    for kind, content in render(analysis.clusters, table).items():
+        paths.append(directory / f"projected_losses.{kind}")
+        with writing(paths[-1]) as temporary:
+            temporary.write_bytes(content)
+    paths.append(directory / "summary.json")
+    # Through JSON once, so that tuples and NumPy's numbers are JSON's.
+    write_json(paths[-1], json.loads(json.dumps(summary(analysis))))
+    return paths

@@ -1,0 +1,196 @@
+"""Causal language models of Hugging Face as checkpoints: revisions on the hub, or a local folder a checkpoint.
+
+Nothing that the hub names becomes a path, only safetensors are read, and no code of a repository is run. On a local
+path there is no network call. `transformers` is imported when first needed, since nothing else here needs it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polca.errors import PolcaError
+from polca.external.modules import ModuleLoss, parameters_of
+
+_STEP = re.compile(r"(?:step|checkpoint)[-_]?(\d+)")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise PolcaError("Hugging Face models need the package transformers: pip install transformers") from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def _reason(error: BaseException) -> str:
+    """The first sentence of somebody else's message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+@dataclass(frozen=True)
+class HubCheckpoints:
+    """Checkpoints of a causal language model.
+
+    Attributes:
+        name: local folder or repository of the hub.
+        sources: by training step, what to load: (folder or repository, revision).
+        local: whether sources are folders.
+
+    Raises:
+        PolcaError: a checkpoint is missing, holds no safetensors, is of another model, or is not finite.
+    """
+
+    name: str
+    sources: Mapping[int, tuple[str, str | None]]
+    local: bool
+    _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def steps(self) -> Sequence[int]:
+        """Training steps with a checkpoint, increasing."""
+        return sorted(self.sources)
+
+    def _where(self, step: int) -> str:
+        source, revision = self.sources[step]
+        return source if revision is None else f"{source}, revision {revision}"
+
+    def module(self, step: int) -> nn.Module:
+        """The model at `step`: float32, plain ("eager") attention, evaluation mode."""
+        source, revision = self.sources[step]
+        try:
+            model, info = _transformers().AutoModelForCausalLM.from_pretrained(
+                source,
+                revision=revision or "main",
+                local_files_only=self.local,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        except PolcaError:
+            raise
+        except Exception as error:  # each part of transformers raises its own kinds
+            raise PolcaError(
+                f"{self._where(step)}: no causal language model in safetensors there ({_reason(error)}): "
+                "correct the name, or save it with save_pretrained"
+            ) from error
+        for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+            if info[kind]:
+                odd = sorted(map(str, info[kind]))[0]
+                raise PolcaError(
+                    f"{self._where(step)}: {odd!r} is among the {kind.replace('_', ' ')}: the weights are not of the "
+                    "model that config.json describes"
+                )
+        return model.eval()  # type: ignore[no-any-return]
+
+    def load(self, step: int) -> Mapping[str, Tensor]:
+        """Parameters by name at `step`; tied weights once."""
+        params = parameters_of(self.module(step))
+        shapes = {name: tuple(p.shape) for name, p in params.items()}
+        if not self._shapes:
+            self._shapes.update(shapes)
+        if shapes != self._shapes:
+            odd = sorted(set(shapes.items()) ^ set(self._shapes.items()))[0][0]
+            raise PolcaError(
+                f"{self._where(step)}: parameter {odd!r} differs from that of the other checkpoints: of another model"
+            )
+        for name, p in params.items():
+            if not torch.isfinite(p).all():
+                raise PolcaError(f"{self._where(step)}: parameter {name!r} has NaN or infinite values: leave it out")
+        return params
+
+    def tokenizer(self, name: str | None = None) -> Any:
+        """The tokenizer in the folder `name`; by default the model's own."""
+        source, revision = self.sources[self.steps()[-1]]
+        if self.local and any((Path(self.name) / f).is_file() for f in _TOKENIZER_FILES):
+            source = self.name
+        return load_tokenizer(source, revision, self.local) if name is None else load_tokenizer(name)
+
+
+def load_tokenizer(source: str, revision: str | None = None, local: bool = True) -> Any:
+    """A Hugging Face tokenizer.
+
+    Raises:
+        PolcaError: there is none.
+    """
+    transformers = _transformers()
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            source, revision=revision or "main", local_files_only=local, trust_remote_code=False
+        )
+    except Exception as error:  # each kind of tokenizer raises its own
+        raise PolcaError(
+            f"{source}: no readable tokenizer there ({_reason(error)}): name the folder of one with --tokenizer"
+        ) from error
+
+
+def _by_step(names: Iterable[str], source: str) -> dict[int, str]:
+    """Names such as `step1000` or `checkpoint-500` by their number."""
+    found: dict[int, str] = {}
+    for name in sorted(names):
+        if match := _STEP.fullmatch(name):
+            step = int(match[1])
+            if step in found:
+                raise PolcaError(f"{source}: {found[step]!r} and {name!r} are both step {step}: remove one")
+            found[step] = name
+    return found
+
+
+def _hub_revisions(name: str) -> dict[int, str]:
+    import huggingface_hub
+
+    if not _REPOSITORY.fullmatch(name) or ".." in name:
+        raise PolcaError(f"model {name!r}: no such folder, and not the name of a Hugging Face repository (owner/model)")
+    try:
+        refs = huggingface_hub.list_repo_refs(name)
+    except Exception as error:  # the network, the hub and its client each raise their own kinds
+        raise PolcaError(
+            f"model {name!r}: no such folder, and the hub gives no list of its revisions ({_reason(error)}): "
+            "correct the name, or download the revisions into folders step0, step1000, …"
+        ) from error
+    return _by_step((ref.name for ref in [*refs.branches, *refs.tags]), name)
+
+
+def open_causal_lm(source: str) -> HubCheckpoints:
+    """A model's checkpoints.
+
+    Args:
+        source: a folder with one sub-folder a checkpoint (`step1000`, `step_1000`, `checkpoint-1000`), each as
+            `save_pretrained` writes it; where no such folder exists, the name of a hub repository with such revisions.
+
+    Raises:
+        PolcaError: no such folder or repository, or fewer than two checkpoints in it.
+    """
+    _transformers()
+    path = Path(source)
+    local = path.exists()
+    if local:
+        folders = [p for p in path.iterdir() if p.is_dir()] if path.is_dir() else []
+        found = _by_step((p.name for p in folders), source)
+    else:
+        found = _hub_revisions(source)
+    if len(found) < 2:
+        files = path.is_dir() and any(path.glob("step_*.safetensors"))
+        raise PolcaError(
+            f"{source}: {len(found)} {'sub-folders' if local else 'revisions'} named step…: need two checkpoints at "
+            f"least{'; for step_*.safetensors files give --factory as well' if files else ''}"
+        )
+    if local:
+        sources: dict[int, tuple[str, str | None]] = {s: (str(path / name), None) for s, name in found.items()}
+    else:
+        sources = {s: (source, name) for s, name in found.items()}
+    return HubCheckpoints(source, sources, local)
+
+
+def causal_loss(checkpoints: HubCheckpoints, step: int) -> ModuleLoss:
+    """The next-token loss of the model, of which `step` gives the configuration."""
+    return ModuleLoss(checkpoints.module(step), use_cache=False)

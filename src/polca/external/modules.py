@@ -1,0 +1,131 @@
+"""The token loss of any `torch.nn.Module` that gives logits, and its checkpoints as safetensors files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polca.errors import PolcaError
+from polca.method.checkpoints import CheckpointDirectory
+from polca.typing import TokenLossFunction
+
+_FUSED = "fused attention has no second derivative"
+
+
+def parameters_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters by name, detached. Tied weights, such as an embedding that is also the unembedding, appear once."""
+    return {name: p.detach() for name, p in module.named_parameters()}
+
+
+class ModuleLoss:
+    """`token_loss(params, (inputs, targets)) → losses [N, targets]`: cross-entropy of a module's logits, in nats.
+
+    The module is put into evaluation mode (no dropout). Its output, or the output's `.logits`, is `[N, classes]` for
+    targets `[N]` or `[N, 1]`, and `[N, T, classes]` for targets `[N, T]`. Buffers are the module's own.
+
+    Args:
+        module: called as `module(inputs, **arguments)`.
+        arguments: further keyword arguments of every call.
+    """
+
+    def __init__(self, module: nn.Module, **arguments: Any) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self._arguments = arguments
+
+    def __call__(self, params: Mapping[str, Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
+        inputs, targets = batch
+        output = torch.func.functional_call(self.module, dict(params), (inputs,), self._arguments)
+        logits: Tensor = getattr(output, "logits", output)
+        if targets.dim() == 1:
+            targets = targets.unsqueeze(-1)
+        if logits.dim() == 2:
+            logits = logits.unsqueeze(-2)
+        if tuple(logits.shape[:-1]) != tuple(targets.shape):
+            raise PolcaError(
+                f"the model's logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
+                "give logits [N, classes] for targets [N], or [N, T, classes] for targets [N, T]"
+            )
+        return F.cross_entropy(logits.transpose(-1, -2), targets, reduction="none")
+
+
+def check_repeatable(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any) -> None:
+    """Refuse a loss on which the method cannot be run.
+
+    Raises:
+        PolcaError: loss or gradient differ between two calls (dropout, say), are not finite, or leave a parameter out;
+            losses are not `[sequences, targets]`; or the loss has no second derivative.
+    """
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+
+    def once(create_graph: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        losses = token_loss(leaves, batch)
+        if losses.dim() != 2:
+            raise PolcaError(f"token_loss gives {tuple(losses.shape)}: it must give losses [sequences, targets]")
+        found = torch.autograd.grad(losses.mean(), list(leaves.values()), create_graph=create_graph, allow_unused=True)
+        for name, gradient in zip(leaves, found, strict=True):
+            if gradient is None:
+                raise PolcaError(f"parameter {name!r} is not used by the loss: leave it out of the parameters")
+        return losses, found
+
+    (first, before), (second, after) = once(False), once(True)
+    if not torch.equal(first, second):
+        raise PolcaError(
+            "the loss of the same batch differs between two calls: switch dropout and other random parts off "
+            "(module.eval())"
+        )
+    for name, a, b in zip(leaves, before, after, strict=True):
+        if not torch.isfinite(a).all():
+            raise PolcaError(f"the gradient with respect to {name!r} is NaN or infinite: check the checkpoint")
+        if not torch.equal(a, b):
+            raise PolcaError(
+                f"the gradient with respect to {name!r} differs between two calls on the same batch: use "
+                "deterministic operations only"
+            )
+    try:
+        torch.autograd.grad(sum(g.sum() for g in after), list(leaves.values()), allow_unused=True)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        raise PolcaError(
+            f"the loss has no second derivative ({str(error).splitlines()[0]}): use plain attention ({_FUSED})"
+        ) from error
+
+
+class ModuleCheckpoints:
+    """`step_*.safetensors` files of a directory as checkpoints of `module`.
+
+    A file holds every parameter; it may also hold buffers, which must be those of the module (the method follows
+    parameters only), and the second name of a tied weight.
+
+    Raises:
+        PolcaError: no checkpoint there, or one that is damaged, of another model, or not finite.
+    """
+
+    def __init__(self, directory: Path, module: nn.Module) -> None:
+        self._files = CheckpointDirectory(directory)
+        self._shapes = {name: tuple(p.shape) for name, p in parameters_of(module).items()}
+        self._buffers = {name: b.detach() for name, b in module.named_buffers()}
+        every = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+        self._tied = every - set(self._shapes)
+        self.steps()
+
+    def steps(self) -> Sequence[int]:
+        """Training steps with a checkpoint, increasing."""
+        return self._files.steps()
+
+    def load(self, step: int) -> dict[str, Tensor]:
+        """Parameters by name at `step`."""
+        path, tensors = self._files.path(step), self._files.load(step)
+        for name, shape in self._shapes.items():
+            if name not in tensors or tuple(tensors[name].shape) != shape:
+                raise PolcaError(f"{path}: parameter {name!r} is missing or of another shape: not of this model")
+        for name in tensors.keys() - self._shapes.keys() - self._tied:
+            if name not in self._buffers:
+                raise PolcaError(f"{path}: {name!r} is no parameter of the model that the factory gives")
+            if not torch.equal(tensors[name], self._buffers[name]):
+                raise PolcaError(
+                    f"{path}: buffer {name!r} differs from the model's own: POLCA follows parameters only; "
+                    "use layers without running statistics"
+                )
+        return {name: tensors[name] for name in self._shapes}

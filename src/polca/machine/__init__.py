@@ -1,0 +1,1 @@
+"""What the computer brings in: files, processes, portable matrix products, progress, resuming."""

@@ -1,0 +1,1 @@
+"""The paper's method on any model: bases, projections, decomposition, clusters, breakthroughs."""

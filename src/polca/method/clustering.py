@@ -1,0 +1,326 @@
+"""§3.3, §4.1: filter, HDBSCAN, canonical numbering, medoids; one clustering per basis vector.
+
+HDBSCAN's mutual-reachability distances tie even where no two trajectories do (a core distance is shared by all edges of
+its point), and it breaks ties by row order. Rows are therefore sorted by their values before clustering: the partition
+then depends on the set of trajectories alone, not on the order of the tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist, pdist, squareform
+
+from polca.errors import PolcaError
+from polca.machine.files import read_npz, write_npz
+from polca.machine.parallel import map_processes
+from polca.method.decomposition import Trajectories
+
+OUTLIER, RISING, VECTOR_DROPPED = -1, -2, -3
+NEAREST = 10
+"""How many tokens next to a medoid are kept (§5 names clusters by ten contexts)."""
+
+_MATRIX_ROWS = 8192
+"""Up to so many tokens the whole distance matrix is made (512 MiB); beyond, HDBSCAN's space tree."""
+_BLOCK = 1 << 23
+"""Distances held at once when looking for medoids (64 MiB)."""
+_PROCESSES_PAY = 1 << 35
+"""Coordinate differences of a clustering (about 20 s) below which starting processes costs more than it saves."""
+_TIE = 1e-12
+"""Sums of distances that differ by less, relatively, are equal up to rounding."""
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+_FORM = {
+    "steps": "int P",
+    "loss_steps": "int C",
+    "labels": "int K X",
+    "vector_kept": "bool K",
+    "vector_steps": "int K",
+    **dict.fromkeys(("cluster_vector", "cluster_index", "cluster_size", "medoid"), "int M"),
+    "nearest": "int M N",
+    "projected_quartiles": "finite M 3 P",
+    "projected_mean": "finite M P",
+    "projected_medoid": "finite M P",
+    "loss_quartiles": "finite M 3 C",
+    "loss_mean": "finite M C",
+}
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters of one analysis: K vectors, X tokens, M clusters, ordered by vector, then by cluster number.
+
+    Attributes:
+        steps: `[P]` training steps of the clustered trajectories.
+        loss_steps: `[C]` training steps of the exact losses; empty where none were given.
+        labels: `[K, X]` cluster number from 0, −1 HDBSCAN outlier, −2 dropped as rising, −3 vector dropped. Clusters
+            are numbered by size, largest first, ties by smallest member.
+        vector_kept: `[K]` whether the vector passed the filter.
+        vector_steps: `[K]` step at which the vector was computed, −1 where none.
+        cluster_vector: `[M]` row of `labels` (from 0).
+        cluster_index: `[M]` cluster number within its vector.
+        cluster_size: `[M]` tokens.
+        medoid: `[M]` token with the smallest sum of Euclidean distances to the members, ties to the smallest token.
+        nearest: `[M, 10]` members nearest to the medoid, itself first, ties by token number, padded with −1.
+        projected_quartiles: `[M, 3, P]` quartiles over members at each point of the clustered trajectories.
+        projected_mean: `[M, P]` their mean.
+        projected_medoid: `[M, P]` the medoid's trajectory.
+        loss_quartiles: `[M, 3, C]` quartiles over members of the exact loss.
+        loss_mean: `[M, C]` its mean.
+    """
+
+    steps: Integers
+    loss_steps: Integers
+    labels: NDArray[np.int16]
+    vector_kept: NDArray[np.bool_]
+    vector_steps: Integers
+    cluster_vector: Integers
+    cluster_index: Integers
+    cluster_size: Integers
+    medoid: Integers
+    nearest: Integers
+    projected_quartiles: NDArray[np.float32]
+    projected_mean: NDArray[np.float32]
+    projected_medoid: NDArray[np.float32]
+    loss_quartiles: NDArray[np.float32]
+    loss_mean: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.cluster_vector)
+
+    def members(self, cluster: int) -> Integers:
+        """Tokens of the cluster in row `cluster` (0 … M − 1), in rising order."""
+        return np.flatnonzero(self.labels[self.cluster_vector[cluster]] == self.cluster_index[cluster])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All fields by name, as `clusters/<analysis>.npz` holds them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "clusters") -> "Clusters":
+        """What `arrays` gave.
+
+        Raises:
+            PolcaError: fields are missing or unknown; the message begins with `source`.
+        """
+        if set(arrays) != {f.name for f in fields(cls)}:
+            raise PolcaError(f"{source}: not a clusters file: run the clustering stage again")
+        return cls(**arrays)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to an `.npz`."""
+        write_npz(path, self.arrays())
+
+    @classmethod
+    def load(cls, path: Path) -> "Clusters":
+        """Read what `save` wrote.
+
+        Raises:
+            PolcaError: missing, damaged, or not clusters.
+        """
+        return cls.from_arrays(read_npz(path, _FORM), str(path))
+
+
+def distances(values: NDArray[np.floating]) -> Floats:
+    """Euclidean distances between rows `[n, P]` → `[n, n]`, float64, from differences (no cancellation, no BLAS)."""
+    return np.asarray(squareform(pdist(values.astype(np.float64))), np.float64)
+
+
+def hdbscan_labels(values: NDArray[np.floating], min_cluster_size: int, min_samples: int) -> Integers:
+    """HDBSCAN on raw trajectories `[n, P]`, Euclidean; cluster numbers `[n]`, −1 for outliers.
+
+    The same partition for any order of the rows. Identical rows get one label. Fewer rows than `min_cluster_size` are
+    all outliers. Clusters are numbered by size, ties by smallest row.
+    """
+    from hdbscan import HDBSCAN  # two seconds, which nobody who only imports the package should wait
+
+    n = len(values)
+    if n < max(2, min_cluster_size):
+        return np.full(n, OUTLIER, np.int64)
+    order = np.lexsort(values.T)
+    ordered = values[order].astype(np.float64)
+    options = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
+    if n <= _MATRIX_ROWS:
+        found = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(distances(ordered)).labels_
+    else:
+        exactly = {"approx_min_span_tree": False, "core_dist_n_jobs": 1}
+        found = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options).fit(ordered).labels_
+    # HDBSCAN may split identical rows where distances tie, and it cannot say which is which.
+    first = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    labels = np.empty(n, np.int64)
+    labels[order] = found[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    return _renumber(labels)
+
+
+def _renumber(labels: Integers) -> Integers:
+    """Number clusters by size, largest first, ties by smallest member."""
+    names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    inside = names >= 0
+    ranked = names[inside][np.lexsort((first[inside], -sizes[inside]))]
+    renumbered = np.full(len(labels), OUTLIER, np.int64)
+    for number, name in enumerate(ranked):
+        renumbered[labels == name] = number
+    return renumbered
+
+
+def medoid(values: NDArray[np.floating]) -> int:
+    """Row of `[n, P]` with the smallest sum of Euclidean distances to all rows, ties (to 12 digits) to the first."""
+    points = values.astype(np.float64)
+    rows = max(1, _BLOCK // len(points))
+    sums = np.concatenate([cdist(points[i : i + rows], points).sum(axis=1) for i in range(0, len(points), rows)])
+    return int(np.argmax(sums <= sums.min() * (1 + _TIE)))
+
+
+def rising_tokens(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tokens `[X]` whose trajectory `[X, P]` ends above its beginning."""
+    return np.asarray(values[:, -1] > values[:, 0])
+
+
+def rising_vectors(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Vectors `[K]` whose mean trajectory over tokens (of `[K, X, P]`) ends above its beginning (Algorithm 1)."""
+    change = values[:, :, -1].astype(np.float64) - values[:, :, 0].astype(np.float64)
+    return np.asarray(change.mean(axis=1) > 0)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs for one vector."""
+
+    values: NDArray[np.float32]
+    losses: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    filters: bool
+    min_cluster_size: int
+    min_samples_divisor: int
+
+
+def _summary(curves: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Quartiles `[3, P]` and mean `[P]` of curves `[n, P]`."""
+    exact = curves.astype(np.float64)
+    return np.quantile(exact, (0.25, 0.5, 0.75), axis=0).astype(np.float32), exact.mean(axis=0).astype(np.float32)
+
+
+def _cluster_vector(job: _Job, k: int) -> dict[str, NDArray[Any]]:
+    """Labels of all tokens for vector k, and what is kept of each of its clusters."""
+    values = job.values[k]
+    labels = np.full(len(values), VECTOR_DROPPED, np.int64)
+    if job.kept[k]:
+        labels[:] = RISING
+        kept = np.flatnonzero(~rising_tokens(values)) if job.filters else np.arange(len(values))
+        min_samples = max(1, len(kept) // job.min_samples_divisor)
+        labels[kept] = hdbscan_labels(values[kept], job.min_cluster_size, min_samples)
+    count = max(0, int(labels.max()) + 1)
+    points, checkpoints = values.shape[1], len(job.losses)
+    result: dict[str, NDArray[Any]] = {
+        "labels": labels.astype(np.int16),
+        "cluster_vector": np.full(count, k, np.int64),
+        "cluster_index": np.arange(count),
+        "cluster_size": np.bincount(labels[labels >= 0], minlength=count),
+        "medoid": np.empty(count, np.int64),
+        "nearest": np.full((count, NEAREST), -1, np.int64),
+        "projected_quartiles": np.empty((count, 3, points), np.float32),
+        "projected_mean": np.empty((count, points), np.float32),
+        "projected_medoid": np.empty((count, points), np.float32),
+        "loss_quartiles": np.empty((count, 3, checkpoints), np.float32),
+        "loss_mean": np.empty((count, checkpoints), np.float32),
+    }
+    for c in range(count):
+        members = np.flatnonzero(labels == c)
+        curves = values[members].astype(np.float64)
+        centre = medoid(curves)
+        result["medoid"][c] = members[centre]
+        # The medoid itself comes first: of identical members it is the smallest token.
+        far = cdist(curves[centre : centre + 1], curves)[0]
+        closest = members[np.argsort(far, kind="stable")[:NEAREST]]
+        result["nearest"][c, : len(closest)] = closest
+        result["projected_quartiles"][c], result["projected_mean"][c] = _summary(curves)
+        result["projected_medoid"][c] = values[members[centre]]
+        result["loss_quartiles"][c], result["loss_mean"][c] = _summary(job.losses[:, members].T)
+    return result
+
+
+def cluster(
+    trajectories: Trajectories,
+    *,
+    min_cluster_size: int,
+    min_samples_divisor: int = 15,
+    losses: NDArray[np.floating] | None = None,
+    loss_steps: NDArray[np.integer] | None = None,
+    vector_kept: NDArray[np.bool_] | None = None,
+    filters: bool | None = None,
+    workers: int = 1,
+) -> Clusters:
+    """Cluster the tokens' trajectories, separately for each basis vector (§3.3, §4.1).
+
+    With filters, a vector whose mean projected loss rises from the first to the last checkpoint is dropped, and so are,
+    for each remaining vector, the tokens whose projected loss rises. HDBSCAN runs on what is left, Euclidean on raw
+    trajectories, with min_samples = max(1, n // `min_samples_divisor`) for n tokens left.
+
+    Args:
+        min_cluster_size: HDBSCAN's, in tokens (Table 4: 150).
+        min_samples_divisor: 15 in Tables 4 and 7.
+        losses: `[C, X]` exact losses for the clusters' exact-loss curves; `loss` trajectories need none.
+        loss_steps: `[C]` their training steps.
+        vector_kept: `[K]`, in place of the filter of vectors.
+        filters: None applies both filters to projected losses and neither to other trajectories.
+        workers: processes at most; results do not depend on their number.
+
+    Raises:
+        PolcaError: an impossible setting, or arrays that do not fit together.
+
+    Example: ten tokens whose loss falls early, and ten for which it falls late.
+
+        >>> import numpy as np, polca
+        >>> steps = np.array([0, 10, 20, 30, 40])
+        >>> early, late = np.array([0, -1, -1, -1, -1]), np.array([0, 0, 0, -1, -1])
+        >>> values = np.stack([(early if x < 10 else late) * (1 + x / 100) for x in range(20)])[None]
+        >>> trajectories = polca.Trajectories("polca", values.astype(np.float32), steps, projected=True)
+        >>> clusters = polca.cluster(trajectories, min_cluster_size=5)
+        >>> clusters.labels.tolist()
+        [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]
+    """
+    k, x, points = trajectories.values.shape
+    for name, value, least in (
+        ("min_cluster_size", min_cluster_size, 2),
+        ("min_samples_divisor", min_samples_divisor, 1),
+    ):
+        if value < least:
+            raise PolcaError(f"{name} = {value}: must be at least {least}")
+    if x < 1 or points < 1:
+        raise PolcaError(f"trajectories {trajectories.name}: no tokens or no points: give at least one of each")
+    if losses is None and loss_steps is None:
+        own = trajectories.name == "loss"
+        losses = trajectories.values[0].T if own else np.empty((0, x), np.float32)
+        loss_steps = trajectories.steps if own else np.empty(0, np.int64)
+    if losses is None or loss_steps is None or losses.shape != (len(loss_steps), x):
+        raise PolcaError(f"losses: give losses [checkpoints, {x} tokens] together with loss_steps [checkpoints]")
+    filtered = trajectories.projected if filters is None else filters
+    if vector_kept is not None:
+        kept = np.asarray(vector_kept, np.bool_)
+        if kept.shape != (k,):
+            raise PolcaError(f"vector_kept {kept.shape}: give one for each of the {k} vectors")
+    else:
+        kept = ~rising_vectors(trajectories.values) if filtered else np.ones(k, np.bool_)
+    exact = losses.astype(np.float32)
+    job = _Job(trajectories.values, exact, kept, filtered, min_cluster_size, min_samples_divisor)
+    # An impossible number of workers must reach its check whatever the size of the work.
+    processes = workers if workers < 1 or k * x * x * points >= _PROCESSES_PAY else 1
+    parts = map_processes(
+        _cluster_vector, job, range(k), workers=processes, description=f"clusters: {trajectories.name}"
+    )
+    own_steps = trajectories.vector_steps
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "labels"}
+    return Clusters(
+        steps=trajectories.steps,
+        loss_steps=loss_steps.astype(np.int64),
+        labels=np.stack([part["labels"] for part in parts]),
+        vector_kept=kept,
+        vector_steps=np.full(k, -1, np.int64) if own_steps is None else own_steps,
+        **arrays,
+    )

@@ -1,0 +1,261 @@
+"""Published values against reproduced ones, number by number, with a tolerance for each kind of number.
+
+Read are `data/published.yaml` and what git holds of a preset's results: `paper/<preset>/tables` and `metrics.json`.
+A result is judged only where the scale is the paper's, which Tables 2–4 (addition) and 5–7 (English) decide.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from polca.errors import PolcaError
+from polca.machine.files import PresetPaths, read_csv, read_json, read_params
+from polca.report.tables.clusters import SCORES
+from polca.study.english_results import read_table
+
+AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of number: its tolerance in words and as `agrees(published, reproduced)`, and the reason for it."""
+
+    tolerance: str
+    reason: str
+    agrees: Callable[[Any, Any], bool]
+
+
+KINDS: Mapping[str, Kind] = {
+    "setting": Kind("equal", "it was chosen, not measured", lambda p, r: bool(p == r)),
+    "passes": Kind(
+        "at most",
+        "one epoch says that nothing is read twice; how much is read, the steps say",
+        lambda p, r: float(r) <= float(p),
+    ),
+    "corpus": Kind(
+        "names the dump",
+        "Hugging Face calls the published dump 20220301; a text of another name may be another text",
+        lambda p, r: "20220301" in r,
+    ),
+    "share": Kind(
+        "± 0.1",
+        "one run each, of other seeds, so no spread is known; best homogeneities of neighbouring strategies in the "
+        "published Table 8 lie 0.128 apart or more, from the exact loss's to first-order POLCA's",
+        lambda p, r: abs(p - r) <= 0.1 + 1e-12,
+    ),
+    "cosine": Kind("± 0.01", "the paper calls the curves very similar", lambda p, r: abs(p - r) <= 0.01 + 1e-12),
+    "magnitude": Kind(
+        "within a factor of 2",
+        "an error in nats, which has no natural scale; half or twice is the same order",
+        lambda p, r: 0.5 * p <= r <= 2 * p,
+    ),
+}
+
+ARITHMETIC, ENGLISH = "arithmetic", "english"
+SETTINGS_TABLES = {ARITHMETIC: (2, 3, 4), ENGLISH: (5, 6, 7)}
+NOT_COMPARED: Mapping[str, str] = {
+    "table_02.hardware": "not a number",
+    "table_03.polca_interval_in_text": "accepted beside Table 3's `polca_interval`, which it contradicts",
+    "table_04.min_samples_divisor": "the same as `min_samples`",
+    "table_06.basis_interval": "times the published number of vectors it exceeds the published steps: no run has both",
+    "table_07.min_samples_divisor": "the same as `min_samples`",
+}
+"""Published values without a row of their own, with the reason."""
+
+_KIND_OF_SETTING = {(5, "corpus"): "corpus", (5, "epochs"): "passes"}
+_UNCOMPARED_SETTING = (6, "basis checkpoint every")
+_ALSO_IN_TEXT = {(3, "POLCA interval"): "table_03.polca_interval_in_text"}
+"""Settings of which the paper's text gives another value than its table: both are right."""
+
+_OF: Mapping[str, tuple[str, str | None]] = {
+    "arithmetic_mean_dropped_tokens": ("arithmetic_tokens", None),
+    "english_dropped_vectors": ("english_vectors", None),
+    "english_vectors_with_simple_label": ("english_vectors", "english_dropped_vectors"),
+    "english_mean_dropped_tokens": ("english_tokens", None),
+}
+"""Counts that are compared as shares: of the first, less the second."""
+_KIND_OF: Mapping[str, str] = {
+    "arithmetic_vector_2_homogeneity": "share",
+    "arithmetic_app_c_rmse_paper_published_subset": "magnitude",
+    **dict.fromkeys(_OF, "share"),
+}
+"""Kinds of the scalars that were measured; the others are settings."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published number beside ours.
+
+    Attributes:
+        setting: `arithmetic` or `english`.
+        source: the table, or `text`.
+        number: what it is.
+        kind: of `KINDS`.
+        published, reproduced: as shown; `reproduced` is empty where there is none.
+        verdict: `agrees`, `differs`, `missing`, or `other scale`: not judged.
+    """
+
+    setting: str
+    source: str
+    number: str
+    kind: str
+    published: str
+    reproduced: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class PublishedAgainstReproduced:
+    """All comparisons of a preset, and for both settings those of Tables 2–7 that are not the paper's."""
+
+    rows: tuple[Comparison, ...]
+    other_settings: Mapping[str, tuple[str, ...]]
+
+
+def required(path: Path, paths: PresetPaths) -> Path:
+    """`path`, if it is there.
+
+    Raises:
+        PolcaError: it is not; names the command that makes it.
+    """
+    if not path.is_file():
+        raise PolcaError(f"{path}: no such file: run `make repro PRESET={paths.name}`")
+    return path
+
+
+def _table(paths: PresetPaths, number: int, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
+    path = required(paths.tables / f"table_{number:02d}.csv", paths)
+    table = read_table(path, tuple(columns)) if as_text else read_csv(path)
+    if missing := [name for name in columns if name not in table]:
+        raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
+    return table
+
+
+def _part(published: Mapping[str, Any], name: str) -> Any:
+    value: Any = published
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            raise PolcaError(f"data/published.yaml: lacks {name!r}: restore it from the repository")
+        value = value[key]
+    return value
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def _settings(paths: PresetPaths, setting: str, published: Mapping[str, Any]) -> Iterator[Comparison]:
+    for number in SETTINGS_TABLES[setting]:
+        for row in _table(paths, number, ("setting", "value", "published"), as_text=True).to_dict("records"):
+            name, ours, theirs = row["setting"], row["value"], row["published"]
+            if not theirs or (number, name) == _UNCOMPARED_SETTING:
+                continue
+            kind = _KIND_OF_SETTING.get((number, name), "setting")
+            right = bool(ours) and KINDS[kind].agrees(theirs, ours)
+            if key := _ALSO_IN_TEXT.get((number, name)):
+                in_text = str(_part(published, key))
+                right, theirs = right or ours == in_text, f"{theirs} (text: {in_text})"
+            verdict = AGREES if right else OTHER_SCALE if ours else MISSING
+            yield Comparison(setting, f"Table {number}", name, kind, theirs, ours, verdict)
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A published number and ours, NaN where there is none; `words` are both as shown where that is not the number."""
+
+    source: str
+    number: str
+    kind: str
+    published: float
+    reproduced: float
+    words: tuple[str, str] | None = None
+
+
+def _shown(value: float) -> str:
+    return "" if math.isnan(value) else str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _pairs_of_tables(paths: PresetPaths, published: Mapping[str, Any]) -> Iterator[_Pair]:
+    """Tables 1 and 8–12, all of addition."""
+    values = (*SCORES, "fraction_hidden")
+    for row in _table(paths, 1, ("strategy", *values)).to_dict("records"):
+        for name in values:
+            theirs = _part(published, f"table_01.{row['strategy']}.{name}")
+            yield _Pair("Table 1", f"{row['strategy']}, {name}", "share", theirs, row[name])
+    for number, head in ((8, "strategy"), (10, "basis")):
+        found = _table(paths, number, (head, "rank", *SCORES)).set_index([head, "rank"]).to_dict("index")
+        for group, ranks in _part(published, f"table_{number:02d}").items():
+            for rank, scores in enumerate(ranks, start=1):
+                own = found.get((group, rank))
+                for name, theirs in zip(SCORES, scores, strict=True):
+                    what = f"{group}, rank {rank}, {name}"
+                    yield _Pair(f"Table {number}", what, "share", theirs, own[name] if own else math.nan)
+        fractions = _table(paths, number + 1, (head, "fraction_hidden")).set_index(head)["fraction_hidden"].to_dict()
+        for group, theirs in _part(published, f"table_{number + 1:02d}").items():
+            ours = fractions.get(group, math.nan)
+            yield _Pair(f"Table {number + 1}", f"{group}, fraction_hidden", "share", theirs, ours)
+    # The heads as printed contradict the text (docs/choices.md), so the other reading is what can be judged.
+    table = _table(paths, 12, ("reading", "quantity", "value", "published"))
+    for row in table[table["reading"] == "heads_swapped"].to_dict("records"):
+        kind = "cosine" if row["quantity"] == "cosine_similarity" else "magnitude"
+        yield _Pair("Table 12", f"{row['quantity']}, heads swapped", kind, row["published"], row["value"])
+
+
+def _ratio(scalars: Mapping[str, Any], name: str) -> tuple[float, str]:
+    """A count as a share of what it is counted among, and in words; NaN where one of them is missing."""
+    whole, less = _OF[name]
+    counts: list[Any] = [scalars.get(key) for key in (name, whole, less) if key]
+    if any(count is None for count in counts):
+        return math.nan, ""
+    part, total = float(counts[0]), counts[1] - sum(counts[2:])
+    return (part / total if total else math.nan), f"{_shown(counts[0])} of {total}"
+
+
+def _pairs_of_text(paths: PresetPaths, published: Mapping[str, Any]) -> Iterator[_Pair]:
+    """Scalars that the text quotes."""
+    theirs, ours = _part(published, "scalars"), read_json(required(paths.metrics, paths))
+    for name, value in theirs.items():
+        kind = _KIND_OF.get(name, "setting")
+        if name in _OF:
+            (their_share, their_words), (our_share, our_words) = _ratio(theirs, name), _ratio(ours, name)
+            yield _Pair("text", name, kind, their_share, our_share, (their_words, our_words))
+        else:
+            own = ours.get(name)
+            yield _Pair("text", name, kind, value, math.nan if own is None else own)
+
+
+def _judge(pair: _Pair, at_scale: bool) -> str:
+    missing = math.isnan(pair.reproduced)
+    right = not missing and KINDS[pair.kind].agrees(pair.published, pair.reproduced)
+    if pair.kind == "setting" and right:
+        return AGREES
+    if not at_scale:
+        return OTHER_SCALE
+    return MISSING if missing else AGREES if right else DIFFERS
+
+
+def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
+    """Every published number that the repository has a counterpart of, beside that of a preset.
+
+    Raises:
+        PolcaError: a file of results is missing or damaged.
+    """
+    published = read_params(paths.root / "data" / "published.yaml")
+    rows: list[Comparison] = []
+    others: dict[str, tuple[str, ...]] = {}
+    for setting in SETTINGS_TABLES:
+        settings = list(_settings(paths, setting, published))
+        others[setting] = tuple(row.number for row in settings if row.verdict != AGREES)
+        rows += settings
+    for pair in (*_pairs_of_tables(paths, published), *_pairs_of_text(paths, published)):
+        setting = ENGLISH if pair.number.startswith(f"{ENGLISH}_") else ARITHMETIC
+        theirs, ours = pair.words or (_shown(pair.published), _shown(pair.reproduced))
+        verdict = _judge(pair, at_scale=not others[setting])
+        rows.append(Comparison(setting, pair.source, pair.number, pair.kind, theirs, ours, verdict))
+    return PublishedAgainstReproduced(tuple(rows), others)

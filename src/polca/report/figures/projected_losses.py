@@ -1,0 +1,132 @@
+"""Projected loss of the clusters of any analysis, one row a vector, with their sizes and most frequent tokens."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from polca.method.clustering import OUTLIER, RISING, Clusters
+from polca.report.figures.panels import Curve, draw_curves, in_clusters, place_labels, say
+from polca.report.figures.style import (
+    DASHES,
+    INK,
+    PAGE_WIDTH,
+    SMALL,
+    Look,
+    encode,
+    heading,
+    loss_axis,
+    new_figure,
+    step_axis,
+    styled,
+)
+from polca.report.figures.vectors import mark_sampling
+
+MAXIMUM_CLUSTERS = 6
+"""Clusters drawn per vector; more would not be told apart."""
+MAXIMUM_VECTORS = 12
+ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
+LETTERS = 48
+"""Letters of a line of tokens beside the panel."""
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the second of each is dark enough to read.
+COLORS = (
+    ("#0072B2", "#0072B2"),
+    ("#D55E00", "#B14E00"),
+    ("#009E73", "#007A59"),
+    ("#CC79A7", "#A2487B"),
+    ("#E69F00", "#8A6000"),
+    ("#56B4E9", "#1F76A8"),
+)
+
+
+def _look(row: "pd.Series[int]", rank: int) -> Look:
+    color, text_color = COLORS[rank % len(COLORS)]
+    return Look(int(row["cluster"]), int(row["size"]), str(row["top_tokens"]), color, text_color, DASHES[rank % 2])
+
+
+def _shortened(text: str) -> str:
+    # A dollar sign would start mathematics.
+    text = text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+    return text.replace("$", r"\$")
+
+
+def _counts(clusters: Clusters, k: int, number: int) -> str:
+    labels = clusters.labels[k]
+    rising, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
+    text = f"{labels.size:,} tokens: {rising:,} dropped as rising, {outliers:,} outliers"
+    return text + in_clusters(int((labels >= 0).sum()), number)
+
+
+def _list(axes: Axes, looks: list[Look], total: int) -> None:
+    """The clusters in words."""
+    axes.set_axis_off()
+    for rank, look in enumerate(looks):
+        y = 0.94 - rank * 0.165
+        size = f"{look.number}: {look.size:,} tokens"
+        options: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
+        axes.text(0.02, y, size, color=look.text_color, fontweight="bold", **options).set_in_layout(False)
+        axes.text(0.27, y, _shortened(look.name), color=INK, **options).set_in_layout(False)
+    if total > len(looks):
+        axes.text(
+            0.02,
+            0.94 - len(looks) * 0.165,
+            f"{total - len(looks)} smaller ones not shown",
+            transform=axes.transAxes,
+            va="top",
+            fontsize=SMALL,
+        )
+
+
+def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
+    """Median and quartiles of the projected loss of each cluster of the vectors kept; call inside `styled()`.
+
+    Args:
+        clusters: of one analysis.
+        table: its `analyze.cluster_table`.
+
+    Vectors without a cluster are named in a sentence; of more than `MAXIMUM_VECTORS` the first are drawn.
+    """
+    kept = [k for k, keep in enumerate(clusters.vector_kept) if keep]
+    drawn = [k for k in kept if (clusters.cluster_vector == k).any()][:MAXIMUM_VECTORS]
+    rest = [k for k in kept if k not in drawn]
+    heights = [ROW_HEIGHT] * len(drawn) + [SENTENCE_HEIGHT] * (bool(rest) or not drawn)
+    figure = new_figure(PAGE_WIDTH, sum(heights))
+    grid = figure.subplots(
+        len(heights), 2, squeeze=False, width_ratios=(1, 1.25), height_ratios=heights, gridspec_kw={"hspace": 0.06}
+    )
+    for (left, right), k in zip(grid, drawn, strict=False):
+        rows = table[table["vector"] == k + 1].sort_values("cluster")
+        looks = [_look(row, rank) for rank, (_, row) in enumerate(rows.head(MAXIMUM_CLUSTERS).iterrows())]
+        at = [m for m in range(len(clusters)) if clusters.cluster_vector[m] == k]
+        name = f"Vector {k + 1}" if clusters.vector_steps[k] >= 0 else "All directions"
+        sampled = f", sampled at step {clusters.vector_steps[k]:,}" if clusters.vector_steps[k] >= 0 else ""
+        heading(left, name + sampled, _counts(clusters, k, len(rows)))
+        curves = [Curve.of_cluster(look, clusters.projected_quartiles[at[look.number]]) for look in looks]
+        draw_curves(left, clusters.steps, curves)
+        step_axis(left, int(clusters.steps[-1]), ticks=3)
+        left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
+        loss_axis(left, "projected loss" if sampled else "loss")
+        mark_sampling(left, int(clusters.vector_steps[k]), left.get_xlim()[1], named=False)
+        _list(right, looks, len(rows))
+    if rest or not drawn:
+        left, right = grid[-1]
+        right.set_axis_off()
+        say(left, _sentence(clusters, [k + 1 for k in rest], bool(kept)), center=0.5)
+    place_labels(figure)
+    return figure
+
+
+def _sentence(clusters: Clusters, rest: list[int], any_kept: bool) -> str:
+    if not any_kept:
+        return "No vector is kept: along each the mean projected loss rises over training."
+    dropped = int((~clusters.vector_kept).sum())
+    text = f"No cluster drawn for vector{'s' if len(rest) > 1 else ''} {', '.join(map(str, rest))}"
+    return text + (f"; {dropped} dropped as rising." if dropped else ".")
+
+
+def render(clusters: Clusters, table: pd.DataFrame) -> dict[str, bytes]:
+    """The figure as `{"pdf": …, "png": …}`; equal results give equal bytes."""
+    with styled():
+        return encode(draw(clusters, table))

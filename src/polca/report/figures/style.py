@@ -1,0 +1,207 @@
+"""One look for all figures, and files that are the same bytes on every run."""
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import StrMethodFormatter
+
+from polca.machine.files import writing
+
+PAGE_WIDTH = 6.75
+"""Inches: the text width of a two-column conference page."""
+COLUMN_WIDTH = 3.25
+"""Inches: one of its columns."""
+
+LARGE, NORMAL, SMALL = 8.0, 7.5, 7.0
+"""Font sizes in points, for figures printed at 100 %."""
+
+INK = "#222222"
+MUTED = "#6B6B6B"
+RULE = "#BDBDBD"
+
+Dashes = str | tuple[int, tuple[float, ...]]
+
+DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+"""Clusters that would share a colour, in order of their numbers."""
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": NORMAL,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "polca",
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": NORMAL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a cluster is drawn in every panel.
+
+    Attributes:
+        number: cluster number as in `clusters.csv`.
+        size: its tokens.
+        name: what it is, in words.
+        color: line and band.
+        text_color: the same hue, dark enough to read.
+        dashes: line style.
+    """
+
+    number: int
+    size: int
+    name: str
+    color: str
+    text_color: str
+    dashes: Dashes
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+    "png": {"metadata": {"Software": None}, "dpi": 300},
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's defaults with `RC` on top, whatever the user's own configuration; draw *and* save inside."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(cast(Any, RC))  # typed by its literal keys
+        yield
+
+
+def new_figure(width: float, height: float, bottom: float = 0.0) -> Figure:
+    """An empty figure of `width` × `height` inches, outside pyplot's global state.
+
+    Constrained layout fills it but for a strip of `bottom` inches.
+    """
+    engine = ConstrainedLayoutEngine(rect=(0, bottom / height, 1, 1 - bottom / height))
+    figure = Figure(figsize=(width, height), layout=engine)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and for all, its panels in places rounded to a millionth of its size.
+
+    The solver behind constrained layout differs in the last bits from run to run, which can move a shade of grey.
+    """
+    engine, resolution = figure.get_layout_engine(), figure.get_dpi()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        figure.set_dpi(FORMATS["png"]["dpi"])
+        engine.execute(figure)
+        figure.set_dpi(resolution)
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            left, bottom, width, height = (round(value, 6) for value in axes.get_position(original=True).bounds)
+            axes.set_position((left, bottom, width, height))
+
+
+def encode(figure: Figure) -> dict[str, bytes]:
+    """The figure as PDF and PNG, without dates or versions: equal figures give equal bytes."""
+    settle(figure)
+    contents = {}
+    for kind, options in FORMATS.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, **options)
+        contents[kind] = buffer.getvalue()
+    return contents
+
+
+def save(figure: Figure, directory: Path, number: int) -> list[Path]:
+    """Write `figure_NN.pdf` and `figure_NN.png`; call inside `styled()`."""
+    paths = []
+    for kind, content in encode(figure).items():
+        path = directory / f"figure_{number:02d}.{kind}"
+        with writing(path) as temporary:
+            temporary.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def step_axis(axes: Axes, end: int, ticks: int = 4) -> None:
+    """Training steps from 0 to `end` on the x axis, with at most `ticks` intervals between ticks."""
+    axes.set_xlim(0, end)
+    axes.locator_params(axis="x", nbins=ticks)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("training step")
+
+
+def loss_axis(axes: Axes, name: str) -> None:
+    """A loss in nats on the y axis; small ones in powers of a thousand that the label names, not in a corner."""
+    largest = max(map(abs, axes.get_ylim()))
+    exponent = 3 * math.floor(math.log10(largest) / 3) if 0 < largest < 0.01 else 0
+    if exponent:
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y / 10.0**exponent:.4g}".replace("-", "−"))
+    power = f"10{str(exponent).translate(_SUPERSCRIPTS)} " if exponent else ""
+    axes.set_ylabel(f"{name} ({power}nats)")
+
+
+def heading(axes: Axes, name: str, remark: str = "") -> None:
+    """A title for a row of panels, at the left edge of the figure above `axes`: a bold name, then a muted remark."""
+    # The title reserves the height; the words, wider than the panel, must not count in the layout.
+    axes.set_title(" ", fontsize=LARGE, pad=15)
+    title = axes.annotate(
+        name,
+        xy=(0.006, 1),
+        xycoords=("figure fraction", "axes fraction"),
+        xytext=(0, 16),
+        textcoords="offset points",
+        fontsize=LARGE,
+        fontweight="bold",
+        annotation_clip=False,
+    )
+    beside = axes.annotate(
+        remark,
+        xy=(1, 0.5),
+        xycoords=title,
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        fontsize=SMALL,
+        color=MUTED,
+        annotation_clip=False,
+    )
+    for text in (title, beside):
+        text.set_in_layout(False)

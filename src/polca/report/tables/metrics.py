@@ -1,0 +1,108 @@
+"""Every scalar that the paper's text quotes, and what belongs beside it: `paper/<preset>/metrics.json`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polca.machine.files import write_json
+from polca.method.breakthrough import hidden_fraction
+from polca.report.tables.clusters import SCORES
+from polca.report.tables.english_settings import parameters, training_tokens
+from polca.report.tables.formats import finite
+from polca.study.english_results import EnglishResults
+from polca.study.results import Results
+from polca.study.scores import ANALYSES, three_best
+from polca.tasks.arithmetic import OUTPUT_DIGITS
+
+Number = float | int | None
+
+PREFIX = "arithmetic_"
+ENGLISH_PREFIX = "english_"
+
+QUOTED_OF_POLCA = ("dropped_vectors", "vectors_with_simple_label", "mean_dropped_tokens")
+"""Numbers of `summary.json`, below `analyses.polca`, that the paper quotes of English."""
+
+
+def _numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Number]]:
+    """The numbers of a nested mapping by their joined names; text is left out."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}_")
+        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            yield f"{prefix}{key}", None if value is None else finite(value)
+
+
+def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
+    """Best cluster, breakthroughs and outliers of one analysis."""
+    best = three_best(results.clusters, analysis)
+    vectors = results.vectors[(results.vectors["analysis"] == analysis) & results.vectors["kept"].astype(bool)]
+    tried = int((vectors["n_outliers"] + vectors["n_clustered"]).sum())
+    hidden, clusters = hidden_fraction(results.clusters, analysis)
+    return {
+        **{f"best_{score}": float(best[score].iloc[0]) if len(best) else float("nan") for score in SCORES},
+        "clusters": clusters,
+        "fraction_hidden": hidden,
+        "fraction_hidden_onset": hidden_fraction(results.clusters, analysis, "hidden_onset")[0],
+        "outlier_fraction": int(vectors["n_outliers"].sum()) / tried if tried else float("nan"),
+    }
+
+
+def metrics(results: Results) -> dict[str, Number]:
+    """All scalars by name, sorted, with six significant digits; None where one is not defined.
+
+    `data/published.yaml` lists the published ones under the same names.
+
+    - everything in `summary.json`, nested names joined by underscores;
+    - of every analysis the best cluster's scores, the number of clusters, the fraction with a hidden breakthrough (as
+      printed, and sign-corrected), and the fraction of the tokens given to HDBSCAN that it left as outliers;
+    - of POLCA: vectors dropped as rising, vectors with clusters, mean tokens dropped as rising per kept vector, the
+      best AUC of carry by place, the best homogeneity of vector 2.
+    """
+    found: dict[str, Number] = dict(_numbers(results.summary, PREFIX))
+    for analysis in ANALYSES:
+        for key, value in _of_analysis(results, analysis).items():
+            found[f"{PREFIX}{analysis}_{key}"] = finite(value)
+    polca = results.vectors[results.vectors["analysis"] == "polca"]
+    kept = polca[polca["kept"].astype(bool)]
+    second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
+    others: dict[str, float | int] = {
+        "training_tokens": results.param("training.steps") * results.param("training.batch_size") * OUTPUT_DIGITS,
+        "last_plotted_step": results.param("plots.last_step"),
+        "dropped_vectors": len(polca) - len(kept),
+        "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
+        "mean_dropped_tokens": float(kept["n_dropped"].mean()),
+        "vector_2_homogeneity": float(second.iloc[0]) if len(second) else float("nan"),
+        **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
+    }
+    found.update((f"{PREFIX}{key}", finite(value)) for key, value in others.items())
+    return dict(sorted(found.items()))
+
+
+def english_metrics(results: EnglishResults) -> dict[str, Number]:
+    """All scalars of the English setting, as `metrics`.
+
+    - everything in `summary.json`, that of each analysis under the analysis' name;
+    - everything in `corpus.json` under `corpus`;
+    - under the names of `data/published.yaml` what the paper quotes: the model's parameters, the tokens predicted in
+      training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the mean number
+      of tokens dropped as rising per kept vector.
+    """
+    summary = dict(results.summary)
+    of_analyses = summary.pop("analyses", {})
+    others = {
+        "parameters": parameters(results),
+        "training_tokens": training_tokens(results),
+        "last_plotted_step": results.param("plots.last_step"),
+        **{name: results.scalar(name) for name in ("tokens", "vectors")},
+        **{name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA},
+    }
+    found: dict[str, Number] = {}
+    for values, prefix in ((summary, ""), (of_analyses, ""), (results.corpus, "corpus_"), (others, "")):
+        found.update(_numbers(values, f"{ENGLISH_PREFIX}{prefix}"))
+    return dict(sorted(found.items()))
+
+
+def save_metrics(results: Results, english: EnglishResults, path: Path) -> Path:
+    """Write `metrics` and `english_metrics` as one JSON object with sorted keys."""
+    write_json(path, {**metrics(results), **english_metrics(english)})
+    return path

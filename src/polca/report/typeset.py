@@ -1,0 +1,92 @@
+"""The report `paper/<preset>/paper.pdf`: what `paper/paper.typ` is told, and its compilation.
+
+All of the report's text and layout is in `paper/`. Typst reads the result files itself; it only cannot ask which exist.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import typst
+
+from polca.errors import PolcaError
+from polca.machine.files import PresetPaths, read_json
+from polca.method.decomposition import GUARD
+from polca.study.scores import ELIGIBLE_PERCENT
+
+SOURCE = Path("paper") / "paper.typ"
+BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}
+"""Presets whose English results a preset's report shows beside its own, where they are there."""
+STATIC = (
+    "data/published.yaml",
+    "data/tagger/metrics.json",
+    "benchmarks/arithmetic_clusters.csv",
+    "benchmarks/arithmetic_scale.csv",
+    "benchmarks/laptop_run.json",
+    "benchmarks/speed.csv",
+    "benchmarks/speed.pdf",
+)
+"""Files that are no preset's; the benchmarks are those of the laptop scale."""
+LEVEL = 0.05
+"""Of every test that the report counts; the result files give the null's corresponding quantile."""
+
+
+def _of_preset(name: str) -> list[str]:
+    """Every file of a preset that the report can show, whether it is there or not."""
+    tables = [f"paper/{name}/tables/{table}.csv" for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims")]
+    figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
+    alone = [f"presets/{name}/params.yaml", f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
+    return [*alone, *tables, *figures]
+
+
+def _of_validity(paths: PresetPaths) -> list[str]:
+    """What `make validity` left for this preset."""
+    folder = paths.metrics.parent / "validity"
+    return [path.relative_to(paths.root).as_posix() for path in sorted(folder.glob("*")) if path.suffix != ".md"]
+
+
+def presets_shown(paths: PresetPaths) -> list[str]:
+    """The preset, and those of `BESIDE` that have English results."""
+    beside = []
+    for name in BESIDE.get(paths.name, ()):
+        metrics = PresetPaths(name, paths.root).metrics
+        if metrics.is_file() and "english_tokens" in read_json(metrics):
+            beside.append(name)
+    return [paths.name, *beside]
+
+
+def report_inputs(paths: PresetPaths) -> dict[str, str]:
+    """Typst's `sys.inputs`: one JSON object with the presets, the files that exist, and constants of the code."""
+    presets = presets_shown(paths)
+    files = [*STATIC, *(file for name in presets for file in _of_preset(name)), *_of_validity(paths)]
+    told: dict[str, Any] = {
+        "preset": paths.name,
+        "presets": presets,
+        "files": [file for file in files if (paths.root / file).is_file()],
+        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
+    }
+    return {"report": json.dumps(told, sort_keys=True)}
+
+
+def compile_report(
+    paths: PresetPaths, form: Literal["pdf", "png", "html"] = "pdf", pixels_per_inch: float = 110
+) -> list[bytes]:
+    """The report as one file, or as one picture a page for `png`. The same results give the same bytes.
+
+    Raises:
+        PolcaError: the source does not compile, or a result file is damaged.
+    """
+    try:
+        made: Any = typst.compile(
+            str(paths.root / SOURCE),
+            root=str(paths.root),
+            ignore_system_fonts=True,
+            format=form,
+            ppi=pixels_per_inch,
+            sys_inputs=report_inputs(paths),
+        )
+    except typst.TypstError as error:
+        raise PolcaError(
+            f"{SOURCE}: does not compile: {error}: mend it, or make the file that it names anew"
+        ) from error
+    return made if isinstance(made, list) else [made]

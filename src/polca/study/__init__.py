@@ -1,0 +1,1 @@
+"""A preset's run: its parameters, stages, analyses and results."""

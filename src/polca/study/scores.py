@@ -1,0 +1,271 @@
+"""How clusters match the skills: carry homogeneity, recall, F1 (Tables 1, 8, 10), AUC, ARI, NMI, silhouette."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+
+from polca.errors import PolcaError
+from polca.method.clustering import OUTLIER, RISING, Clusters, distances
+from polca.method.decomposition import Trajectories
+from polca.tasks.arithmetic_labels import PLACES
+
+ANALYSES: Mapping[str, tuple[str, str]] = {
+    "loss": ("none", "loss"),
+    "loss_change": ("none", "loss_change"),
+    "fisher": ("hessian", "fisher"),
+    "lca": ("lca", "lca"),
+    "polca_first_order": ("hessian", "polca_first_order"),
+    "polca": ("hessian", "polca"),
+    "polca_random": ("random", "polca"),
+    "polca_shuffled_hessian": ("shuffled_hessian", "polca"),
+    "polca_paper": ("hessian", "polca_paper"),
+    "polca_paper_current": ("hessian", "polca_paper_current"),
+    "polca_exact": ("hessian", "polca_exact"),
+}
+"""Basis and strategy of every analysis of Tables 8–11, and POLCA with the other forms of its second-order term."""
+
+CARRY_PLACES = (PLACES.index("100s"), PLACES.index("10s"))
+"""The places whose carries Tables 1, 8 and 10 are about."""
+ELIGIBLE_PERCENT = 85
+
+_COUNTS = tuple(f"n_{place}_{kind}" for place in PLACES for kind in ("carry", "nocarry"))
+_HEAD: dict[str, str] = {"analysis": "str", "basis": "str", "strategy": "str", "vector": "int64"}
+_CLUSTER_COLUMNS: dict[str, str] = {
+    **_HEAD,
+    "cluster": "int64",
+    "size": "int64",
+    "n_carry": "int64",
+    "homogeneity": "float64",
+    "recall": "float64",
+    "f1": "float64",
+    "eligible": "bool",
+    **dict.fromkeys(_COUNTS, "int64"),
+}
+_VECTOR_COLUMNS: dict[str, str] = {
+    **_HEAD,
+    "vector_step": "int64",
+    "kept": "bool",
+    **dict.fromkeys(("n_dropped", "n_clustered", "n_outliers", "n_clusters"), "int64"),
+    **dict.fromkeys(("auc_1000s", "auc_100s", "auc_10s"), "float64"),
+    "best_cluster": "int64",
+    "best_size": "int64",
+    **dict.fromkeys(("best_homogeneity", "best_recall", "best_f1"), "float64"),
+}
+_SKILLS = ("digit", "carry", "digit_carry")
+_PARTITION_COLUMNS: dict[str, str] = {
+    **_HEAD,
+    "n_clustered": "int64",
+    "n_clusters": "int64",
+    **{f"{score}_{skill}": "float64" for score in ("ari", "nmi", "silhouette") for skill in _SKILLS},
+    "silhouette_clusters": "float64",
+}
+
+
+def harmonic_mean(a: float, b: float) -> float:
+    """F1 of two fractions; 0 where both are."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve of `scores` `[n]`, either way round: max(AUC, 1 − AUC). NaN where one class is empty."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    rank_sum = float(rankdata(scores)[positive].sum())
+    area = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    return max(area, 1 - area)
+
+
+def _head(analysis: str) -> dict[str, Any]:
+    if analysis not in ANALYSES:
+        raise PolcaError(f"analysis = {analysis!r}: expected one of {', '.join(ANALYSES)}")
+    basis, strategy = ANALYSES[analysis]
+    return {"analysis": analysis, "basis": basis, "strategy": strategy}
+
+
+def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows as a table whose columns and types do not depend on the rows, empty tables included."""
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict(columns))
+
+
+def _check_labels(clusters: Clusters, place: NDArray[np.integer], carry: NDArray[np.bool_]) -> None:
+    tokens = clusters.labels.shape[1]
+    for name, labels in (("place", place), ("carry", carry)):
+        if labels.shape != (tokens,):
+            raise PolcaError(f"{name} {labels.shape}: give one label for each of the {tokens} tokens")
+
+
+def _check_trajectories(clusters: Clusters, trajectories: Trajectories) -> None:
+    if trajectories.values.shape[:2] != clusters.labels.shape:
+        raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster them again")
+
+
+def cluster_scores(
+    clusters: Clusters, place: NDArray[np.integer], carry: NDArray[np.bool_], analysis: str = "polca"
+) -> pd.DataFrame:
+    """One row a cluster, as in `clusters.csv` but for the columns of `breakthrough.add_breakthroughs`.
+
+    - homogeneity: fraction of the cluster's tokens with a carry;
+    - eligible: there is a carry, and more than 85 % of the carry tokens are in the 10s or 100s place;
+    - recall: the cluster's carry tokens in those two places / all such tokens that are in some cluster of this vector
+      (HDBSCAN outliers and dropped tokens left out; of the denominator the paper says no more than that outliers are);
+      0 where there are none;
+    - f1: harmonic mean of homogeneity and recall;
+    - n_<place>_carry, n_<place>_nocarry: composition.
+
+    Args:
+        place: `[X]` index into `labels.PLACES`.
+        carry: `[X]`.
+
+    Raises:
+        PolcaError: labels that do not fit, or an unknown analysis.
+    """
+    head = _head(analysis)
+    _check_labels(clusters, place, carry)
+    wanted = carry & np.isin(place, CARRY_PLACES)
+    available = ((clusters.labels >= 0) & wanted).sum(axis=1)
+    rows: list[dict[str, Any]] = []
+    for m in range(len(clusters)):
+        members, vector = clusters.members(m), int(clusters.cluster_vector[m])
+        n_carry, n_wanted = int(carry[members].sum()), int(wanted[members].sum())
+        homogeneity = n_carry / len(members)
+        recall = n_wanted / int(available[vector]) if available[vector] else 0.0
+        counts = np.bincount(2 * place[members].astype(np.int64) + ~carry[members], minlength=len(_COUNTS))
+        rows.append(
+            {
+                **head,
+                "vector": vector + 1,
+                "cluster": int(clusters.cluster_index[m]),
+                "size": len(members),
+                "n_carry": n_carry,
+                "homogeneity": homogeneity,
+                "recall": recall,
+                "f1": harmonic_mean(homogeneity, recall),
+                "eligible": 100 * n_wanted > ELIGIBLE_PERCENT * n_carry,
+                **dict(zip(_COUNTS, counts.tolist(), strict=True)),
+            }
+        )
+    return _frame(rows, _CLUSTER_COLUMNS)
+
+
+def best_clusters(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
+    """The eligible cluster of highest homogeneity of each vector of an analysis, best vector first.
+
+    Ties go to the higher recall, then to the earlier vector and cluster. `table` is that of `cluster_scores`.
+    """
+    eligible = table[(table["analysis"] == analysis) & table["eligible"].astype(bool)]
+    ranked = eligible.sort_values(
+        ["homogeneity", "recall", "vector", "cluster"], ascending=[False, False, True, True], kind="stable"
+    )
+    return ranked.drop_duplicates("vector").reset_index(drop=True)
+
+
+def three_best(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
+    """Rows of Tables 8 and 10: the best eligible clusters of the three best vectors, fewer where there are fewer.
+
+    Returns:
+        Columns rank (from 1), vector, cluster, homogeneity, recall, f1, size.
+    """
+    best = best_clusters(table, analysis).head(3)
+    best.insert(0, "rank", np.arange(1, len(best) + 1))
+    return best[["rank", "vector", "cluster", "homogeneity", "recall", "f1", "size"]]
+
+
+def vector_scores(
+    clusters: Clusters,
+    trajectories: Trajectories,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+    analysis: str = "polca",
+) -> pd.DataFrame:
+    """One row a vector, as in `vectors.csv`.
+
+    n_dropped counts tokens dropped as rising (0 where the vector itself was dropped: average it over kept vectors).
+    auc_<place> is the AUC, either way round, of the trajectories' last values against the carry label among all tokens
+    of that place, clustered or not; it asks whether the direction tells carries apart before HDBSCAN comes in. best_…
+    is the vector's entry in `best_clusters`: cluster −1, size 0 and NaN where it has none.
+
+    Raises:
+        PolcaError: as `cluster_scores`, or clusters of other trajectories.
+    """
+    _check_trajectories(clusters, trajectories)
+    best = best_clusters(cluster_scores(clusters, place, carry, analysis), analysis).set_index("vector")
+    numbers = best.to_dict("index")
+    rows: list[dict[str, Any]] = []
+    for k, labels in enumerate(clusters.labels):
+        last = trajectories.values[k, :, -1]
+        own: Mapping[Any, Any] = numbers.get(k + 1, {})
+        rows.append(
+            {
+                **_head(analysis),
+                "vector": k + 1,
+                "vector_step": int(clusters.vector_steps[k]),
+                "kept": bool(clusters.vector_kept[k]),
+                "n_dropped": int((labels == RISING).sum()),
+                "n_clustered": int((labels >= 0).sum()),
+                "n_outliers": int((labels == OUTLIER).sum()),
+                "n_clusters": int((clusters.cluster_vector == k).sum()),
+                **{
+                    f"auc_{name}": auc(last[place == PLACES.index(name)], carry[place == PLACES.index(name)])
+                    for name in ("1000s", "100s", "10s")
+                },
+                "best_cluster": own.get("cluster", -1),
+                "best_size": own.get("size", 0),
+                **{f"best_{name}": own.get(name, float("nan")) for name in ("homogeneity", "recall", "f1")},
+            }
+        )
+    return _frame(rows, _VECTOR_COLUMNS)
+
+
+def _silhouette(between: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
+    """Mean silhouette, NaN where it is not defined (fewer than two labels, or as many as tokens)."""
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return float("nan")
+    return float(silhouette_score(between, labels, metric="precomputed"))
+
+
+def partition_scores(
+    clusters: Clusters,
+    trajectories: Trajectories,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+    analysis: str = "polca",
+) -> pd.DataFrame:
+    """Agreement of each vector's whole partition with the skills, beside the hand-picked best cluster; not the paper's.
+
+    Over the tokens in some cluster of the vector: ari_… and nmi_… (arithmetic mean) of the cluster numbers against
+    digit, carry, and digit × carry; silhouette_… of the trajectories grouped by each of these and by the clusters
+    themselves. Dropped vectors are left out; NaN where a score is not defined, as where nothing was clustered.
+
+    Raises:
+        PolcaError: as `vector_scores`.
+    """
+    head = _head(analysis)
+    _check_labels(clusters, place, carry)
+    _check_trajectories(clusters, trajectories)
+    skills = {"digit": place.astype(np.int64), "carry": carry.astype(np.int64)}
+    skills["digit_carry"] = 2 * skills["digit"] + skills["carry"]
+    rows: list[dict[str, Any]] = []
+    for k in np.flatnonzero(clusters.vector_kept):
+        inside = np.flatnonzero(clusters.labels[k] >= 0)
+        labels = clusters.labels[k, inside]
+        row: dict[str, Any] = {
+            **head,
+            "vector": int(k) + 1,
+            "n_clustered": len(inside),
+            "n_clusters": len(np.unique(labels)),
+        }
+        if len(inside):
+            between = distances(trajectories.values[k, inside])
+            for name, skill in skills.items():
+                row[f"ari_{name}"] = float(adjusted_rand_score(skill[inside], labels))
+                row[f"nmi_{name}"] = float(normalized_mutual_info_score(skill[inside], labels))
+                row[f"silhouette_{name}"] = _silhouette(between, skill[inside])
+            row["silhouette_clusters"] = _silhouette(between, labels)
+        rows.append(row)
+    return _frame(rows, _PARTITION_COLUMNS)

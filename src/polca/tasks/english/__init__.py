@@ -1,0 +1,1 @@
+"""The English setting (§5): text, tags and labels."""

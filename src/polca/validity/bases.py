@@ -1,0 +1,221 @@
+"""One table of bases: what each finds, how much of the loss change it sees, and what it costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from polca.errors import PolcaError
+from polca.method.bases import Basis, hessian_basis
+from polca.method.breakthrough import hidden_fraction
+from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.decomposition import completeness
+from polca.method.further_bases import (
+    gauss_newton_basis,
+    gradient_covariance_basis,
+    sliding_window_basis,
+    step_basis,
+    trajectory_pca_basis,
+)
+from polca.method.projections import Projections
+from polca.study.analyses import analyse
+from polca.study.scores import three_best
+from polca.study.settings import ArithmeticSettings
+from polca.tasks.arithmetic import batch
+from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.transformer import TokenLoss, initialize
+
+OWN = ("hessian", "shuffled_hessian", "random")
+"""Bases whose projections the preset has already."""
+FURTHER = (
+    "gauss_newton",
+    "gradient_covariance",
+    "trajectory_pca",
+    "hessian_end",
+    "sliding_window",
+    "hessian_magnitude",
+    "optimizer_steps",
+    "hessian_half_sample",
+    "hessian_double_sample",
+    "hessian_reversed",
+)
+"""Bases that are made here; the last three vary the sample of the Hessian and the order of its checkpoints."""
+
+PRODUCT_COST = 2
+"""Gradient evaluations that a product with a curvature stands for: one more backward pass through a gradient, or a
+forward-mode and a backward pass."""
+
+
+@dataclass(frozen=True)
+class BasesWork:
+    """What a worker needs: settings on the grid of the bases, the preset's checkpoints, and a folder to work in."""
+
+    settings: ArithmeticSettings
+    window: int
+    checkpoints: Path
+    folder: Path
+
+    def basis_at(self, kind: str) -> Path:
+        """Where a finished basis is kept."""
+        return self.folder / "bases" / f"{kind}.safetensors"
+
+    def checkpoint_directory(self) -> CheckpointDirectory:
+        s = self.settings
+        return CheckpointDirectory(self.checkpoints, {name: p.shape for name, p in initialize(s.model, s.seed).items()})
+
+
+def sample_size(kind: str, settings: ArithmeticSettings) -> int:
+    """Training examples of the Hessian sample of a basis."""
+    size = settings.basis.hessian_examples
+    scaled = {"hessian_half_sample": max(1, size // 2), "hessian_double_sample": 2 * size}.get(kind, size)
+    available = settings.training.steps * settings.training.batch_size
+    if scaled > available:
+        raise PolcaError(
+            f"arithmetic.basis.hessian_examples = {size}: basis {kind} takes {scaled} of the {available} training "
+            "examples: lower it"
+        )
+    return scaled
+
+
+def further_basis(kind: str, work: BasesWork) -> Basis:
+    """One of `FURTHER`, with the preset's number of vectors.
+
+    Raises:
+        PolcaError: an unknown kind, or as the function that makes it.
+    """
+    settings, checkpoints = work.settings, work.checkpoint_directory()
+    basis, steps, loss = settings.basis, settings.basis_steps(), TokenLoss(settings.model)
+    count = len(steps) * basis.per_step
+    sample = [batch(settings.data().training[: sample_size(kind, settings)])]
+    common: dict[str, Any] = {"tolerance": basis.tolerance, "seed": settings.seed, "resume": work.folder / kind}
+    if kind == "gauss_newton":
+        return gauss_newton_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+    if kind == "gradient_covariance":
+        return gradient_covariance_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+    if kind == "sliding_window":
+        return sliding_window_basis(
+            loss, checkpoints, sample, steps=steps, window=work.window, per_step=basis.per_step, **common
+        )
+    if kind == "trajectory_pca":
+        grid = select_steps(checkpoints.steps(), settings.polca.interval)
+        return trajectory_pca_basis(checkpoints, count, steps=grid)
+    if kind == "optimizer_steps":
+        every, span = settings.training.checkpoint_interval, basis.interval // basis.per_step
+        return step_basis(checkpoints, steps=[span * (i + 1) // every * every for i in range(count)])
+    if kind == "hessian_end":
+        return hessian_basis(
+            loss,
+            checkpoints,
+            sample,
+            steps=[checkpoints.steps()[-1]],
+            per_step=count,
+            which=basis.which,
+            kind=kind,
+            **common,
+        )
+    if kind not in FURTHER:
+        raise PolcaError(f"basis {kind!r}: expected one of {', '.join(FURTHER)}")
+    return hessian_basis(
+        loss,
+        checkpoints,
+        sample,
+        steps=steps[::-1] if kind == "hessian_reversed" else steps,
+        per_step=basis.per_step,
+        which="magnitude" if kind == "hessian_magnitude" else basis.which,
+        kind=kind,
+        **common,
+    )
+
+
+def make_further_basis(shared: BasesWork, kind: str) -> dict[str, int]:
+    """Make one basis and write it to the work folder."""
+    target = shared.basis_at(kind)
+    if not target.is_file():
+        further_basis(kind, shared).save(target)
+    return {"vectors": len(Basis.load(target))}
+
+
+def cost(kind: str, basis: Basis, settings: ArithmeticSettings, window: int) -> float:
+    """Gradient evaluations on the preset's own Hessian sample that a basis costs; 0 where it needs none."""
+    if kind in ("random", "trajectory_pca", "optimizer_steps"):
+        return 0.0
+    per_vector = basis.matvecs.astype(np.float64)
+    if kind == "hessian_end":
+        per_vector = per_vector[:1]  # one Lanczos run gives all
+    elif settings.basis.per_step > 1:
+        per_vector = per_vector[:: settings.basis.per_step]
+    if kind == "sliding_window":
+        per_vector = per_vector * np.minimum(np.arange(len(per_vector)) + 1, window)
+    return float(PRODUCT_COST * per_vector.sum() * sample_size(kind, settings) / settings.basis.hessian_examples)
+
+
+def score_basis(
+    kind: str,
+    projections: Projections,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+    settings: ArithmeticSettings,
+) -> dict[str, Any]:
+    """The row of one basis without its cost: what POLCA finds along it.
+
+    Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
+    vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
+    by the trapezoid rule, with the relative residual and correlation of `decomposition.Completeness`.
+    """
+    # Whatever the basis, it stands where the analysis called `polca` looks for its own.
+    result = analyse("polca", {"hessian": projections}, place, carry, settings)
+    clusters, vectors = result.tables["clusters"], result.tables["vectors"]
+    best = three_best(clusters, "polca")
+    fraction, count = hidden_fraction(clusters, "polca")
+    whole = completeness(projections, "trapezoid")
+    row: dict[str, Any] = {
+        "basis": kind,
+        "vectors": len(vectors),
+        "kept": int(vectors["kept"].sum()),
+        "clusters": count,
+        **{name: float(best[name].iloc[0]) if len(best) else float("nan") for name in ("homogeneity", "recall", "f1")},
+        "size": int(best["size"].iloc[0]) if len(best) else 0,
+    }
+    for name in PLACES[:3]:
+        row[f"auc_{name}"] = float(vectors[f"auc_{name}"].max())
+    return row | {
+        "fraction_hidden": fraction,
+        "completeness": whole.fraction,
+        "relative_residual": whole.relative_residual,
+        "correlation": whole.correlation,
+    }
+
+
+@dataclass(frozen=True)
+class ScoringWork:
+    """What a worker needs to score a basis: its projections lie in `folder`."""
+
+    settings: ArithmeticSettings
+    folder: Path
+    place: NDArray[np.integer]
+    carry: NDArray[np.bool_]
+
+
+def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
+    """`score_basis` of the projections `<folder>/<kind>.npz`, without the name."""
+    row = score_basis(
+        kind, Projections.load(shared.folder / f"{kind}.npz"), shared.place, shared.carry, shared.settings
+    )
+    return {name: value for name, value in row.items() if name != "basis"}
+
+
+def groups(kinds: Sequence[str], vectors: int, at_most: int) -> list[list[str]]:
+    """Kinds in groups of at most `at_most` vectors together, which bounds the memory of their projections."""
+    size = max(1, at_most // vectors)
+    return [list(kinds[i : i + size]) for i in range(0, len(kinds), size)]
+
+
+def bases_table(rows: Mapping[str, Mapping[str, Any]], costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Rows of `score_saved` and their costs, in the order of `rows`."""
+    whole = ("vectors", "kept", "clusters", "size")
+    table = pd.DataFrame([{"basis": kind, **row, **costs[kind]} for kind, row in rows.items()])
+    return table.astype({name: "int64" for name in whole})

@@ -1,0 +1,159 @@
+"""How clusters and directions tell known constructions apart, against chance.
+
+Each score is the best of many clusters or vectors, which is high by chance alone. Two nulls permute a construction's
+labels and take the best again: among all tokens, and among tokens with the same target. The second asks whether
+anything beyond the token itself is seen, as where a comma of a list is told from other commas.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from polca.errors import PolcaError
+from polca.method.clustering import Clusters
+from polca.method.decomposition import Trajectories
+
+Measure = Literal["homogeneity", "nmi", "auc"]
+MEASURES: tuple[Measure, ...] = ("homogeneity", "nmi", "auc")
+COLUMNS: Mapping[str, str] = {
+    **{"analysis": "str", "construction": "str", "measure": "str", "tokens": "int64", "targets": "int64"},
+    **{"value": "float64", "vector": "int64", "cluster": "int64", "size": "int64", "recall": "float64"},
+    **dict.fromkeys(("null_mean", "null_95", "p_value", "within_null_95", "within_p_value"), "float64"),
+}
+
+Floats = NDArray[np.float64]
+
+
+class _Scorer:
+    """The three scores of many labellings at once: `labels [X, P]` → `[clusters or vectors, P]`."""
+
+    def __init__(self, clusters: Clusters, trajectories: Trajectories) -> None:
+        if trajectories.values.shape[:2] != clusters.labels.shape:
+            raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster again")
+        self.kept = np.flatnonzero(clusters.vector_kept)
+        members = [
+            clusters.labels[v] == c for v, c in zip(clusters.cluster_vector, clusters.cluster_index, strict=True)
+        ]
+        self.members = np.array(members, np.float64).reshape(-1, clusters.labels.shape[1])
+        self.sizes, self.owner = self.members.sum(axis=1), clusters.cluster_vector
+        self.clustered = np.unique(self.owner)
+        last = [rankdata(trajectories.values[k, :, -1]) for k in self.kept]
+        self.ranks = np.array(last, np.float64).reshape(-1, clusters.labels.shape[1])
+
+    def __call__(self, labels: Floats) -> dict[Measure, Floats]:
+        inside = self.members @ labels
+        return {
+            "homogeneity": inside / self.sizes[:, None],
+            "nmi": np.array([self._nmi(inside, k) for k in self.clustered]).reshape(-1, labels.shape[1]),
+            "auc": self._auc(labels),
+        }
+
+    def _auc(self, labels: Floats) -> Floats:
+        positive = labels.sum(axis=0)
+        negative = len(labels) - positive
+        area = (self.ranks @ labels - positive * (positive + 1) / 2) / (positive * negative)
+        return np.asarray(np.maximum(area, 1 - area))
+
+    def _nmi(self, inside: Floats, k: int) -> Floats:
+        """NMI (arithmetic mean) of vector k's clusters with the label, over its clustered tokens."""
+        own = self.owner == k
+        sizes = self.sizes[own]
+        table = np.stack([inside[own], sizes[:, None] - inside[own]])
+        n = sizes.sum()
+        joint = table / n
+        columns = joint.sum(axis=1)
+        rows = sizes / n
+
+        def plogp(p: Floats) -> Floats:
+            return p * np.log(np.where(p > 0, p, 1.0))
+
+        h_rows, h_columns = -plogp(rows).sum(), -plogp(columns).sum(axis=0)
+        mutual = np.maximum(0.0, h_rows + h_columns + plogp(joint).sum(axis=(0, 1)))
+        mean = (h_rows + h_columns) / 2
+        # A single cluster or a single label agrees with nothing; rounding must not say otherwise.
+        defined = (h_rows > 1e-12) & (h_columns > 1e-12)
+        return np.asarray(np.where(defined, mutual / np.where(mean > 0, mean, 1.0), 0.0))
+
+
+def permuted_labels(
+    labels: NDArray[np.bool_], permutations: int, groups: NDArray[np.integer] | None, seed: int
+) -> Floats:
+    """`labels [X]` in `permutations` random orders, `[X, P]`; within the groups `[X]` where given."""
+    generator = np.random.default_rng(seed)
+    blocks = [np.arange(len(labels))] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    result = np.repeat(labels[:, None].astype(np.float64), permutations, axis=1)
+    for block in blocks:
+        inside = labels[block]
+        if inside.any() and not inside.all():
+            result[block] = generator.permuted(result[block], axis=0)
+    return result
+
+
+def _best(scores: Floats) -> Floats:
+    """Largest over clusters or vectors, NaN where there are none."""
+    return scores.max(axis=0) if len(scores) else np.full(scores.shape[1], np.nan)
+
+
+def no_scores() -> pd.DataFrame:
+    """The table of `construction_scores` without rows."""
+    return pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
+
+
+def construction_scores(
+    analysis: str,
+    clusters: Clusters,
+    trajectories: Trajectories,
+    labels: NDArray[np.bool_],
+    targets: NDArray[np.integer],
+    names: tuple[str, ...],
+    *,
+    permutations: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row for each construction and measure, with the columns of `COLUMNS`.
+
+    - homogeneity: largest fraction of a cluster's tokens with the construction; its recall is that of all such tokens.
+    - nmi: largest normalised mutual information of a vector's clusters with the label, over its clustered tokens.
+    - auc: largest area under the ROC curve, either way round, of a kept vector's last values, over all tokens.
+
+    null_… are of the best under permuted labels, within_… under labels permuted among tokens with the same target;
+    p values are the share of permutations at or above the value, the observed counted in. NaN where there is no
+    cluster, no kept vector, or no token with (or without) the construction.
+
+    Args:
+        labels: `[X, C]` constructions of the tokens.
+        targets: `[X]` token ids.
+        names: of the C constructions.
+    """
+    scorer = _Scorer(clusters, trajectories)
+    rows: list[dict[str, Any]] = []
+    for c, name in enumerate(names):
+        truth = labels[:, c]
+        row: dict[str, Any] = {"analysis": analysis, "construction": name, "tokens": int(truth.sum())}
+        row["targets"] = len(np.unique(targets[truth]))
+        if not 0 < truth.sum() < len(truth):
+            rows += [{**row, "measure": m, "vector": -1, "cluster": -1, "size": 0} for m in MEASURES]
+            continue
+        observed = scorer(truth[:, None].astype(np.float64))
+        free = scorer(permuted_labels(truth, permutations, None, seed))
+        within = scorer(permuted_labels(truth, permutations, targets, seed))
+        for m in MEASURES:
+            found: dict[str, Any] = {"measure": m, "vector": -1, "cluster": -1, "size": 0}
+            if len(observed[m]):
+                at, value = int(np.argmax(observed[m][:, 0])), float(_best(observed[m])[0])
+                owners = {"homogeneity": scorer.owner, "nmi": scorer.clustered, "auc": scorer.kept}[m]
+                found |= {"value": value, "vector": int(owners[at]) + 1}
+                if m == "homogeneity":
+                    size = int(scorer.sizes[at])
+                    found |= {"cluster": int(clusters.cluster_index[at]), "size": size}
+                    found["recall"] = value * size / int(truth.sum())
+                for prefix, null in (("", _best(free[m])), ("within_", _best(within[m]))):
+                    found[f"{prefix}null_95"] = float(np.quantile(null, 0.95))
+                    found[f"{prefix}p_value"] = float((1 + (null >= value - 1e-12).sum()) / (1 + permutations))
+                found["null_mean"] = float(_best(free[m]).mean())
+            rows.append({**row, **found})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))

@@ -1,0 +1,128 @@
+"""The tables of the null stage: rows of Tables 8 to 11, and English's simple labels, against chance.
+
+Not in the paper.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polca.machine.files import PresetPaths, read_csv, read_npz
+from polca.machine.progress import progress
+from polca.method.clustering import Clusters
+from polca.method.projections import Projections
+from polca.study.analyses import trajectories_of
+from polca.study.english_analyses import ANALYSES as ENGLISH_ANALYSES
+from polca.study.english_analyses import TaggedText
+from polca.study.english_settings import read_english
+from polca.study.scores import ANALYSES
+from polca.study.settings import read_arithmetic
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.validity.partitions import members
+from polca.validity.permutation import (
+    LEVEL,
+    beside_the_maximum,
+    label_null,
+    p_value,
+    simple_flags,
+    simple_null,
+    simple_row,
+    time_null,
+    vector_null,
+)
+from polca.validity.settings import ChanceSettings
+
+
+def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
+    """Best clusters and hidden breakthroughs of every analysis against their nulls, and means beside the maximum."""
+    settings, out = read_arithmetic(paths.params), paths.arithmetic
+    bases = sorted({basis for basis, _ in ANALYSES.values()} - {"none"})
+    projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in bases}
+    skills = read_npz(out.evaluation, EVALUATION_FORM)
+    place, carry = skills["place"], skills["carry"].astype(bool)
+    vectors, partitions = read_csv(out.vector_table), read_csv(out.partition_table)
+    best: list[dict[str, Any]] = []
+    hidden: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
+    with progress("permutations", len(ANALYSES) * (chance.vector_permutations + 1)) as bar:
+        for number, (name, (basis, strategy)) in enumerate(ANALYSES.items()):
+            # A stream of its own for each analysis, so that none depends on which others there are.
+            rng = np.random.default_rng([chance.seed, number])
+            head = {"analysis": name, "basis": basis, "strategy": strategy}
+            trajectories = trajectories_of(name, projections, settings)
+            labels = Clusters.load(out.clusters / f"{name}.npz").labels.astype(np.int64)
+            for null in ("labels", "labels_within_place"):
+                found = label_null(
+                    labels, place, carry, chance.permutations, rng, within_place=null == "labels_within_place"
+                )
+                best.append({**head, "null": null, **found.row()})
+            # Trajectories without a basis have no vectors to swap.
+            if len(labels) > 1:
+                found = vector_null(
+                    trajectories.values,
+                    labels,
+                    place,
+                    carry,
+                    chance.vector_permutations,
+                    rng,
+                    filters=trajectories.projected,
+                    min_cluster_size=settings.clustering.min_cluster_size,
+                    min_samples_divisor=settings.clustering.min_samples_divisor,
+                    advance=bar.advance,
+                )
+                best.append({**head, "null": "vectors", **found.row()})
+            else:
+                bar.advance(chance.vector_permutations)
+            share, drawn = time_null(
+                trajectories.values,
+                trajectories.steps,
+                labels,
+                chance.permutations,
+                rng,
+                delta=settings.breakthroughs.delta,
+                flat_step=settings.breakthroughs.flat_step,
+            )
+            hidden.append(
+                {
+                    **head,
+                    "clusters": len(members(labels)[0]),
+                    "observed": share,
+                    "null_mean": drawn.mean() if len(drawn) else float("nan"),
+                    "null_95": np.quantile(drawn, 1 - LEVEL, method="higher") if len(drawn) else float("nan"),
+                    "p_value": p_value(share, drawn) if len(drawn) else float("nan"),
+                    "permutations": len(drawn),
+                }
+            )
+            beside.append({**head, **beside_the_maximum(vectors, partitions, name, len(place))})
+            bar.advance()
+    return {"best": pd.DataFrame(best), "hidden": pd.DataFrame(hidden), "beside": pd.DataFrame(beside)}
+
+
+def english_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
+    """Simple labels of every analysis against tokens that swap their tag patterns."""
+    settings, out = read_english(paths.params), paths.english
+    targets = TaggedText.read(out, settings).targets
+    coverage, limit = settings.labels.coverage, settings.labels.simple_tags
+    rows: list[dict[str, Any]] = []
+    clusters: list[dict[str, Any]] = []
+    for number, name in enumerate(ENGLISH_ANALYSES):
+        rng = np.random.default_rng([chance.seed, len(ANALYSES) + number])
+        found = Clusters.load(out.clusters / f"{name}.npz")
+        inside, vectors = members(found.labels.astype(np.int64))
+        simple = simple_flags(inside, targets.tags, targets.names, coverage, limit)
+        drawn = simple_null(inside, targets.tags, targets.names, coverage, limit, chance.permutations, rng)
+        rows.append({"analysis": name, "kept": int(found.vector_kept.sum()), **simple_row(simple, drawn, vectors)})
+        for m, size in enumerate(inside.sum(axis=1)):
+            clusters.append(
+                {
+                    "analysis": name,
+                    "vector": int(vectors[m]) + 1,
+                    "cluster": int(found.cluster_index[m]),
+                    "size": int(size),
+                    "simple": bool(simple[m]),
+                    "by_chance": float(drawn[:, m].mean()),
+                }
+            )
+    columns = ["analysis", "vector", "cluster", "size", "simple", "by_chance"]
+    return {"simple": pd.DataFrame(rows), "simple_clusters": pd.DataFrame(clusters, columns=columns)}

@@ -1,0 +1,145 @@
+"""Skill profiles of basis vectors and clusters, and how far they agree between seeds.
+
+Vectors and clusters of two runs have no common numbering. They are matched by what they are about: how they spread over
+the skills digit × carry. The distance of two profiles is half the sum of absolute differences, between 0 and 1 for
+compositions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from polca.method.clustering import Clusters
+from polca.method.decomposition import Trajectories
+from polca.tasks.arithmetic_labels import PLACES
+
+CELLS = tuple(
+    f"{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry") if (place, carry) != ("1s", "carry")
+)
+"""The skills digit × carry; the 1s digit never has a carry."""
+
+Floats = NDArray[np.float64]
+
+
+def skill_cells(place: NDArray[np.integer], carry: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Index into `CELLS` of each token `[X]`."""
+    return np.minimum(2 * place.astype(np.int64) + ~carry, len(CELLS) - 1)
+
+
+def vector_profiles(trajectories: Trajectories, cells: NDArray[np.int64]) -> Floats:
+    """Profile of each vector `[K, 7]`: mean final projected loss of each skill's tokens, as shares of their sizes.
+
+    Signed: a falling loss counts positive. Skills weigh alike, however many tokens have them; the absolute values of a
+    row add up to 1, or are all 0.
+    """
+    last = trajectories.values[:, :, -1].astype(np.float64)
+    means = np.stack([-last[:, cells == c].sum(axis=1) / max(1, (cells == c).sum()) for c in range(len(CELLS))], axis=1)
+    size = np.abs(means).sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(means, size, out=np.zeros_like(means), where=size > 0))
+
+
+def cluster_profiles(clusters: Clusters, cells: NDArray[np.int64]) -> Floats:
+    """Profile of each cluster `[M, 7]`: the fraction of its tokens with each skill."""
+    rows = [np.bincount(cells[clusters.members(m)], minlength=len(CELLS)) for m in range(len(clusters))]
+    counts = np.array(rows, np.float64).reshape(-1, len(CELLS))
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
+
+
+def profile_distances(one: Floats, other: Floats) -> Floats:
+    """Half the sum of absolute differences of profiles `[M, 7]` and `[N, 7]`, `[M, N]`."""
+    return np.asarray(0.5 * np.abs(one[:, None] - other[None]).sum(axis=2))
+
+
+def match(one: Floats, other: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """The pairing of profiles with the smallest sum of distances (Hungarian method); rows beyond the other's are left.
+
+    Returns:
+        Rows of `one` and of `other`, and the distances, each `[min(M, N)]`.
+    """
+    cost = profile_distances(one, other)
+    rows, columns = linear_sum_assignment(cost)
+    return rows.astype(np.int64), columns.astype(np.int64), cost[rows, columns]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How near matched profiles are, over all pairs of runs.
+
+    Attributes:
+        matched: mean distance of matched profiles; NaN where no two runs have any.
+        unmatched: mean distance of all profiles of two runs, what a pairing at random gives.
+        same_index: mean distance of profiles of the same index; NaN where runs have different numbers.
+        null: `[P]` the matched distance with the skills of one run of each pair renamed at random.
+        p_value: share of the null at or below `matched`, the observed counted in.
+    """
+
+    matched: float
+    unmatched: float
+    same_index: float
+    null: Floats
+    p_value: float
+
+
+def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> Stability:
+    """Compare every two runs' profiles `[M, 7]`, against `permutations` random renamings of one run's skills.
+
+    The null keeps how concentrated profiles are, and that the best pairing is taken; it forgets which skill is which.
+    """
+    pairs = [(a, b) for a, b in combinations(profiles, 2) if len(a) and len(b)]
+    if not pairs:
+        nan = float("nan")
+        return Stability(nan, nan, nan, np.full(permutations, nan), nan)
+
+    def matched(chosen: Sequence[tuple[Floats, Floats]]) -> float:
+        return float(np.concatenate([match(a, b)[2] for a, b in chosen]).mean())
+
+    generator = np.random.default_rng(seed)
+    observed = matched(pairs)
+    null = np.array(
+        [matched([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs]) for _ in range(permutations)]
+    )
+    aligned = all(len(a) == len(b) for a, b in pairs)
+    return Stability(
+        matched=observed,
+        unmatched=float(np.concatenate([profile_distances(a, b).ravel() for a, b in pairs]).mean()),
+        same_index=float(np.mean([np.diag(profile_distances(a, b)) for a, b in pairs])) if aligned else float("nan"),
+        null=null,
+        p_value=float((1 + (null <= observed + 1e-12).sum()) / (1 + permutations)),
+    )
+
+
+def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Match the vectors and the clusters of every two seeds.
+
+    Args:
+        profiles: columns seed, kind (`vector` or `cluster`), vector, cluster, and `CELLS`.
+
+    Returns:
+        One row a matched pair (kind, seed, other_seed, vector, cluster, other_vector, other_cluster, distance), and
+        `stability` of each kind as a mapping, None where it is not defined.
+    """
+    matches: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for kind in ("vector", "cluster"):
+        mine = profiles[profiles["kind"] == kind]
+        runs = [(int(seed), mine[mine["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
+        numbers = [rows[list(CELLS)].to_numpy(np.float64) for _, rows in runs]
+        for (i, (seed, one)), (j, (other_seed, other)) in combinations(enumerate(runs), 2):
+            for left, right, distance in zip(*match(numbers[i], numbers[j]), strict=True):
+                row: dict[str, Any] = {"kind": kind, "seed": seed, "other_seed": other_seed}
+                for key in ("vector", "cluster"):
+                    row |= {key: int(one[key].iloc[left]), f"other_{key}": int(other[key].iloc[right])}
+                matches.append(row | {"distance": float(distance)})
+        result = stability(numbers, permutations)
+        values = {name: getattr(result, name) for name in ("matched", "unmatched", "same_index", "p_value")}
+        values |= {"null_mean": result.null.mean(), "null_5_percent": np.quantile(result.null, 0.05)}
+        found[kind] = {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
+        found[kind] |= {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
+    columns = ["kind", "seed", "other_seed", "vector", "cluster", "other_vector", "other_cluster", "distance"]
+    return pd.DataFrame(matches, columns=columns), found

@@ -1,0 +1,322 @@
+"""The explorer's page holds what the result files hold, and nothing in it can run."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from elements import Elements
+from polca.cli import main
+from polca.errors import PolcaError
+from polca.explorer import Page, preset_page, render
+from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
+from polca.explorer.page import embedded_json
+from polca.explorer.speech import OTHER, ROLE_OF_TAG
+from polca.machine.files import ROOT, PresetPaths, read_csv
+from polca.method.clustering import Clusters
+from polca.method.decomposition import Trajectories
+from polca.report.figures.roles import ROLES
+from polca.study.english_results import read_table
+from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.english.tagging import TAGS
+from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return SyntheticRun(tmp_path_factory.mktemp("checkout")).write()
+
+
+@pytest.fixture(scope="module")
+def page(run: SyntheticRun) -> Page:
+    return preset_page(run.paths)
+
+
+@pytest.fixture(scope="module")
+def html(page: Page) -> str:
+    return render(page)
+
+
+@pytest.fixture(scope="module")
+def elements(html: str) -> Elements:
+    return Elements.of(html)
+
+
+@pytest.fixture(scope="module")
+def settings(elements: Elements) -> dict[str, Any]:
+    """The settings as a browser would read them from the page."""
+    return {setting["id"]: setting for setting in json.loads(elements.scripts["data"])["settings"]}
+
+
+class TestPacking:
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64, np.float32])
+    def test_arrays_come_back(self, dtype: Any) -> None:
+        array = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(dtype)
+        assert np.array_equal(unpack(pack(array)), array)
+
+    def test_differences_of_bytes_come_back(self) -> None:
+        """Falling levels too, of which the differences wrap around."""
+        array = np.random.default_rng(0).integers(0, 256, (4, 6, 9)).astype(np.uint8)
+        assert np.array_equal(unpack(pack(array, delta=True)), array)
+
+    @pytest.mark.parametrize(("points", "most"), [(101, 101), (101, 100), (101, 35), (7, 3), (61, 2), (61, 0), (1, 1)])
+    def test_thinning_keeps_both_ends(self, points: int, most: int) -> None:
+        kept = thinned(points, most)
+        assert kept[0] == 0
+        assert kept[-1] == points - 1
+        assert len(kept) <= max(most, 2)
+        assert (np.diff(kept) > 0).all()
+        if most >= points:
+            assert len(kept) == points
+
+    def test_quantisation_error_is_what_is_stated(self) -> None:
+        """At most 1/254 of a trajectory's own range; and constants, and one of another size, are as they were."""
+        rng = np.random.default_rng(0)
+        values = rng.standard_normal((2, 50, 41)).cumsum(axis=2).astype(np.float32)
+        values[0, 0] = 3.25
+        values[1, 7] *= 1e-6
+        steps = 10 * np.arange(41)
+        found = quantise(Trajectories("polca", values, steps, True), 10**9)
+        span = np.ptp(values, axis=2, keepdims=True)
+        assert np.array_equal(found.steps, steps)
+        assert (np.abs(found.values() - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
+        assert (found.values()[0, 0] == 3.25).all()
+        assert np.allclose(found.mean, values.mean(axis=1), atol=1e-6)
+
+    def test_thinned_trajectories_are_those_at_the_steps(self) -> None:
+        steps = 10 * np.arange(41)
+        values = np.broadcast_to(steps.astype(np.float32), (2, 5, 41))
+        found = quantise(Trajectories("polca", values, steps, True), 2 * 5 * 11)
+        assert len(found.steps) == 11
+        assert found.points == 41
+        assert np.abs(found.values() - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
+
+    def test_script_has_the_same_levels(self) -> None:
+        script = (ROOT / "src/polca/explorer/explorer.js").read_text(encoding="utf-8")
+        assert re.findall(r"const LEVELS = (\d+);", script) == [str(LEVELS)]
+
+
+class TestArithmetic:
+    def test_counts(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        setting, vectors = settings["arithmetic"], read_csv(run.paths.arithmetic.vector_table)
+        assert setting["analyses"][0]["id"] == "polca"
+        assert {a["id"] for a in setting["analyses"]} == set(vectors["analysis"])
+        assert unpack(setting["tokens"]["first"]).shape == (4 * 60,)
+        for analysis in setting["analyses"]:
+            rows = vectors[vectors["analysis"] == analysis["id"]]
+            labels = unpack(analysis["labels"])
+            assert len(analysis["vectors"]) == len(rows)
+            for vector, row, own in zip(analysis["vectors"], rows.itertuples(), labels, strict=True):
+                assert (vector["number"], vector["step"], vector["kept"]) == (row.vector, row.vector_step, row.kept)
+                assert (own == -2).sum() == row.n_dropped
+                assert (own == -1).sum() == row.n_outliers
+                assert [c["size"] for c in vector["clusters"]] == [
+                    (own == c["number"]).sum() for c in vector["clusters"]
+                ]
+                assert len(vector["clusters"]) == row.n_clusters
+
+    def test_curves_and_breakthroughs(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        table = read_csv(run.paths.arithmetic.cluster_table).set_index(["analysis", "vector", "cluster"])
+        seen = 0
+        for analysis in settings["arithmetic"]["analyses"]:
+            clusters = Clusters.load(run.paths.arithmetic.clusters / f"{analysis['id']}.npz")
+            m = 0
+            for vector in analysis["vectors"]:
+                for cluster in vector["clusters"]:
+                    assert np.allclose(cluster["projected"], clusters.projected_quartiles[m], rtol=1e-5, atol=1e-12)
+                    assert np.allclose(cluster["loss"], clusters.loss_quartiles[m], rtol=1e-5)
+                    row = table.loc[(analysis["id"], vector["number"], cluster["number"])]
+                    assert (cluster["break_step"], cluster["hidden"]) == (row["break_step"], row["hidden"])
+                    m += 1
+            assert m == len(clusters)
+            seen += m
+        assert seen == len(table) > 20
+
+    def test_trajectories_against_straight_lines(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        """Constant gradients along constant movements: token x falls by their product in every interval."""
+        setting = settings["arithmetic"]
+        for name, basis in (("polca", "hessian"), ("polca_exact", "hessian"), ("polca_random", "random")):
+            stored, p = setting["trajectories"][name], run.projections[basis]
+            per_interval = (p.gradients[0] * p.movements[0]).T
+            intervals = np.array(stored["steps"]) / 50
+            right = per_interval[:, :, None] * intervals
+            low, span, levels = (unpack(stored[key]) for key in ("low", "span", "levels"))
+            found = low[..., None] + span[..., None] * levels / LEVELS
+            assert np.abs(found - right).max() <= np.abs(right).max() / (2 * LEVELS) * 1.01
+
+    def test_exact_losses(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        setting, losses = settings["arithmetic"], run.arithmetic.losses
+        assert np.allclose(setting["exact"]["mean"], losses.mean(axis=1), rtol=1e-4)
+        assert np.array_equal(unpack(setting["tokens"]["first"]), losses[0])
+        assert np.array_equal(unpack(setting["tokens"]["last"]), losses[-1])
+
+    def test_tokens_are_the_digits_of_right_sums(self, page: Page) -> None:
+        tokens = page.settings[0].tokens
+        for sequence in tokens.sequences:
+            a, b, c = re.fullmatch(r"(\d{3})\+(\d{3})=(\d{4})", "".join(sequence)).groups()  # type: ignore[union-attr]
+            assert int(a) + int(b) == int(c)
+        for x in range(len(tokens)):
+            assert tokens.sequence[x] == x // 4
+            assert tokens.place[x] == 8 + x % 4
+            assert tokens.text(x) == "".join(tokens.sequences[x // 4])[-4:][x % 4]
+
+    def test_composition_by_skill(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        """Counted from the page's facets, a cluster's tokens by skill are those of `clusters.csv`."""
+        setting = settings["arithmetic"]
+        digit, carry = setting["facets"]
+        names = [category["name"] for category in digit["categories"]]
+        colors = [category["color"] for category in digit["categories"]]
+        assert len(set(colors)) == len(colors)
+        table = read_csv(run.paths.arithmetic.cluster_table)
+        analyses = {a["id"]: unpack(a["labels"]) for a in setting["analyses"]}
+        skills, carries = unpack(digit["values"]), unpack(carry["values"])
+        for row in table.to_dict("records"):
+            inside = analyses[row["analysis"]][row["vector"] - 1] == row["cluster"]
+            counts = np.bincount(skills[inside], minlength=len(names))
+            for place in PLACES:
+                with_carry, without = (place + ", carry", place + ", no carry") if place != "1s" else ("", "1s")
+                assert counts[names.index(without)] == row[f"n_{place}_nocarry"]
+                assert (counts[names.index(with_carry)] if with_carry else 0) == row[f"n_{place}_carry"]
+            assert (carries[inside] == 0).sum() == row["n_carry"]
+
+
+class TestEnglish:
+    def test_tokens_are_the_text(self, run: SyntheticRun, page: Page) -> None:
+        tokens = page.settings[1].tokens
+        windows = len(run.strings)
+        assert len(tokens) == windows * (WINDOW - 3)
+        for sequence, strings in zip(tokens.sequences, run.strings.tolist(), strict=True):
+            shown = [s.replace("\n", "⏎") for s in strings]
+            assert ["¶" if a == "¶" else b for a, b in zip(sequence, shown, strict=True)] == list(sequence)
+        assert [s.count("¶") for s in tokens.sequences] == [0, 1] + [0] * (windows - 2)
+        assert tokens.text(WINDOW - 3 + 7) == HOSTILE
+
+    def test_counts_and_names(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        table = read_table(run.paths.english.cluster_table)
+        found = [
+            (a["id"], v["number"], c["number"], c["size"], c["name"], c["fit"])
+            for a in settings["english"]["analyses"]
+            for v in a["vectors"]
+            for c in v["clusters"]
+        ]
+        columns = ["analysis", "vector", "cluster", "size", "name", "fit"]
+        assert sorted(found) == sorted(table[columns].itertuples(index=False, name=None))
+
+    def test_parts_of_speech(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        """Of the token and of the one before it, whatever the order of the categories."""
+        own, before = settings["english"]["facets"]
+        assert [unpack(f["values"]).shape for f in (own, before)] == [(len(run.strings) * (WINDOW - 3),)] * 2
+        names = [category["name"] for category in own["categories"]]
+        tags = np.array(names)[unpack(own["values"])].reshape(len(run.strings), -1)
+        earlier = np.array(names)[unpack(before["values"])].reshape(len(run.strings), -1)
+        assert np.array_equal(tags[:, :-1], earlier[:, 1:])
+        the = run.strings[:, 3:] == " the"
+        assert the.sum() > 20
+        assert set(tags[the]) == {"DET"}
+
+    def test_every_tag_has_a_colour(self) -> None:
+        assert set(ROLE_OF_TAG) <= set(TAGS)
+        assert set(ROLE_OF_TAG.values()) <= set(ROLES)
+        assert set(TAGS) - set(ROLE_OF_TAG) == {"INTJ", "SYM", "X"}
+        assert OTHER not in {role.color for role in ROLES.values()}
+
+
+class TestPage:
+    def test_nothing_of_the_data_is_markup(self, page: Page, elements: Elements) -> None:
+        """The hostile token and name are in the data, but neither in a tag nor between scripts."""
+        assert list(elements.scripts) == ["data", "1", "2"]
+        assert not {"img", "iframe", "object", "embed", "base"} & {tag for tag, _ in elements.tags}
+        assert not [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
+        data = elements.scripts["data"]
+        assert not set("<>&") & set(data)
+        assert data.isascii()
+        assert json.loads(data) == page.to_json()
+        assert HOSTILE in json.dumps(json.loads(data)["settings"][1]["tokens"]["sequences"])
+        assert HOSTILE in {v.name for v in page.settings[1].analyses[1].views}
+
+    def test_hostile_title(self, page: Page) -> None:
+        tags = Elements.of(render(replace(page, title=HOSTILE))).tags
+        assert "img" not in {tag for tag, _ in tags}
+
+    def test_json_escapes(self) -> None:
+        hostile = {"<!--<script>": ["</SCRIPT>", "\u2028", "&amp;", "]]>", "é"]}
+        text = embedded_json(hostile)
+        assert re.search(r"[<>&\u2028]", text) is None
+        assert json.loads(text) == hostile
+
+    def test_only_its_own_scripts_may_run(self, elements: Elements) -> None:
+        """The policy names exactly the two scripts, by their hashes, and allows no request."""
+        (policy,) = [a["content"] or "" for tag, a in elements.tags if tag == "meta" and "http-equiv" in a]
+        hashes = [
+            base64.b64encode(hashlib.sha256(elements.scripts[name].encode()).digest()).decode() for name in ("1", "2")
+        ]
+        assert f"script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}';" in policy
+        assert policy.startswith("default-src 'none'")
+        assert "connect-src" not in policy
+
+    def test_refers_to_no_other_file(self, elements: Elements) -> None:
+        for tag, attributes in elements.tags:
+            for name in ("src", "href", "data", "action", "srcset"):
+                assert (attributes.get(name) or "#")[:5] in ("#", "data:"), tag
+
+    def test_same_bytes_twice(self, run: SyntheticRun, html: str) -> None:
+        assert render(preset_page(run.paths)) == html
+
+    def test_no_path_of_the_machine(self, run: SyntheticRun, html: str) -> None:
+        assert str(run.root) not in html
+
+
+class TestBadInput:
+    def test_not_run(self, tmp_path: Path, run: SyntheticRun) -> None:
+        paths = PresetPaths("made_up", tmp_path)
+        paths.params.parent.mkdir(parents=True)
+        paths.params.write_bytes(run.paths.params.read_bytes())
+        with pytest.raises(PolcaError, match="no results to show"):
+            preset_page(paths)
+
+    def test_parts_that_do_not_fit(self, page: Page) -> None:
+        setting = page.settings[0]
+        with pytest.raises(PolcaError, match="losses"):
+            replace(setting, losses=setting.losses[:, 1:])
+        with pytest.raises(PolcaError, match="facet 'carry'"):
+            replace(setting, facets=[setting.facets[0], replace(setting.facets[1], values=np.zeros(3, np.uint8))])
+        with pytest.raises(PolcaError, match="trajectories do not fit"):
+            replace(setting, trajectories={**setting.trajectories, "polca": setting.trajectories["loss"]})
+
+    def test_table_without_a_cluster(self, tmp_path: Path) -> None:
+        run = SyntheticRun(tmp_path).write()
+        table = pd.read_csv(run.paths.arithmetic.cluster_table)
+        table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(
+            run.paths.arithmetic.cluster_table, index=False
+        )
+        with pytest.raises(PolcaError, match=r"clusters\.csv: has not the clusters that vectors\.csv counts"):
+            preset_page(run.paths)
+
+    def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """The page where all result files are there; one line and no file where one is missing."""
+        run = SyntheticRun(tmp_path / "checkout").write()
+
+        def explore(target: Path) -> None:
+            monkeypatch.setattr(
+                "sys.argv", ["polca", "explore", "made_up", "--root", str(run.root), "--output", str(target)]
+            )
+            main()
+
+        with pytest.raises(SystemExit) as done:
+            explore(tmp_path / "out" / "page.html")
+        assert not done.value.code
+        assert (tmp_path / "out" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+        run.paths.english.tags.unlink()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            explore(tmp_path / "bad" / "page.html")
+        assert done.value.code == 1
+        assert re.fullmatch(r"error: .*tags\.npz: no such file: .*\n", capsys.readouterr().err)
+        assert not (tmp_path / "bad").exists()

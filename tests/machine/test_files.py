@@ -1,0 +1,76 @@
+"""Files: whole or not at all, the same bytes every time, and one line for each way to be bad."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polca.errors import PolcaError
+from polca.machine import files as artifacts
+
+
+def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
+    target = tmp_path / "a.json"
+    artifacts.write_json(target, {"x": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        artifacts.write_json(target, {"x": float("nan")})
+    assert artifacts.read_json(target) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(PolcaError, match=r"cannot write .*a\.npz: the disk is full: free some space and run again"):
+        artifacts.write_npz(tmp_path / "a.npz", {"x": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.reliability(
+    "disk full for real (`/dev/full`)",
+    "one line, nothing left",
+)
+def test_disk_full_for_real(tmp_path, monkeypatch) -> None:
+    """The kernel's own ENOSPC, through the same code path."""
+    full = artifacts.writing(tmp_path / "a.txt")
+    with pytest.raises(PolcaError, match="the disk is full"), full, open("/dev/full", "w") as handle:
+        handle.write("x" * 10_000)
+
+
+def test_same_bytes(tmp_path) -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": [0.1, np.float32(1 / 3)]})
+    for name in ("one", "two"):
+        artifacts.write_npz(tmp_path / name / "x.npz", {"a": np.arange(5.0), "b": np.zeros((2, 2), np.float32)})
+        artifacts.write_csv(tmp_path / name / "x.csv", table)
+        artifacts.write_json(tmp_path / name / "x.json", {"b": 1.5, "a": [1, 2]})
+    for suffix in ("npz", "csv", "json"):
+        assert (tmp_path / "one" / f"x.{suffix}").read_bytes() == (tmp_path / "two" / f"x.{suffix}").read_bytes()
+    back = artifacts.read_csv(tmp_path / "one" / "x.csv")
+    assert np.float32(back["b"][1]) == np.float32(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"), [("x.npz", artifacts.read_npz), ("x.json", artifacts.read_json), ("x.csv", artifacts.read_csv)]
+)
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\xff garbage", b"PK\x03\x04 torn archive", b"[1, 2"])
+def test_damaged_files(tmp_path, name, reader, content) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(PolcaError, match=rf"{name}: (not a? ?readable|the table's last line is cut off)") as error:
+        reader(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(PolcaError, match="no such file: run the stage"):
+        reader(tmp_path / ("no" + name))
+
+
+def test_arrays_with_objects_are_refused(tmp_path) -> None:
+    """Such a file could run code when it is loaded."""
+    np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(PolcaError, match="not a readable"):
+        artifacts.read_npz(tmp_path / "x.npz")

@@ -1,0 +1,318 @@
+"""Clustering: filters, invariance to row order, canonical numbers, medoids, and degenerate input."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hdbscan import HDBSCAN
+from sklearn.metrics import adjusted_rand_score
+
+import polca.method.clustering as module
+from polca.errors import PolcaError
+from polca.method.clustering import Clusters, cluster, distances, hdbscan_labels, medoid
+from polca.method.decomposition import Trajectories
+
+
+def walks(rows: int, points: int = 40, seed: int = 0, groups: int = 4) -> np.ndarray:
+    """Falling random walks in overlapping groups, as trajectories are: continuous, correlated, far from neat."""
+    rng = np.random.default_rng(seed)
+    drift = rng.normal(size=(groups, points)) - 0.3
+    values = np.cumsum(0.4 * drift[rng.integers(groups, size=rows)] + 0.1 * rng.normal(size=(rows, points)), axis=1)
+    values[:, 0] = 0
+    return values.astype(np.float32)
+
+
+def blobs(sizes: list[int], points: int = 6, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Well-separated groups of falling trajectories, in random row order, and the group of each row."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = rng.normal(size=(len(groups), points)) * 0.05 - 3 * (1 + groups[:, None]) * np.linspace(0, 1, points)
+    values[:, 0] = 0
+    return values.astype(np.float32), groups
+
+
+def trajectories(*matrices: np.ndarray, projected: bool = True, name: str = "polca") -> Trajectories:
+    values = np.stack(matrices)
+    return Trajectories(name, values, 10 * np.arange(values.shape[2]), projected, 100 * np.arange(len(values)))
+
+
+class TestHdbscan:
+    def test_separated_groups(self) -> None:
+        values, groups = blobs([30, 50, 40])
+        labels = hdbscan_labels(values, 15, 5)
+        assert adjusted_rand_score(groups[labels >= 0], labels[labels >= 0]) == 1
+        assert (labels >= 0).mean() > 0.9
+        # Numbered by size.
+        sizes = np.bincount(labels[labels >= 0])
+        assert (np.diff(sizes) <= 0).all()
+        assert [np.bincount(groups[labels == c]).argmax() for c in range(3)] == [1, 2, 0]
+
+    def test_equal_sizes_are_numbered_by_smallest_member(self) -> None:
+        values = np.repeat(np.array([[5.0], [1.0], [9.0]]), 10, axis=0)[np.random.default_rng(0).permutation(30)]
+        labels = hdbscan_labels(values, 5, 2)
+        firsts = [int(np.flatnonzero(labels == c)[0]) for c in range(3)]
+        assert firsts == sorted(firsts)
+        assert np.bincount(labels).tolist() == [10, 10, 10]
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_any_order_of_rows(self, seed: int) -> None:
+        """Exactly one partition, though HDBSCAN itself moves boundary points when rows are shuffled."""
+        values = walks(300, seed=seed)
+        order = np.random.default_rng(seed + 100).permutation(len(values))
+        shuffled = np.empty(len(values), np.int64)
+        labels = hdbscan_labels(values, 20, 20)
+        shuffled[order] = hdbscan_labels(values[order], 20, 20)
+        np.testing.assert_array_equal(labels < 0, shuffled < 0)
+        assert adjusted_rand_score(labels, shuffled) == 1
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_agrees_with_the_library_up_to_ties(self, seed: int) -> None:
+        values = walks(300, seed=seed)
+        own = hdbscan_labels(values, 20, 20)
+        options = {"approx_min_span_tree": False, "core_dist_n_jobs": 1, "algorithm": "boruvka_kdtree"}
+        plain = HDBSCAN(min_cluster_size=20, min_samples=20, **options).fit(values.astype(np.float64)).labels_
+        assert own.max() == plain.max()
+        assert adjusted_rand_score(own, plain) > 0.98
+        assert abs(int((own < 0).sum()) - int((plain < 0).sum())) <= 3
+
+    def test_large_input_goes_through_the_space_tree(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        values, _ = blobs([60, 50, 40])
+        small = hdbscan_labels(values, 15, 5)
+        monkeypatch.setattr(module, "_MATRIX_ROWS", 10)
+        large = hdbscan_labels(values, 15, 5)
+        assert adjusted_rand_score(small, large) > 0.98
+        order = np.random.default_rng(5).permutation(len(values))
+        again = np.empty_like(large)
+        again[order] = hdbscan_labels(values[order], 15, 5)
+        assert adjusted_rand_score(large, again) == 1
+
+    @pytest.mark.parametrize("min_samples", [1, 5, 60, 1000])
+    @pytest.mark.parametrize("copies", [1, 2, 20])
+    def test_identical_rows_get_one_label(self, copies: int, min_samples: int) -> None:
+        rows = walks(120 // copies, points=8)
+        order = np.random.default_rng(2).permutation(len(rows) * copies)
+        labels = hdbscan_labels(np.repeat(rows, copies, axis=0)[order], 10, min_samples)
+        for original in range(len(rows)):
+            assert len(set(labels[order // copies == original])) == 1
+
+    @pytest.mark.parametrize("min_samples", [1, 3, 100])
+    def test_all_equal(self, min_samples: int) -> None:
+        assert set(hdbscan_labels(np.full((50, 4), 2.5, np.float32), 10, min_samples)) == {-1}
+
+    @pytest.mark.parametrize("rows", [0, 1, 2, 9])
+    @pytest.mark.reliability(
+        "no token or one to cluster",
+        "outliers",
+    )
+    def test_too_few(self, rows: int) -> None:
+        assert hdbscan_labels(walks(rows), 10, 1).tolist() == [-1] * rows
+
+    def test_distances_do_not_cancel(self) -> None:
+        """Far from the origin a dot product loses what a difference keeps."""
+        points = np.array([[1e6, 1e6], [1e6 + 3e-3, 1e6 + 4e-3], [1e6, 1e6]])
+        assert distances(points)[0] == pytest.approx([0, 5e-3, 0], rel=1e-6)
+
+
+class TestMedoid:
+    @pytest.mark.parametrize("rows", [1, 2, 3, 50])
+    def test_brute_force(self, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        values = walks(rows, seed=rows)
+        sums = [sum(float(np.linalg.norm(a.astype(float) - b.astype(float))) for b in values) for a in values]
+        wanted = next(i for i, s in enumerate(sums) if s <= min(sums) * (1 + 1e-12))
+        assert medoid(values) == wanted
+        monkeypatch.setattr(module, "_BLOCK", 7)
+        assert medoid(values) == wanted
+
+    @pytest.mark.parametrize("corners", [3, 7, 12, 25])
+    def test_ties_up_to_rounding(self, corners: int) -> None:
+        """All corners of a regular polygon are medoids; their computed sums differ in the last digits."""
+        angles = np.arange(corners) * 2 * np.pi / corners
+        assert medoid(np.stack([np.cos(angles), np.sin(angles)], axis=1)) == 0
+
+    def test_ties_go_to_the_first(self) -> None:
+        assert medoid(np.ones((5, 3))) == 0
+        assert medoid(np.array([[9.0], [1.0], [2.0], [2.0], [3.0]])) == 2
+
+
+class TestFilters:
+    def test_tokens_and_vectors(self) -> None:
+        falling, _ = blobs([40, 30])
+        mixed = falling.copy()
+        mixed[[3, 7]] = np.linspace(0, 0.5, 6)
+        flat = falling.copy()
+        flat[5] = 0
+        result = cluster(trajectories(falling, mixed, -falling, flat), min_cluster_size=10)
+        assert result.vector_kept.tolist() == [True, True, False, True]
+        assert (result.labels[2] == -3).all()
+        assert np.flatnonzero(result.labels[1] == -2).tolist() == [3, 7]
+        # Neither rises: a token that ends where it began stays.
+        assert not (result.labels[[0, 3]] <= -2).any()
+        assert 2 not in result.cluster_vector
+
+    def test_min_samples_counts_what_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[int, int, int]] = []
+
+        def note(values: np.ndarray, min_cluster_size: int, min_samples: int) -> np.ndarray:
+            seen.append((len(values), min_cluster_size, min_samples))
+            return np.full(len(values), -1)
+
+        monkeypatch.setattr(module, "hdbscan_labels", note)
+        values, _ = blobs([70])
+        values[:10] *= -1
+        cluster(trajectories(values), min_cluster_size=10)
+        cluster(trajectories(values), min_cluster_size=10, min_samples_divisor=100)
+        cluster(trajectories(values), min_cluster_size=12, min_samples_divisor=7, filters=False)
+        assert seen == [(60, 10, 4), (60, 10, 1), (70, 12, 10)]
+
+    def test_defaults_and_overrides(self) -> None:
+        values, _ = blobs([40, 30])
+        rising = trajectories(-values, -values, projected=False, name="fisher")
+        assert (cluster(rising, min_cluster_size=10).labels >= -1).all()
+        assert (cluster(rising, min_cluster_size=10, filters=True).labels == -3).all()
+        chosen = cluster(trajectories(-values, -values), min_cluster_size=10, vector_kept=np.array([False, True]))
+        assert (chosen.labels[0] == -3).all()
+        assert (chosen.labels[1] == -2).all()
+        assert chosen.vector_kept.tolist() == [False, True]
+
+    def test_every_token_dropped(self) -> None:
+        values, _ = blobs([20])
+        result = cluster(trajectories(-values), min_cluster_size=10, vector_kept=np.array([True]))
+        assert (result.labels == -2).all()
+        assert len(result) == 0
+        assert result.projected_quartiles.shape == (0, 3, 6)
+
+
+class TestClusters:
+    @pytest.fixture
+    def result(self) -> tuple[Trajectories, np.ndarray, Clusters]:
+        values, _ = blobs([40, 13, 25])
+        other, _ = blobs([30, 48], seed=6)
+        losses = np.random.default_rng(3).normal(size=(4, 78)).astype(np.float32)
+        source = trajectories(values, other)
+        found = cluster(source, min_cluster_size=8, losses=losses, loss_steps=np.arange(4))
+        return source, losses, found
+
+    def test_contract_of_the_file(self, result: tuple[Trajectories, np.ndarray, Clusters]) -> None:
+        _, _, found = result
+        m = len(found)
+        assert {n: (a.shape, a.dtype.name) for n, a in found.arrays().items()} == {
+            "steps": ((6,), "int64"),
+            "loss_steps": ((4,), "int64"),
+            "labels": ((2, 78), "int16"),
+            "vector_kept": ((2,), "bool"),
+            "vector_steps": ((2,), "int64"),
+            "cluster_vector": ((m,), "int64"),
+            "cluster_index": ((m,), "int64"),
+            "cluster_size": ((m,), "int64"),
+            "medoid": ((m,), "int64"),
+            "nearest": ((m, 10), "int64"),
+            "projected_quartiles": ((m, 3, 6), "float32"),
+            "projected_mean": ((m, 6), "float32"),
+            "projected_medoid": ((m, 6), "float32"),
+            "loss_quartiles": ((m, 3, 4), "float32"),
+            "loss_mean": ((m, 4), "float32"),
+        }
+        assert found.cluster_vector.tolist() == [0, 0, 0, 1, 1]
+        assert found.cluster_index.tolist() == [0, 1, 2, 0, 1]
+        assert found.vector_steps.tolist() == [0, 100]
+
+    def test_curves(self, result: tuple[Trajectories, np.ndarray, Clusters]) -> None:
+        source, losses, found = result
+        for c in range(len(found)):
+            members, k = found.members(c), found.cluster_vector[c]
+            assert len(members) == found.cluster_size[c]
+            curves = source.values[k, members].astype(np.float64)
+            np.testing.assert_allclose(found.projected_mean[c], curves.mean(axis=0), rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(found.projected_quartiles[c, 1], np.median(curves, axis=0), rtol=1e-6)
+            np.testing.assert_allclose(found.projected_quartiles[c, 0], np.percentile(curves, 25, axis=0), rtol=1e-6)
+            np.testing.assert_allclose(found.loss_quartiles[c, 2], np.percentile(losses[:, members], 75, axis=1), 1e-6)
+            np.testing.assert_allclose(found.loss_mean[c], losses[:, members].mean(axis=1), rtol=1e-5, atol=1e-7)
+            sums = [np.linalg.norm(curves - row, axis=1).sum() for row in curves]
+            assert found.medoid[c] == members[int(np.argmin(sums))]
+            np.testing.assert_array_equal(found.projected_medoid[c], source.values[k, found.medoid[c]])
+            away = np.linalg.norm(curves - source.values[k, found.medoid[c]], axis=1)
+            assert found.nearest[c].tolist() == members[np.argsort(away)[:10]].tolist()
+            assert found.nearest[c, 0] == found.medoid[c]
+
+    def test_nearest_is_padded(self) -> None:
+        """Two identical triples: the medoid is the first token, the others follow in token order."""
+        values = np.repeat(np.array([[0, -1.0], [0, -9.0]], np.float32), 3, axis=0)[[0, 3, 1, 4, 2, 5]]
+        found = cluster(trajectories(values), min_cluster_size=2)
+        assert found.medoid.tolist() == [0, 1]
+        assert found.nearest.tolist() == [[0, 2, 4, *[-1] * 7], [1, 3, 5, *[-1] * 7]]
+
+    def test_row_order(self) -> None:
+        values, other = walks(200, seed=3), walks(200, seed=4)
+        order = np.random.default_rng(9).permutation(200)
+        one = cluster(trajectories(values, other), min_cluster_size=12)
+        two = cluster(trajectories(values[order], other[order]), min_cluster_size=12)
+        assert len(one) > 2
+        sets = [
+            {(int(found.cluster_vector[c]), frozenset(names[found.members(c)])) for c in range(len(found))}
+            for found, names in ((one, np.arange(200)), (two, order))
+        ]
+        assert sets[0] == sets[1]
+        np.testing.assert_array_equal(one.labels[:, order] <= -2, two.labels <= -2)
+
+    def test_vectors_do_not_matter_to_each_other(self) -> None:
+        """What lets them be spread over processes."""
+        matrices = [walks(60, points=8, seed=s) for s in range(3)]
+        together = cluster(trajectories(*matrices), min_cluster_size=6)
+        for k, matrix in enumerate(matrices):
+            alone = cluster(trajectories(matrix), min_cluster_size=6)
+            mine = together.cluster_vector == k
+            np.testing.assert_array_equal(together.labels[k], alone.labels[0])
+            for name in ("cluster_index", "cluster_size", "medoid", "nearest", "projected_quartiles", "projected_mean"):
+                np.testing.assert_array_equal(getattr(together, name)[mine], getattr(alone, name), err_msg=name)
+
+    def test_processes_are_for_large_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Starting one costs seconds, the whole work of a small set."""
+        asked: list[int] = []
+        plain = module.map_processes
+
+        def note(*arguments: Any, workers: int, **options: Any) -> Any:
+            asked.append(workers)
+            return plain(*arguments, workers=1, **options)
+
+        monkeypatch.setattr(module, "map_processes", note)
+        source = trajectories(walks(60, points=8), walks(60, points=8, seed=1))
+        cluster(source, min_cluster_size=6, workers=2)
+        monkeypatch.setattr(module, "_PROCESSES_PAY", 1)
+        cluster(source, min_cluster_size=6, workers=2)
+        assert asked == [1, 2]
+
+    def test_file(self, result: tuple[Trajectories, np.ndarray, Clusters], tmp_path) -> None:
+        _, _, found = result
+        found.save(tmp_path / "polca.npz")
+        again = Clusters.load(tmp_path / "polca.npz")
+        for name, array in found.arrays().items():
+            np.testing.assert_array_equal(array, getattr(again, name))
+        arrays = found.arrays()
+        del arrays["medoid"]
+        with pytest.raises(PolcaError, match="not a clusters file"):
+            Clusters.from_arrays(arrays)
+
+    def test_exact_losses(self) -> None:
+        """`loss` trajectories are their own losses; others have no loss curves unless given."""
+        values, _ = blobs([40, 30])
+        own = cluster(trajectories(values, projected=False, name="loss"), min_cluster_size=10)
+        np.testing.assert_array_equal(own.loss_quartiles, own.projected_quartiles)
+        none = cluster(trajectories(values), min_cluster_size=10)
+        assert none.loss_mean.shape == (2, 0)
+
+    def test_errors(self) -> None:
+        source = trajectories(walks(20))
+        for options, words in (
+            ({"min_cluster_size": 1}, "min_cluster_size"),
+            ({"min_cluster_size": 5, "min_samples_divisor": 0}, "min_samples_divisor"),
+            ({"min_cluster_size": 5, "losses": np.zeros((3, 20))}, "loss_steps"),
+            ({"min_cluster_size": 5, "losses": np.zeros((3, 19)), "loss_steps": np.arange(3)}, "losses"),
+            ({"min_cluster_size": 5, "vector_kept": np.array([True, True])}, "vector_kept"),
+            ({"min_cluster_size": 5, "workers": 0}, "workers"),
+        ):
+            with pytest.raises(PolcaError, match=words):
+                cluster(source, **options)
+        with pytest.raises(PolcaError, match="no tokens"):
+            cluster(trajectories(np.zeros((0, 3), np.float32)), min_cluster_size=5)
+        with pytest.raises(PolcaError, match="NaN"):
+            trajectories(np.full((3, 3), np.nan, np.float32))

@@ -1,0 +1,152 @@
+"""The engine: G, Δ, λ and losses, by either method, in any chunks, on any number of processes."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from oracles import InMemory, random_directions
+from polca.errors import PolcaError
+from polca.method import projections
+from polca.method.bases import Basis, axis_basis, random_basis
+from polca.method.projections import Projections, project, project_bases
+
+
+@pytest.fixture
+def run(make_problem):
+    """Three checkpoints a small step apart, and a problem."""
+    problem = make_problem(examples=6)
+    step = random_directions(problem.params, 2, seed=9)
+    content = {
+        0: problem.params,
+        5: {n: p + 0.3 * step[n][0] for n, p in problem.params.items()},
+        10: {n: p + 0.3 * step[n][0] - 0.2 * step[n][1] for n, p in problem.params.items()},
+    }
+    inputs, targets = problem.batch
+    return problem, InMemory(content), [(inputs[:4], targets[:4]), (inputs[4:], targets[4:])]
+
+
+def test_against_plain_autograd(run) -> None:
+    problem, checkpoints, data = run
+    basis = random_basis(problem.params, 3, steps=[5, 5, 10])
+    result = project(problem.loss, checkpoints, basis, data, curvature=True)
+    assert result.steps.tolist() == [0, 5, 10]
+    for c, step in enumerate((0, 5, 10)):
+        leaves = {n: p.clone().requires_grad_() for n, p in checkpoints.load(step).items()}
+        losses = problem.loss(leaves, problem.batch).reshape(-1)
+        np.testing.assert_allclose(result.losses[c], losses.detach(), rtol=1e-12)
+        for x in range(len(losses)):
+            grads = torch.autograd.grad(losses[x], list(leaves.values()), create_graph=True)
+            for k in range(3):
+                b = [basis.vectors[n][k] for n in leaves]
+                along = sum((g * v).sum() for g, v in zip(grads, b, strict=True))
+                assert result.gradients[c, x, k] == pytest.approx(along.item(), rel=1e-10, abs=1e-13)
+                if x % 5 == 0:
+                    hb = torch.autograd.grad(along, list(leaves.values()), retain_graph=True, materialize_grads=True)
+                    curved = sum((h * v).sum() for h, v in zip(hb, b, strict=True)).item()
+                    assert result.token_curvatures is not None
+                    assert result.token_curvatures[c, x, k] == pytest.approx(curved, rel=1e-8, abs=1e-11)
+    flat = basis.flat()
+    for t, (before, after) in enumerate(((0, 5), (5, 10))):
+        change = torch.cat(
+            [(checkpoints.load(after)[n] - checkpoints.load(before)[n]).reshape(-1) for n in basis.vectors]
+        )
+        np.testing.assert_allclose(result.movements[t], flat @ change, rtol=1e-6)
+    np.testing.assert_allclose(result.curvatures, result.token_curvatures.mean(1), rtol=1e-6)
+
+
+def test_methods_chunks_and_processes_agree(run) -> None:
+    problem, checkpoints, data = run
+    bases = {"random": random_basis(problem.params, 3, steps=[0, 0, 0]), "lca": axis_basis(problem.params, 4)}
+    backward = project_bases(problem.loss, checkpoints, bases, data, method="backward")
+    forward = project_bases(problem.loss, checkpoints, bases, [problem.batch], method="forward")
+    for name in bases:
+        np.testing.assert_allclose(backward[name].gradients, forward[name].gradients, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(backward[name].movements, forward[name].movements)
+    spread = project_bases(problem.loss, checkpoints, bases, data, method="backward", workers=2)
+    for name in bases:
+        assert np.array_equal(spread[name].gradients, backward[name].gradients)
+
+
+@pytest.mark.parametrize("cuts", [(1, 2), (3, 4), (1, 4)])
+def test_batches_may_differ_in_size(run, cuts) -> None:
+    """Whether the first is the largest or not."""
+    problem, checkpoints, _ = run
+    inputs, targets = problem.batch
+    basis = random_basis(problem.params, 3, steps=[0, 0, 0])
+    parts = [(inputs[slice(*at)], targets[slice(*at)]) for at in itertools.pairwise((0, *cuts, len(inputs)))]
+    whole = project(problem.loss, checkpoints, basis, [problem.batch], curvature=True)
+    found = project(problem.loss, checkpoints, basis, parts, curvature=True)
+    np.testing.assert_allclose(found.losses, whole.losses, rtol=1e-12)
+    np.testing.assert_allclose(found.gradients, whole.gradients, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.token_curvatures, whole.token_curvatures, rtol=1e-9, atol=1e-12)
+
+
+def test_sharing_a_pass_changes_nothing(run) -> None:
+    problem, checkpoints, data = run
+    bases = {str(seed): random_basis(problem.params, 2, steps=[0, 0], seed=seed) for seed in range(2)}
+    together = project_bases(problem.loss, checkpoints, bases, data, curvature_of=["1"])
+    for name, basis in bases.items():
+        alone = project(problem.loss, checkpoints, basis, data)
+        np.testing.assert_allclose(together[name].gradients, alone.gradients, rtol=1e-10, atol=1e-13)
+    assert together["0"].curvatures is None
+
+
+def test_resumes(run, tmp_path) -> None:
+    problem, checkpoints, data = run
+    bases = {"random": random_basis(problem.params, 2, steps=[0, 0])}
+    whole = project_bases(problem.loss, checkpoints, bases, data, method="backward")
+
+    class Counting:
+        calls = 0
+
+        def __call__(self, params, batch):
+            Counting.calls += 1
+            return problem.loss(params, batch)
+
+    first = project_bases(problem.loss, checkpoints, bases, data, steps=[0, 5], resume=tmp_path, method="backward")
+    (tmp_path / "5.npz").write_bytes(b"torn")
+    loss = Counting()
+    again = project_bases(loss, checkpoints, bases, data, resume=tmp_path, method="backward")
+    assert Counting.calls == 4  # two chunks at the torn and at the new checkpoint, none at the kept one
+    assert np.array_equal(again["random"].gradients, whole["random"].gradients)
+    assert np.array_equal(first["random"].gradients, whole["random"].gradients[:2])
+
+
+def test_round_trip_and_foreign_files(run, tmp_path) -> None:
+    problem, checkpoints, data = run
+    result = project(problem.loss, checkpoints, random_basis(problem.params, 2, steps=[0, 0]), data)
+    result.save(tmp_path / "p.npz")
+    again = Projections.load(tmp_path / "p.npz")
+    assert np.array_equal(again.gradients, result.gradients)
+    assert again.curvatures is None
+    np.savez(tmp_path / "foreign.npz", x=np.zeros(2))
+    with pytest.raises(PolcaError, match="has arrays x, not steps"):
+        Projections.load(tmp_path / "foreign.npz")
+
+
+def test_basis_of_another_model_is_refused(run, make_problem) -> None:
+    problem, checkpoints, data = run
+    other: Basis = random_basis(make_problem(width=4).params, 2, steps=[0, 0])
+    with pytest.raises(PolcaError, match="does not match the checkpoints"):
+        project(problem.loss, checkpoints, other, data)
+
+
+def test_nan_weights_are_named(run) -> None:
+    problem, checkpoints, data = run
+    checkpoints.content[5] = {n: p * float("nan") for n, p in problem.params.items()}
+    with pytest.raises(PolcaError, match="step 5 is NaN or infinite"):
+        project(problem.loss, checkpoints, random_basis(problem.params, 2, steps=[0, 0]), data)
+
+
+def test_movements_by_tensor_products(run, monkeypatch) -> None:
+    """The way of a GPU, taken here on the CPU, for vectors and single parameters."""
+    problem, checkpoints, data = run
+    bases = {"random": random_basis(problem.params, 3, steps=[5, 5, 10]), "lca": axis_basis(problem.params, 4)}
+    plain = project_bases(problem.loss, checkpoints, bases, data)
+    monkeypatch.setattr(projections, "device", lambda: torch.device("meta"))
+    other = project_bases(problem.loss, checkpoints, bases, data)
+    for name in bases:
+        assert np.abs(plain[name].movements).min() > 0
+        np.testing.assert_allclose(other[name].movements, plain[name].movements, rtol=1e-6)

@@ -1,0 +1,217 @@
+"""Published against reproduced, on a made-up preset that gives the paper's own numbers, and with some changed."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import synthetic
+import synthetic_english
+from polca.errors import PolcaError
+from polca.machine.files import ROOT, PresetPaths, read_params
+from polca.report.comparison import KINDS, NOT_COMPARED, Comparison, compare
+from polca.report.tables import save_tables
+from polca.study.english_results import EnglishResults
+from polca.study.results import Results
+
+PUBLISHED = read_params(ROOT / "data" / "published.yaml")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose preset `paper` has the published settings, and the published values as its results."""
+    root = tmp_path_factory.mktemp("checkout")
+    (root / "data").mkdir()
+    shutil.copy(ROOT / "data" / "published.yaml", root / "data")
+    params = read_params(ROOT / "presets" / "paper" / "params.yaml")
+    summary = {**synthetic.SUMMARY, "parameters": 9475594}
+    corpus = {**synthetic_english.CORPUS, "title": "wikipedia/20220301.en, split train", "epochs": 0.98}
+    arithmetic = Results(synthetic.Synthetic(root / "arithmetic", sequences=50).write().directory, params)
+    english = EnglishResults(synthetic_english.SyntheticEnglish(root / "english").write().directory, params)
+    arithmetic.paths.summary.write_text(json.dumps(summary), encoding="utf-8")
+    english.paths.corpus.write_text(json.dumps(corpus), encoding="utf-8")
+    paths = PresetPaths("paper", root)
+    paths.tables.mkdir(parents=True)
+    save_tables(arithmetic, english, paths.tables)
+    for number in (1, 8, 9, 10, 11, 12):
+        path = paths.tables / f"table_{number:02d}.csv"
+        table = pd.read_csv(path)
+        for name in [column for column in table if column.startswith("published")]:
+            table[name.removeprefix("published_") if name != "published" else "value"] = table[name]
+        table.to_csv(path, index=False)
+    paths.metrics.write_text(json.dumps(PUBLISHED["scalars"]), encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def paths(made: Path, tmp_path: Path) -> PresetPaths:
+    """The same, to be changed."""
+    for name in ("data", "paper"):
+        shutil.copytree(made / name, tmp_path / name)
+    return PresetPaths("paper", tmp_path)
+
+
+def rows(paths: PresetPaths) -> dict[tuple[str, str], Comparison]:
+    found = compare(paths).rows
+    by_name = {(row.source, row.number): row for row in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def set_metric(paths: PresetPaths, name: str, value: Any) -> None:
+    paths.metrics.write_text(
+        json.dumps({**json.loads(paths.metrics.read_text(encoding="utf-8")), name: value}), encoding="utf-8"
+    )
+
+
+def set_cell(paths: PresetPaths, number: int, row: Callable[[pd.DataFrame], Any], column: str, value: Any) -> None:
+    path = paths.tables / f"table_{number:02d}.csv"
+    table = pd.read_csv(path, dtype=str)
+    at = row(table)
+    assert at.sum() == 1
+    table.loc[at, column] = value
+    table.to_csv(path, index=False)
+
+
+def best(strategy: str) -> Callable[[pd.DataFrame], Any]:
+    return lambda t: (t["strategy"] == strategy) & (t["rank"] == "1")
+
+
+def test_the_published_values_agree_with_themselves(paths: PresetPaths) -> None:
+    found = rows(paths)
+    assert {row.verdict for key, row in found.items() if key[0] != "Table 12"} == {"agrees"}
+    # The published cosine and distance with their heads swapped, as the text asks.
+    assert found["Table 12", "cosine_similarity, heads swapped"].published == "0.99987"
+    assert found["Table 12", "cosine_similarity, heads swapped"].verdict == "agrees"
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def test_every_published_value_is_compared_or_has_a_reason(paths: PresetPaths) -> None:
+    """As many rows as numbers: settings are found by their value, results by their name."""
+    found = rows(paths)
+    shown = {source: [r for (s, _), r in found.items() if s == source] for source, _ in found}
+    for name, value in leaves(PUBLISHED):
+        section, _, key = name.partition(".")
+        if name in NOT_COMPARED:
+            assert NOT_COMPARED[name]
+        elif section == "scalars":
+            assert ("text", key) in found, name
+        elif section in ("table_02", "table_03", "table_04", "table_05", "table_06", "table_07"):
+            spelt = {
+                "betas": "0.9, 0.95",
+                "learning_rate": "1e-05",
+                "vocabulary": "30001",
+                "polca_interval": "5 (text: 20)" if section == "table_03" else str(value),
+            }
+            published = [r.published for r in shown[f"Table {int(section[-2:])}"]]
+            assert spelt.get(key, str(value)) in published, name
+        elif isinstance(value, list):
+            group = key
+            for rank, scores in enumerate(value, start=1):
+                for score, number in zip(("homogeneity", "recall", "f1"), scores, strict=True):
+                    row = found[f"Table {int(section[-2:])}", f"{group}, rank {rank}, {score}"]
+                    assert float(row.published) == number
+        else:
+            number = f"Table {int(section[-2:])}"
+            assert str(float(value)) in [str(float(r.published)) for r in shown[number]], name
+    assert not [name for name in NOT_COMPARED if name not in dict(leaves(PUBLISHED))]
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(0.88, "agrees"), (0.873, "agrees"), (0.87, "differs"), ("", "missing")]
+)
+def test_results_are_judged_within_a_tenth(paths: PresetPaths, value: Any, verdict: str) -> None:
+    set_cell(paths, 8, best("polca"), "homogeneity", str(value))
+    found = rows(paths)
+    assert found["Table 8", "polca, rank 1, homogeneity"].verdict == verdict
+    assert found["Table 8", "polca, rank 1, recall"].verdict == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "verdict"),
+    [
+        ("arithmetic_mean_dropped_tokens", 2360.8 + 499, "agrees"),
+        ("arithmetic_mean_dropped_tokens", 2360.8 + 501, "differs"),
+        ("english_vectors_with_simple_label", 20, "agrees"),
+        ("english_vectors_with_simple_label", 19, "differs"),
+        ("english_dropped_vectors", None, "missing"),
+        ("arithmetic_app_c_rmse_paper_published_subset", 0.28, "agrees"),
+        ("arithmetic_app_c_rmse_paper_published_subset", 0.07, "differs"),
+        ("arithmetic_vectors", 49, "differs"),
+    ],
+)
+def test_scalars_by_kind(paths: PresetPaths, name: str, value: Any, verdict: str) -> None:
+    set_metric(paths, name, value)
+    assert rows(paths)["text", name].verdict == verdict
+
+
+def test_another_setting_says_that_the_scale_is_another(paths: PresetPaths) -> None:
+    set_cell(paths, 2, lambda t: t["setting"] == "width", "value", "256")
+    set_cell(paths, 8, best("polca"), "homogeneity", "0.1")
+    set_cell(paths, 8, best("lca"), "homogeneity", "")
+    set_metric(paths, "english_mean_dropped_tokens", 1000.0)
+    found, others = rows(paths), compare(paths).other_settings
+    assert others == {"arithmetic": ("width",), "english": ()}
+    assert found["Table 2", "width"].verdict == "other scale"
+    results = [r for r in found.values() if r.setting == "arithmetic" and r.kind != "setting"]
+    assert {r.verdict for r in results} == {"other scale"}
+    assert found["text", "english_mean_dropped_tokens"].verdict == "differs"
+
+
+@pytest.mark.parametrize(
+    ("number", "setting", "value", "agrees"),
+    [
+        (3, "POLCA interval", "5", True),
+        (3, "POLCA interval", "20", True),
+        (3, "POLCA interval", "10", False),
+        (5, "epochs", "1.01", False),
+        (5, "corpus", "docstrings of 32 Python packages", False),
+        (6, "basis checkpoint every", "1", True),
+    ],
+)
+def test_where_the_paper_leaves_a_choice(
+    paths: PresetPaths, number: int, setting: str, value: str, agrees: bool
+) -> None:
+    set_cell(paths, number, lambda t: t["setting"] == setting, "value", value)
+    assert (setting not in sum(compare(paths).other_settings.values(), ())) == agrees
+
+
+def test_the_preset_is_not_known_by_its_name(paths: PresetPaths) -> None:
+    (paths.root / "paper" / "paper").rename(paths.root / "paper" / "mine")
+    assert compare(PresetPaths("mine", paths.root)).other_settings == {"arithmetic": (), "english": ()}
+
+
+def test_tolerances_tell_neighbouring_strategies_apart() -> None:
+    """The reason that is given for the tolerance of shares."""
+    table = PUBLISHED["table_08"]
+    bests = sorted(table[name][0][0] for name in ("loss", "fisher", "lca", "polca_first_order"))
+    gaps = [b - a for a, b in pairwise(bests)]
+    assert f"{min(gaps):.3f}" in KINDS["share"].reason
+    assert not KINDS["share"].agrees(0, min(gaps))
+    assert all(kind.reason for kind in KINDS.values())
+
+
+@pytest.mark.parametrize("name", ["tables/table_05.csv", "tables/table_11.csv", "metrics.json"])
+def test_missing_results_are_one_line(paths: PresetPaths, name: str) -> None:
+    (paths.metrics.parent / name).unlink()
+    with pytest.raises(PolcaError, match=rf"{name}: no such file: run `make repro PRESET=paper`$"):
+        compare(paths)
+
+
+def test_a_table_without_a_column_is_one_line(paths: PresetPaths) -> None:
+    path = paths.tables / "table_08.csv"
+    pd.read_csv(path).drop(columns="recall").to_csv(path, index=False)
+    with pytest.raises(PolcaError, match="lacks the column 'recall'"):
+        compare(paths)

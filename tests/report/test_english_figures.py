@@ -1,0 +1,529 @@
+"""English figures show what the result files hold, legibly, whatever the tokens are, and are the same bytes always."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+
+import synthetic
+from layout import body, check_layout, lines, texts, words
+from polca.errors import PolcaError
+from polca.machine.files import write_csv
+from polca.report.figures import ENGLISH_FIGURES, FIGURES, draw_figure, render_figure, save_figure, save_figures
+from polca.report.figures.concordance import CUT, TARGET_AT, fit_left, fit_right, printable, text_width
+from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
+from polca.report.figures.roles import ROLES, looks
+from polca.report.figures.style import FORMATS, PAGE_WIDTH, styled
+from polca.study.english_results import EnglishResults, read_table
+from polca.study.results import Results
+from polca.tasks.english.patterns import FAMILIES
+from synthetic_english import KINDS, SyntheticEnglish, params
+
+WEIRD = [
+    ("a $x^{ is ", "$", " and ${}"),
+    (r"in C:\new\ ", "\\", r" \frac{1}{2}"),
+    ("", "_", ""),
+    ("at 100", "%", r" of \alpha^{}"),
+    ("value ", "NA", ", null"),
+    (" ", " ^{}", " x"),
+    ("x" * 300, "y" * 300, "z" * 300),
+    ("中文字", "字", "中文 Ελληνικά"),
+    ("the end.¶", "⏎", "¶The start"),
+    ("a  ", "  ", "  b"),
+    ("wide " * 40, " " + "W" * 60, " " + "mmmm " * 40),
+    ("i" * 90 + " ", "i" * 20, " " + "i" * 90),
+    ("tab\tand\u200bno", "\x07", "\nline"),
+]
+"""Contexts that strain the typesetting, or that Matplotlib could take for formulas."""
+NAMES = (
+    "``` after `$`",
+    "`$` or `^{}` after PUNCT",
+    "W" * 40,
+    "token after `_`",
+    "token repeated from the three before",
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> SyntheticEnglish:
+    """Vectors 1–3 and 5–7 are kept; 6 has no clusters, 3 has seven."""
+    return SyntheticEnglish(tmp_path_factory.mktemp("english")).write()
+
+
+@pytest.fixture(scope="module")
+def results(files: SyntheticEnglish) -> EnglishResults:
+    return EnglishResults(files.directory, params())
+
+
+@pytest.fixture(scope="module")
+def situations(tmp_path_factory: pytest.TempPathFactory, results: EnglishResults) -> dict[str, EnglishResults]:
+    """The usual case, and those that strain the layout."""
+
+    def made(name: str, last_step: int = 2500, chosen: tuple[int, ...] = (), **options: Any) -> EnglishResults:
+        written = SyntheticEnglish(tmp_path_factory.mktemp(name), **options).write()
+        return EnglishResults(written.directory, params(plots={"last_step": last_step, "vectors": list(chosen)}))
+
+    crowded = (("comma",) * 11, ("mixed",) * 5, ("piece",) * 2)
+    return {
+        "usual": results,
+        "nothing clustered": made("empty", vectors=[(), (), ()], loss=(), dropped=(2,)),
+        "one vector": made("one", vectors=[("comma",)], loss=("of",), dropped=()),
+        "weird": made("weird", contexts=WEIRD, names=NAMES, vectors=crowded, loss=("comma",) * 6, scale=1e-6),
+        "cut early": made("cut", last_step=600, chosen=(4, 3)),
+    }
+
+
+@pytest.fixture
+def style() -> Iterator[None]:
+    with styled():
+        yield
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("string", ["NA", "null", "nan", "None", "", ",", '"', " the", "1", "01", "True", "-", "a, b"])
+def test_strings_are_read_as_they_stand(string: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"target": [string, string], "name": [f"`{string}`", "y"], "fit": [0.5, np.nan], "kept": True})
+    write_csv(tmp_path / "t.csv", table)
+    read = read_table(tmp_path / "t.csv")
+    assert read["target"].tolist() == [string, string]
+    assert read["name"].tolist() == [f"`{string}`", "y"]
+    assert read["fit"][0] == 0.5
+    assert np.isnan(read["fit"][1])
+    assert read["kept"].dtype == bool
+
+
+def test_tables_and_facts(files: SyntheticEnglish, results: EnglishResults) -> None:
+    assert results.clusters["top_target"].map(type).eq(str).all()
+    assert len(results.clusters) == 22
+    assert results.fact("documents") == 120
+    assert results.scalar("analyses.polca.dropped_vectors") == 1
+    assert np.isnan(results.scalar("analyses.loss.hidden_fraction"))
+    assert results.param("model.context") == 64
+    assert list(results.training_log) == ["step", "loss", "learning_rate"]
+    assert len(results.curves("polca")) == 19
+    assert len(results.contexts) == 10 * len(results.clusters)
+    np.testing.assert_array_equal(results.losses.losses, files.losses)
+
+
+def test_what_is_missing_is_named(files: SyntheticEnglish, tmp_path: Path) -> None:
+    results = EnglishResults(tmp_path, params())
+    with pytest.raises(PolcaError, match=r"corpus\.json: no such file: run stage english_corpus"):
+        _ = results.corpus
+    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage english_train"):
+        _ = results.training_log
+    with pytest.raises(PolcaError, match=r"english\.model\.depth is missing"):
+        results.param("model.depth")
+    (tmp_path / "corpus.json").write_text("{}")
+    with pytest.raises(PolcaError, match=r"corpus\.json: lacks 'epochs': run stage english_corpus"):
+        results.fact("epochs")
+    (tmp_path / "contexts.csv").write_text("analysis,vector\n")
+    with pytest.raises(PolcaError, match=r"contexts\.csv: lacks the column 'cluster': run stage english_cluster"):
+        _ = results.contexts
+    (tmp_path / "clusters.csv").write_text("")
+    with pytest.raises(PolcaError, match=r"clusters\.csv: not a readable CSV table"):
+        _ = results.clusters
+
+
+# --- Typesetting ------------------------------------------------------------------------------------------------------
+
+
+FONT = FontProperties(family="DejaVu Sans", size=7)
+SENTENCES = (
+    "The harbour of the old town lies between two hills.",
+    "W" * 50,
+    "i" * 90,
+    "a b c d e f g h i j k l m n o p q",
+)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("width", [20.0, 61.5, 150.0, 1000.0])
+def test_texts_are_cut_to_their_width(sentence: str, width: float) -> None:
+    for cut, mirrored in ((fit_right, False), (fit_left, True)):
+        found = cut(sentence, width, FONT)
+        assert text_width(found, FONT) <= width
+        if text_width(sentence, FONT) <= width:
+            assert found == sentence
+            continue
+        kept = found.removeprefix(CUT) if mirrored else found.removesuffix(CUT)
+        assert len(kept) < len(found), "the cut is not marked"
+        assert sentence.endswith(kept) if mirrored else sentence.startswith(kept)
+        # Nothing longer fits, but for a word that would be broken.
+        n = len(kept)
+        rest = sentence[: len(sentence) - n] if mirrored else sentence[n:]
+        step = next((i for i, c in enumerate(reversed(rest) if mirrored else rest) if c != " "), 0) + 1
+        more = CUT + sentence[-n - step :] if mirrored else sentence[: n + step] + CUT
+        border = rest[-1:] if mirrored else rest[:1]
+        assert text_width(more, FONT) > width or border == " "
+
+
+def test_width_is_that_of_the_drawn_text() -> None:
+    """Against Matplotlib's own layout at a high resolution."""
+    figure = Figure(figsize=(6, 1), dpi=1200)
+    for string in ("harbour", "$x^2$ and \\", "W␣⏎…", " of "):
+        drawn = figure.text(0, 0, string, fontproperties=FONT, parse_math=False).get_window_extent()
+        assert text_width(string, FONT) == pytest.approx(drawn.width * 72 / 1200, abs=0.5)
+
+
+def test_printable() -> None:
+    assert printable("a\nb\tc") == "a⏎b c"
+    assert printable("中\x00é$\\ﷺ\u200b")[:2] == "□□"
+    assert printable("naïve ⏎ ␣ … Ωμέγα ¶ $\\^{}") == "naïve ⏎ ␣ … Ωμέγα ¶ $\\^{}"
+
+
+# --- Roles ------------------------------------------------------------------------------------------------------------
+
+# Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(color: str) -> Any:
+    rgb = np.array(to_rgb(color))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: Any) -> Any:
+    """CIELAB (D65) of linear RGB."""
+    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ np.clip(rgb, 0, 1)
+    x, y, z = (
+        (t / n) ** (1 / 3) if t / n > (6 / 29) ** 3 else t / n / (3 * (6 / 29) ** 2) + 4 / 29
+        for t, n in zip(xyz, (0.9505, 1, 1.089), strict=True)
+    )
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def contrast(color: str) -> float:
+    """WCAG contrast with white."""
+    return float(1.05 / (np.array([0.2126, 0.7152, 0.0722]) @ linear(color) + 0.05))
+
+
+class TestRoles:
+    @pytest.mark.parametrize("sight", SIGHT)
+    def test_colours_differ_in_any_sight(self, sight: str) -> None:
+        seen = {name: lab(np.array(SIGHT[sight]) @ linear(role.color)) for name, role in ROLES.items()}
+        for one, other in combinations(seen, 2):
+            assert np.linalg.norm(seen[one] - seen[other]) >= 25, f"{one} looks like {other}"
+
+    def test_texts_can_be_read(self) -> None:
+        assert min(contrast(role.text_color) for role in ROLES.values()) >= 4.5
+        assert min(contrast(role.color) for role in ROLES.values()) >= 1.7
+
+    def test_every_family_of_names_has_one_role(self) -> None:
+        assert sorted(name for role in ROLES.values() for name in role.families) == sorted(FAMILIES)
+
+    def test_looks_follow_the_name_and_differ(self) -> None:
+        expected = {
+            "newline": "line end",
+            "comma": "punctuation",
+            "of": "preposition",
+            "adp": "preposition",
+            "det": "function word",
+            "noun": "noun",
+            "verb": "verb",
+            "piece": "word continuation",
+            "after": "place",
+            "mixed": "mixed",
+        }
+        rows = [
+            {"cluster": i, "size": 50 - i, "name": kind.name, "fit": kind.fit}
+            | dict(zip(("tags_3", "tags_2", "tags_1", "tags_0"), kind.tags, strict=True))
+            for i, kind in enumerate(KINDS.values())
+        ]
+        result = looks(pd.DataFrame(rows[::-1]))
+        assert [look.number for look in result] == list(range(len(KINDS)))
+        assert [look.color for look in result] == [ROLES[expected[kind]].color for kind in KINDS]
+        assert [look.name for look in result] == [kind.name for kind in KINDS.values()]
+        assert len({(look.color, look.dashes) for look in result}) == len(result)
+        # Another vector: the same kind has the same colour.
+        (alone,) = looks(pd.DataFrame(rows[5:6]))
+        assert (alone.color, alone.dashes) == (result[5].color, "-")
+
+
+# --- Which vectors ----------------------------------------------------------------------------------------------------
+
+
+class TestRankedVectors:
+    @staticmethod
+    def results(
+        table: dict[int, list[tuple[bool, bool]]], dropped: tuple[int, ...] = (), **plots: Any
+    ) -> EnglishResults:
+        """Clusters as (simple, hidden) by vector."""
+        made = EnglishResults(Path("nowhere"), params(plots={"last_step": 2500, **plots}))
+        rows = [
+            {"analysis": "polca", "vector": v, "cluster": c, "simple": simple, "hidden": hidden}
+            for v, clusters in table.items()
+            for c, (simple, hidden) in enumerate(clusters)
+        ]
+        other = [{"analysis": "loss", "vector": 1, "cluster": c, "simple": True, "hidden": True} for c in range(9)]
+        made.__dict__["clusters"] = pd.DataFrame(rows + other)
+        counts = [
+            {"analysis": "polca", "vector": v, "kept": v not in dropped, "n_clusters": len(clusters)}
+            | {"n_simple": sum(simple for simple, _ in clusters)}
+            for v, clusters in table.items()
+        ]
+        loss = {"analysis": "loss", "vector": 1, "kept": True, "n_clusters": 9, "n_simple": 9}
+        made.__dict__["vectors"] = pd.DataFrame([*counts, loss])
+        return made
+
+    TABLE: dict[int, list[tuple[bool, bool]]] = {  # noqa: RUF012
+        1: [],
+        2: [(False, True)] * 4,
+        3: [(True, False), (True, False)],
+        4: [(True, True)],
+        5: [(False, True)] * 5,
+        6: [(True, True), (False, False)],
+        7: [(True, False), (False, True), (False, True)],
+        8: [(True, True)] * 3,
+        9: [(False, True)] * 4,
+    }
+
+    def test_order(self) -> None:
+        """Simple and hidden; then simple; then clusters; then the number. Vector 8 is dropped."""
+        assert ranked_vectors(self.results(self.TABLE, dropped=(8,))) == [6, 4, 3, 7, 5, 2, 9, 1]
+
+    def test_override_comes_first(self) -> None:
+        assert ranked_vectors(self.results(self.TABLE, vectors=[9, 8], dropped=(8,))) == [9, 8, 6, 4, 3, 7, 5, 2, 1]
+        assert ranked_vectors(self.results(self.TABLE, vectors=[]))[0] == 8
+
+    @pytest.mark.parametrize("wrong", [[0], [10], [1, 1], ["1"], 3, [True], [[1]]])
+    def test_impossible_override(self, wrong: Any) -> None:
+        with pytest.raises(PolcaError, match=r"english\.plots\.vectors.*from 1 to 9"):
+            ranked_vectors(self.results(self.TABLE, vectors=wrong))
+
+
+# --- Contents ---------------------------------------------------------------------------------------------------------
+
+
+def in_table(figure: Figure, index: int) -> list[Text]:
+    """The texts of the table that is the figure's axes number `index`."""
+    return [t for t in texts(figure) if t.axes is figure.axes[index]]
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize(("number", "vectors"), [(5, (3, 5)), (10, (1, 7)), (11, (2,))])
+def test_vectors_are_drawn_from_their_files(number: int, vectors: tuple[int, ...], results: EnglishResults) -> None:
+    figure = draw_figure(number, results)
+    curves = results.curves("polca")
+    cut = curves.steps <= 2500
+    for row, vector in enumerate(vectors):
+        upper, lower, _ = figure.axes[3 * row : 3 * row + 3]
+        own = np.flatnonzero(curves.cluster_vector == vector - 1)[:MAXIMUM_CLUSTERS]
+        for axes, means in ((upper, curves.projected_mean), (lower, curves.loss_mean)):
+            np.testing.assert_array_equal([line.get_ydata() for line in lines(axes)], means[own][:, cut])
+            assert axes.get_xlim() == (0, 2500)
+            assert [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2] == [
+                [400 * vector] * 2 if 400 * vector <= 2500 else []
+            ] * (400 * vector <= 2500)
+        assert [a.get_color() for a in lines(upper)] == [b.get_color() for b in lines(lower)]
+        assert f"Basis vector {vector}, sampled at step {400 * vector:,}" in words(figure)
+    assert words(figure).count("sampled later →") == sum(400 * vector > 2500 for vector in vectors)
+
+
+@pytest.mark.usefixtures("style")
+def test_figure_9_draws_mean_losses_of_clusters_and_of_all(files: SyntheticEnglish, results: EnglishResults) -> None:
+    figure = draw_figure(9, results)
+    kept = files.steps <= 2500
+    everything, *clusters = lines(figure.axes[0])
+    np.testing.assert_allclose(everything.get_ydata(), files.losses[kept].mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal([c.get_ydata() for c in clusters], results.curves("loss").loss_mean[:, kept])
+    assert "3 clusters" in words(figure)
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize(("number", "index", "analysis", "vector"), [(5, 2, "polca", 3), (9, 1, "loss", 1)])
+def test_tables_hold_names_and_nearest_contexts(
+    number: int, index: int, analysis: str, vector: int, results: EnglishResults
+) -> None:
+    figure = draw_figure(number, results)
+    panel, table = figure.axes[0], figure.axes[index]
+    shown = results.clusters.query("analysis == @analysis and vector == @vector").head(MAXIMUM_CLUSTERS)
+    colors = [line.get_color() for line in lines(panel)][-len(shown) :]
+    samples = [line for line in table.lines if line.get_xdata()[1] < 20]
+    assert [line.get_color() for line in samples] == colors
+    # The rows from top to bottom, their texts from left to right.
+    in_rows: dict[float, list[Text]] = {}
+    for text in sorted(in_table(figure, index), key=lambda t: body(t).x0):
+        if text not in table.texts[:3]:
+            in_rows.setdefault(text.get_position()[1], []).append(text)
+    rows = iter([in_rows[y] for y in sorted(in_rows)])
+    for (_, cluster), color in zip(shown.iterrows(), colors, strict=True):
+        role = next(role for role in ROLES.values() if role.color == color)
+        fit = f", {100 * cluster['fit']:.0f} %" if cluster["fit"] else ""
+        name = [part.strip() for part in cluster["name"].split("`") if part]
+        assert [t.get_text() for t in next(rows)] == [str(cluster["cluster"]), *name, f"{cluster['size']:,}{fit}"]
+        nearest = results.contexts.query("analysis == @analysis and vector == @vector and cluster == @cluster.cluster")
+        for context in nearest.sort_values("rank")[["before", "target", "after"]].to_numpy()[:CONTEXTS]:
+            before, target, after = next(rows)
+            wanted = [part.strip(" ") for part in context]
+            assert wanted[0].endswith(before.get_text().removeprefix(CUT))
+            assert target.get_text() == wanted[1]
+            assert wanted[2].startswith(after.get_text().removesuffix(CUT))
+            assert (target.get_color(), target.get_fontweight()) == (role.text_color, "bold")
+            assert before.get_fontweight() == after.get_fontweight() == "normal"
+    assert next(rows, None) is None
+    assert f"{len(shown)} largest of 7" in words(figure) if vector == 3 else "all 3 clusters" in words(figure)
+
+
+@pytest.mark.usefixtures("style")
+def test_targets_stand_in_line(situations: dict[str, EnglishResults]) -> None:
+    for name, index in (("usual", 2), ("weird", 2)):
+        figure = draw_figure(5, situations[name])
+        table = figure.axes[index]
+        width = table.get_xlim()[1]
+        starts = [
+            t.get_position()[0]
+            for t in in_table(figure, index)
+            if t.get_fontsize() == 7 and t.get_fontweight() == "bold"
+        ]
+        assert len(starts) == MAXIMUM_CLUSTERS * CONTEXTS
+        assert set(starts) == {TARGET_AT * width}
+
+
+@pytest.mark.usefixtures("style")
+def test_strings_are_never_formulas(situations: dict[str, EnglishResults]) -> None:
+    """Matplotlib would set `$…$` as a formula, or refuse to; every odd token is drawn as it stands."""
+    drawn = [t for n in (5, 9, 10) for t in texts(draw_figure(n, situations["weird"]))]
+    strings = {t.get_text() for t in drawn if not t.get_parse_math()}
+    assert {"$", "\\", "_", "%", "NA", "^{}", "⏎", "␣␣", "□"} <= strings
+    assert {r"\frac{1}{2}", "a $x^{ is", r"of \alpha^{}", "`", ", null"} <= strings
+    assert not any("$" in t.get_text() for t in drawn if t.get_parse_math())
+
+
+@pytest.mark.usefixtures("style")
+def test_where_nothing_is_clustered_the_figure_says_so(situations: dict[str, EnglishResults]) -> None:
+    empty, one = situations["nothing clustered"], situations["one vector"]
+    assert "HDBSCAN found no cluster" in words(draw_figure(9, empty))
+    assert words(draw_figure(5, empty)).count("HDBSCAN found no cluster") == 2
+    assert words(draw_figure(10, empty)).count("No further basis vector") == 2
+    assert "one cluster, contexts" in words(draw_figure(5, one))
+    assert words(draw_figure(5, one)).count("No further basis vector") == 1
+    assert words(draw_figure(11, one)).count("No further basis vector") == 2
+    chosen = words(draw_figure(5, situations["cut early"]))
+    assert "Basis vector 4" in chosen
+    assert "Dropped by the filter" in chosen
+
+
+# --- Looks ------------------------------------------------------------------------------------------------------------
+
+
+SITUATIONS = ("usual", "nothing clustered", "one vector", "weird", "cut early")
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("number", ENGLISH_FIGURES)
+def test_texts_do_not_overlap_and_stay_inside(
+    number: int, situation: str, situations: dict[str, EnglishResults]
+) -> None:
+    figure = draw_figure(number, situations[situation])
+    figure.set_dpi(FORMATS["png"]["dpi"])  # letters are placed on a grid of the resolution
+    check_layout(figure, PAGE_WIDTH)
+    for table in figure.axes:
+        if table.yaxis_inverted():
+            box = table.get_window_extent()
+            for text in texts(figure):
+                if text.axes is table:
+                    assert body(text).x0 >= box.x0 - 1, text.get_text()
+                    assert body(text).x1 <= box.x1 + 1, text.get_text()
+
+
+@pytest.mark.usefixtures("style")
+@pytest.mark.parametrize("number", ENGLISH_FIGURES)
+def test_font_sizes_suit_a_page(number: int, results: EnglishResults) -> None:
+    sizes = {t.get_fontsize() for t in texts(draw_figure(number, results))}
+    assert min(sizes) >= 7
+    assert max(sizes) <= 9
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [5, 9])
+def test_the_same_bytes_whatever_the_surroundings(
+    number: int, results: EnglishResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = render_figure(number, results)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    with mpl.rc_context({"font.size": 30, "font.family": "serif", "text.parse_math": True, "savefig.bbox": "tight"}):
+        paths = save_figure(number, EnglishResults(results.directory, results.params), tmp_path)
+    assert [p.name for p in paths] == [f"figure_{number:02d}.pdf", f"figure_{number:02d}.png"]
+    assert {p.suffix[1:]: p.read_bytes() for p in paths} == first
+
+
+def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[int, Any] = {}
+    for registry in (FIGURES, ENGLISH_FIGURES):
+        for number in registry:
+            monkeypatch.setitem(registry, number, lambda r, n=number: given.update({n: r}) or Figure())
+    arithmetic = Results(tmp_path, synthetic.params())
+    paths = save_figures(arithmetic, results, tmp_path)
+    assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n:02d}.png" for n in range(1, 12)]
+    assert {n for n, r in given.items() if r is results} == {5, 9, 10, 11}
+    assert {n for n, r in given.items() if r is arithmetic} == {1, 2, 3, 4, 6, 7, 8}
+
+
+def test_figures_of_the_other_setting(results: EnglishResults) -> None:
+    with pytest.raises(PolcaError, match="figure 4: not of the english setting"):
+        render_figure(4, results)
+    with pytest.raises(PolcaError, match=r"figure 12: not drawn here \(known: 1, 2, 3, 4, 5,"):
+        render_figure(12, results)
+
+
+@pytest.mark.parametrize(
+    ("file", "number", "stage"),
+    [
+        ("losses.npz", 9, "english_project"),
+        ("clusters/loss.npz", 9, "english_cluster"),
+        ("clusters/polca.npz", 5, "english_cluster"),
+        ("clusters.csv", 5, "english_cluster"),
+        ("vectors.csv", 10, "english_cluster"),
+        ("contexts.csv", 11, "english_cluster"),
+    ],
+)
+def test_missing_file_names_the_stage(
+    file: str, number: int, stage: str, files: SyntheticEnglish, tmp_path: Path
+) -> None:
+    for source in sorted(files.directory.rglob("*.*")):
+        name = source.relative_to(files.directory)
+        if name.as_posix() != file:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).symlink_to(source)
+    with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
+        render_figure(number, EnglishResults(tmp_path, params()))
+
+
+@pytest.mark.parametrize("value", [0, "2500", None, 1.5, True])
+def test_impossible_last_step(value: Any, results: EnglishResults) -> None:
+    with pytest.raises(PolcaError, match=r"english\.plots\.last_step"):
+        render_figure(9, EnglishResults(results.directory, params(plots={"last_step": value})))
+
+
+def test_nothing_left_to_draw(results: EnglishResults) -> None:
+    with pytest.raises(PolcaError, match=r"english\.plots\.last_step = 49: leaves 1 of 61 points"):
+        render_figure(5, EnglishResults(results.directory, params(plots={"last_step": 49})))
+
+
+def test_figures_show_the_analysis_that_the_preset_names(tmp_path: Path) -> None:
+    """`plots.analysis`: clusters finer than the published ones are said to be so."""
+    made = EnglishResults(tmp_path, params(plots={"last_step": 2500, "analysis": "polca_fine"}))
+    assert made.shown_analysis == "polca_fine"
+    assert "finer" in clustering_note(made)
+    plain = EnglishResults(tmp_path, params())
+    assert plain.shown_analysis == "polca"
+    assert clustering_note(plain) == ""

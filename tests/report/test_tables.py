@@ -1,0 +1,275 @@
+"""Tables hold what the result files hold, beside the published values, in the columns that others rely on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import synthetic_english
+from polca.errors import PolcaError
+from polca.machine.files import ROOT, read_params
+from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
+from polca.report.tables.formats import finite, rounded, text
+from polca.study.english_results import EnglishResults
+from polca.study.results import Results
+from synthetic import SUMMARY, Synthetic, params
+from synthetic_english import SyntheticEnglish
+
+PUBLISHED = read_params(ROOT / "data" / "published.yaml")
+SCORES = ("homogeneity", "recall", "f1")
+BEST = ["rank", "vector", *SCORES, "size", *(f"published_{score}" for score in SCORES)]
+HIDDEN = ["fraction_hidden", "n_clusters", "published_fraction_hidden", "fraction_hidden_onset"]
+BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return Results(Synthetic(tmp_path_factory.mktemp("run"), sequences=100).write().directory, params())
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory: pytest.TempPathFactory) -> EnglishResults:
+    made = SyntheticEnglish(tmp_path_factory.mktemp("english")).write()
+    return EnglishResults(made.directory, synthetic_english.params())
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Nothing was clustered by any analysis, and every vector was dropped."""
+    made = Synthetic(tmp_path_factory.mktemp("empty"), sequences=20, empty=everything(), dropped=range(1, 6)).write()
+    return Results(made.directory, params())
+
+
+def everything() -> tuple[str, ...]:
+    from polca.study.scores import ANALYSES
+
+    return tuple(ANALYSES)
+
+
+class TestPublishedValues:
+    """Slips of copying by hand show where the paper's numbers hang together."""
+
+    @pytest.mark.parametrize("table", ["table_08", "table_10"])
+    def test_f1_is_the_harmonic_mean(self, table: str) -> None:
+        for rows in PUBLISHED[table].values():
+            assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
+            for homogeneity, recall, f1 in rows:
+                # Three printed digits each.
+                assert f1 == pytest.approx(2 * homogeneity * recall / (homogeneity + recall), abs=0.0011)
+
+    def test_table_1_is_the_first_column_of_table_8_with_table_9(self) -> None:
+        for name, row in PUBLISHED["table_01"].items():
+            assert [row[score] for score in SCORES] == PUBLISHED["table_08"][name][0]
+            assert row["fraction_hidden"] == PUBLISHED["table_09"][name]
+
+    def test_polca_is_the_same_in_all_tables(self) -> None:
+        assert PUBLISHED["table_10"]["hessian"] == PUBLISHED["table_08"]["polca"]
+        assert PUBLISHED["table_11"]["hessian"] == PUBLISHED["table_09"]["polca"]
+
+    def test_counts_of_tokens(self) -> None:
+        for table, targets, setting in (("table_02", 4, "arithmetic"), ("table_05", 128, "english")):
+            values = PUBLISHED[table]
+            assert values["training_tokens"] == values["steps"] * values["batch_size"] * targets
+            assert values["training_tokens"] == PUBLISHED["scalars"][f"{setting}_training_tokens"]
+            assert values["parameters"] == PUBLISHED["scalars"][f"{setting}_parameters"]
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+def best_by_hand(results: Results, analysis: str) -> list[dict[str, Any]]:
+    """The best eligible cluster per vector, then the three best vectors, by loops."""
+    best: dict[int, dict[str, Any]] = {}
+    for row in pd.read_csv(results.paths.cluster_table).to_dict("records"):
+        if row["analysis"] == analysis and row["eligible"]:
+            known = best.get(row["vector"])
+            if known is None or row["homogeneity"] > known["homogeneity"]:
+                best[row["vector"]] = {str(k): v for k, v in row.items()}
+    return sorted(best.values(), key=lambda row: -row["homogeneity"])[:3]
+
+
+@pytest.mark.parametrize("number", [8, 10])
+def test_tables_of_the_best_clusters(number: int, results: Results) -> None:
+    head, analyses = ("basis", BASES) if number == 10 else ("strategy", {n: n for n in PUBLISHED["table_08"]})
+    table = make_table(number, results)
+    assert list(table) == [head, *BEST]
+    assert list(table[head].unique()) == list(PUBLISHED[f"table_{number:02d}"])
+    for name, analysis in analyses.items():
+        rows = table[table[head] == name].to_dict("records")
+        published = PUBLISHED[f"table_{number:02d}"][name]
+        expected = best_by_hand(results, analysis)
+        assert [row["rank"] for row in rows] == list(range(1, len(published) + 1))
+        for index, row in enumerate(rows):
+            assert [row[f"published_{score}"] for score in SCORES] == published[index]
+            if index < len(expected):
+                assert [row[k] for k in SCORES] == pytest.approx([expected[index][k] for k in SCORES], rel=1e-5)
+                assert [row[k] for k in ("vector", "size")] == [expected[index][k] for k in ("vector", "size")]
+            else:
+                assert all(pd.isna(row[k]) for k in (*SCORES, "vector", "size"))
+
+
+@pytest.mark.parametrize("number", [9, 11])
+def test_tables_of_hidden_breakthroughs(number: int, results: Results) -> None:
+    head, analyses = ("basis", BASES) if number == 11 else ("strategy", {n: n for n in PUBLISHED["table_09"]})
+    table = make_table(number, results)
+    assert list(table) == [head, *HIDDEN]
+    assert list(table[head]) == list(PUBLISHED[f"table_{number:02d}"])
+    clusters = pd.read_csv(results.paths.cluster_table).to_dict("records")
+    for row in table.to_dict("records"):
+        own = [c for c in clusters if c["analysis"] == analyses[row[head]]]
+        assert row["n_clusters"] == len(own)
+        assert row["fraction_hidden"] == pytest.approx(sum(c["hidden"] for c in own) / len(own), rel=1e-5)
+        assert row["fraction_hidden_onset"] == pytest.approx(sum(c["hidden_onset"] for c in own) / len(own), rel=1e-5)
+        assert row["published_fraction_hidden"] == PUBLISHED[f"table_{number:02d}"][row[head]]
+
+
+def test_table_1_takes_from_tables_8_and_9(results: Results) -> None:
+    first, hidden = make_table(8, results).query("rank == 1"), make_table(9, results)
+    table = make_table(1, results)
+    assert list(table["strategy"]) == ["loss", "loss_change", "lca", "polca"]
+    joined = table[["strategy"]].merge(first, on="strategy").merge(hidden, on="strategy")
+    pd.testing.assert_frame_equal(table, joined[list(table)])
+
+
+def test_table_12_under_both_readings(results: Results) -> None:
+    table = make_table(12, results).set_index(["reading", "quantity"])
+    cosine, norm = SUMMARY["table_12"]["cosine_similarity"], SUMMARY["table_12"]["l2_norm"]
+    assert table.loc[("as_printed", "cosine_similarity")].tolist() == [cosine, 5.4891e-4]
+    assert table.loc[("as_printed", "l2_norm")].tolist() == [norm, 0.99987]
+    assert table.loc[("heads_swapped", "cosine_similarity")].tolist() == [cosine, 0.99987]
+    assert table.loc[("heads_swapped", "l2_norm")].tolist() == [norm, 5.4891e-4]
+
+
+def test_where_nothing_is_clustered_rows_stay(empty: Results) -> None:
+    best = make_table(8, empty)
+    assert len(best) == sum(len(rows) for rows in PUBLISHED["table_08"].values())
+    assert best[["vector", *SCORES, "size"]].isna().all(axis=None)
+    assert best["published_f1"].notna().all()
+    assert make_table(9, empty)["n_clusters"].tolist() == [0] * 6
+    assert make_table(9, empty)["fraction_hidden"].isna().all()
+    assert len(make_table(1, empty)) == 4
+    found = metrics(empty)
+    assert found["arithmetic_polca_best_homogeneity"] is None
+    assert found["arithmetic_mean_dropped_tokens"] is None
+    assert found["arithmetic_dropped_vectors"] == 5
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_paper_preset_are_the_published_ones(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"parameters": 9475594}))
+    paper = Results(tmp_path, read_params(ROOT / "presets" / "paper" / "params.yaml"))
+    for number in (2, 3, 4):
+        table = make_table(number, paper)
+        assert list(table) == ["setting", "parameter", "value", "published", "note"]
+        for row in table.to_dict("records"):
+            if row["setting"] == "POLCA interval":
+                assert (row["value"], row["published"]) == ("20", "5"), "the text's 20, not Table 3's 5"
+            elif row["published"]:
+                assert row["value"] == row["published"], row["setting"]
+                assert row["note"].startswith("as published")
+
+
+def test_notes_say_how_settings_are_scaled(results: Results) -> None:
+    rows = make_table(2, results).set_index("setting")
+    assert rows.loc["steps", ["parameter", "value", "published", "note"]].tolist() == [
+        "arithmetic.training.steps",
+        "5000",
+        "10000",
+        "0.5 × the published value",
+    ]
+    assert rows.loc["learning rate", "value"] == rows.loc["learning rate", "published"] == "1e-05"
+    assert rows.loc["betas", "value"] == "0.9, 0.95"
+    assert make_table(3, results).set_index("setting").loc["top eigenvectors by", "note"] == "not given in the paper"
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_formats() -> None:
+    assert rounded(0.123456789) == 0.123457
+    assert rounded(123456789.0) == 123457000
+    assert [text(v) for v in (10000, 1e-5, 1 / 3, None, [1, 0.5], "n/15")] == [
+        "10000",
+        "1e-05",
+        "0.333333",
+        "",
+        "1, 0.5",
+        "n/15",
+    ]
+    assert [finite(v) for v in (12345678, float("nan"), float("inf"), 2 / 3)] == [12345678, None, None, 0.666667]
+
+
+def test_files_are_the_same_bytes_every_time(results: Results, english: EnglishResults, tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "other"):
+        fresh = Results(results.directory, results.params), EnglishResults(english.directory, english.params)
+        paths = save_tables(*fresh, tmp_path / name)
+        assert [p.name for p in paths] == [f"table_{n:02d}.csv" for n in range(1, 13)]
+        paths.append(save_metrics(*fresh, tmp_path / name / "metrics.json"))
+        contents.append([p.read_bytes() for p in paths])
+    assert contents[0] == contents[1]
+    assert not any(b"\r" in content for content in contents[0])
+
+
+def test_floats_have_at_most_six_digits_and_whole_numbers_no_point(results: Results, tmp_path: Path) -> None:
+    for row in pd.read_csv(save_table(8, results, tmp_path), dtype=str, keep_default_na=False).to_dict("records"):
+        assert all(value == "" or value.isdigit() for value in (row["rank"], row["vector"], row["size"]))
+        assert all(len(str(float(row[score])).lstrip("0.")) <= 6 for score in SCORES if row[score])
+
+
+def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> None:
+    found = metrics(results)
+    assert list(found) == sorted(found)
+    written = json.loads(save_metrics(results, english, tmp_path / "metrics.json").read_text())
+    assert written == {**found, **english_metrics(english)}
+    quoted = {name for name in PUBLISHED["scalars"] if name.startswith("arithmetic_")}
+    assert quoted <= found.keys(), "the paper quotes numbers that the metrics lack"
+    assert found["arithmetic_loss_first"] == 2.71828
+    assert found["arithmetic_table_12_l2_norm"] == SUMMARY["table_12"]["l2_norm"]
+    assert found["arithmetic_completeness_none_correlation"] is None
+    vectors = pd.read_csv(results.paths.vector_table).query("analysis == 'polca' and kept")
+    assert found["arithmetic_mean_dropped_tokens"] == pytest.approx(sum(vectors["n_dropped"]) / len(vectors), rel=1e-5)
+    best = best_by_hand(results, "polca")[0]
+    assert found["arithmetic_polca_best_homogeneity"] == pytest.approx(best["homogeneity"], rel=1e-5)
+    assert found["arithmetic_training_tokens"] == 5000 * 64 * 4
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_table(results: Results) -> None:
+    with pytest.raises(PolcaError, match="table 13: not made here"):
+        make_table(13, results)
+    with pytest.raises(PolcaError, match="table 5: not of the arithmetic setting"):
+        make_table(5, results)
+
+
+def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
+    nothing = Results(tmp_path, params())
+    with pytest.raises(PolcaError, match=r"clusters\.csv: no such file: run stage arithmetic_cluster"):
+        make_table(8, nothing)
+    with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage arithmetic_cluster"):
+        make_table(12, nothing)
+    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage arithmetic_train"):
+        _ = nothing.training_log
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(PolcaError, match=r"lacks 'table_12\.cosine_similarity'"):
+        make_table(12, nothing)
+    (tmp_path / "clusters.csv").write_text("analysis,vector\n")
+    with pytest.raises(PolcaError, match="lacks the column 'basis'"):
+        make_table(8, nothing)
+    elsewhere = Results(results.directory, params(), tmp_path / "published.yaml")
+    with pytest.raises(PolcaError, match=r"published\.yaml: no such file"):
+        make_table(8, elsewhere)
+    (tmp_path / "published.yaml").write_text("table_09: {}")
+    with pytest.raises(PolcaError, match="lacks 'table_08'"):
+        make_table(8, elsewhere)
+
+
+def test_missing_parameter(results: Results) -> None:
+    with pytest.raises(PolcaError, match=r"arithmetic\.model\.layers is missing"):
+        make_table(2, Results(results.directory, params(model={})))

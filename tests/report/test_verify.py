@@ -1,0 +1,98 @@
+"""`polca verify` on committed results, and on changed copies of them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from polca.cli import main
+from polca.errors import PolcaError
+from polca.machine.files import ROOT, PresetPaths
+from polca.report.claims import CLAIMS
+from polca.report.validity_claims import CHECKS
+from polca.report.verify import expected_claims, verify
+
+ALL = {claim.name for claim in CLAIMS}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout with committed files only: nothing in runs/."""
+    for name in ("paper/smoke", "presets/smoke", "presets/paper"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pdf", "dvc.*"))
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("tagger", "corpora"))
+    return tmp_path
+
+
+def run(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The command line's exit code."""
+    monkeypatch.setattr(sys, "argv", ["polca", "verify", *words, "--root", str(root)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def expect(root: Path, **claims: str) -> None:
+    (root / "data" / "expected.yaml").write_text(yaml.safe_dump({"smoke": claims}), encoding="utf-8")
+
+
+def set_verdict(root: Path, claim: str, verdict: str) -> None:
+    path = PresetPaths("smoke", root).tables / "claims.csv"
+    table = pd.read_csv(path)
+    table.loc[table["claim"] == claim, "verdict"] = verdict
+    table.to_csv(path, index=False)
+
+
+def test_claims_and_numbers_are_printed(root: Path, monkeypatch, capsys) -> None:
+    assert run(root, monkeypatch, "smoke", "--json", str(root / "out.json")) == 0
+    words = capsys.readouterr().out
+    assert "Scale, arithmetic: not the paper's" in words
+    told = json.loads((root / "out.json").read_text(encoding="utf-8"))
+    assert told["passed"] is True
+    assert told["scale_is_the_papers"] == {"arithmetic": False, "english": False}
+    table = pd.read_csv(PresetPaths("smoke", root).tables / "claims.csv")
+    assert [c["claim"] for c in told["claims"]] == [*table["claim"], *(name for name, *_ in CHECKS)]
+    assert {row["kind"] for row in told["numbers"]} <= told["tolerances"].keys()
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("fails", 1), ("not tested", 0)])
+def test_only_an_expected_claim_that_fails_is_a_failure(root, monkeypatch, capsys, verdict, code) -> None:
+    set_verdict(root, "polca_isolates_carries", verdict)
+    set_verdict(root, "random_basis_finds_fewer", "fails")
+    expect(root, polca_isolates_carries="a reason")
+    assert run(root, monkeypatch, "smoke") == code
+    error = capsys.readouterr().err
+    assert ("smoke: expected, but fails: polca_isolates_carries" in error) == bool(code)
+
+
+def test_missing_results_are_one_line(root: Path, monkeypatch, capsys) -> None:
+    assert run(root, monkeypatch, "paper") == 1
+    words = capsys.readouterr()
+    assert not words.out
+    assert words.err.strip().endswith("claims.csv: no such file: run `make repro PRESET=paper`")
+    assert len(words.err.splitlines()) == 1
+
+
+def test_an_unknown_claim_cannot_be_expected(root: Path) -> None:
+    expect(root, no_such_claim="a reason")
+    with pytest.raises(PolcaError, match=r"smoke\.no_such_claim: no such claim"):
+        verify(PresetPaths("smoke", root))
+
+
+def test_expectations_have_reasons(root: Path) -> None:
+    expect(root, polca_isolates_carries="")
+    with pytest.raises(PolcaError, match="each with a reason"):
+        verify(PresetPaths("smoke", root))
+
+
+def test_the_repositorys_expectations_name_claims_and_presets() -> None:
+    path = ROOT / "data" / "expected.yaml"
+    presets = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert presets.keys() <= {p.parent.name for p in ROOT.glob("presets/*/params.yaml")}
+    for preset in presets:
+        assert expected_claims(path, preset).keys() <= ALL
+    assert expected_claims(path, "smoke") == {}

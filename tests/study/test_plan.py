@@ -1,0 +1,105 @@
+"""Arithmetic is compared with a count of the products that really run; time and memory with a measured laptop run."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from polca.machine import products
+from polca.machine.files import ROOT, PresetPaths
+from polca.method.curvature import HessianOperator
+from polca.method.forward import directional_derivatives
+from polca.method.reverse import projected_gradients
+from polca.study import plan
+from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
+
+SEQUENCES, DIRECTIONS = 3, 5
+ARITHMETIC = ModelConfig(12, 10, 12, 3, 64, 4, 256, targets=4)
+ENGLISH = ModelConfig(200, 200, 32, 3, 64, 4, 256, targets=30)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], float]:
+    """Counts the operations of the matrix products of a call."""
+    total, plain = 0.0, products._numpy_matmul
+
+    def counting(a: Tensor, b: Tensor) -> Tensor:
+        nonlocal total
+        out = plain(a, b)
+        total += 2 * out.numel() * a.shape[-1]
+        return out
+
+    monkeypatch.setattr(products, "_numpy_matmul", counting)
+
+    def count(call: Callable[[], Any]) -> float:
+        nonlocal total
+        total = 0.0
+        call()
+        return total
+
+    return count
+
+
+@pytest.mark.parametrize(("config", "length"), [(ARITHMETIC, 11), (ENGLISH, 32)])
+def test_units_are_what_runs(config: ModelConfig, length: int, counted: Callable[[Callable[[], Any]], float]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = (
+        torch.randint(0, 10, (SEQUENCES, length), generator=generator),
+        torch.randint(0, 10, (SEQUENCES, config.targets), generator=generator),
+    )
+    loss, params = TokenLoss(config), initialize(config, 0)
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    directions = {name: torch.randn(DIRECTIONS, *p.shape, generator=generator) for name, p in params.items()}
+    unit = SEQUENCES * plan.forward_flops(config, length)
+    with products.PortableProducts():
+        assert counted(lambda: loss(params, batch)) == unit
+        assert counted(lambda: torch.autograd.grad(loss(leaves, batch).mean(), list(leaves.values()))) == 3 * unit
+    operator = HessianOperator(loss, params, [batch])
+    assert counted(lambda: operator(torch.ones(operator.layout.size))) == 6 * unit
+    # The rest has small extra terms: embeddings, norms and biases have products of their own.
+    for units, second_order in ((1 + 2 * DIRECTIONS, False), (1 + 4 * DIRECTIONS, True)):
+        found = counted(
+            lambda order=second_order: directional_derivatives(loss, params, directions, batch, second_order=order)
+        )
+        assert found == pytest.approx(units * unit, rel=0.15)
+    if config is ARITHMETIC:
+        by_backward = counted(lambda: projected_gradients(loss, params, batch, directions))
+        assert by_backward == pytest.approx((1 + config.targets + DIRECTIONS) * unit, rel=0.1)
+
+
+def test_agrees_with_the_measured_laptop_run() -> None:
+    """Within a factor of two, with the rate that the benchmark found on the same machine."""
+    run = json.loads((ROOT / "benchmarks/laptop_run.json").read_text())
+    rows = json.loads((ROOT / "benchmarks/speed.json").read_text())["rows"]
+    rate = next(row["flops_per_second"] for row in rows if row["case"] == "peak")
+    costs = plan.plan(PresetPaths("laptop"))
+    assert 0.5 < plan.wall_seconds(costs, rate, 2, run["cores"]) / run["wall_seconds"] < 2
+    # The two chains run side by side, so that the two heaviest stages may meet.
+    heaviest = sorted(cost.memory for cost in costs)[-2:]
+    assert 0.5 < sum(heaviest) / (run["peak_memory_mib"] * 2**20) < 2
+
+
+def test_checkpoints_of_the_paper_preset_take_what_the_paper_s_interval_asks() -> None:
+    """9,475,594 parameters of four bytes at 501 checkpoints (every 20 of 10,000 steps) are 19 GB."""
+    train = plan.plan(PresetPaths("paper"))[0]
+    assert train.disk == 9_475_594 * 4 * 501
+    assert round(train.disk / 1e9) == 19
+
+
+def test_graphs_are_kept_by_the_rule_of_the_stage() -> None:
+    script = (ROOT / "pipelines/english_basis.py").read_text()
+    match = re.search(r"^GRAPH_BYTES = (.+)$", script, re.MULTILINE)
+    assert match is not None
+    mantissa, shift = (int(part) for part in match[1].split("<<"))
+    assert mantissa << shift == plan.GRAPH_BYTES
+
+
+def test_time_of_chains_side_by_side() -> None:
+    """Never shorter than all work spread over all cores, nor than the longer chain."""
+    costs = [plan.StageCost("arithmetic_train", 6e9, 0, 0), plan.StageCost("english_project", 7e9, 0, 0)]
+    assert plan.wall_seconds(costs, 1e9, workers=2, cores=2) == pytest.approx(10)
+    assert plan.wall_seconds(costs, 1e9, workers=1, cores=1) == pytest.approx(20)

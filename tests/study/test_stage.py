@@ -1,0 +1,93 @@
+"""Stages as commands: one-line errors, resuming after a kill, one run at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from polca.machine.runtime import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(stage: str, params: Path) -> list[str]:
+    return [sys.executable, str(ROOT / "pipelines" / f"{stage}.py"), "--params", str(params)]
+
+
+ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
+
+
+def run(stage: str, params: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(stage, params), env=ENV, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def preset(tmp_path) -> Path:
+    """A preset of the smallest size in a root of its own; a path with a space and an accent."""
+    params = yaml.safe_load((ROOT / "presets" / "smoke" / "params.yaml").read_text())
+    a = params["arithmetic"]
+    a["model"] |= {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
+    a["data"]["evaluation_examples"] = 10
+    a["training"] |= {"steps": 400, "batch_size": 4, "resume_interval": 10}
+    a["basis"] |= {"vectors": 2, "hessian_examples": 4}
+    params["workers"] = 1
+    path = tmp_path / "a päth" / "presets" / "tiny" / "params.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(params))
+    return path
+
+
+@pytest.mark.reliability(
+    "kill −9 of training, once more from nothing",
+    "resumes to the same bytes",
+)
+def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
+    out = preset.parents[2] / "runs" / "tiny" / "arithmetic"
+    assert run("arithmetic_train", preset).returncode == 0
+    whole = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert len(whole) == 43  # 41 checkpoints, the log, the evaluation set
+    process = subprocess.Popen(command("arithmetic_train", preset), env=ENV, stderr=subprocess.DEVNULL)
+    work = preset.parents[2] / ".work" / "tiny"
+    deadline = time.monotonic() + 60
+    while not list(work.glob("*/state/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(work.glob("*/state/state.json")), "the run ended before it could be killed"
+    again = run("arithmetic_train", preset)
+    assert again.returncode == 0
+    assert "resuming an unfinished run" in again.stderr
+    assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+    assert not list(work.glob("*/state"))
+
+
+def test_bad_input_is_one_line(preset, tmp_path) -> None:
+    def error_of(stage: str, params: Path) -> str:
+        result = run(stage, params)
+        assert result.returncode == 1
+        lines = [line for line in result.stderr.splitlines() if not line.startswith("bases ")]  # the progress bar
+        assert len(lines) == 1, result.stderr
+        return lines[0]
+
+    assert "no such parameter file (presets here: tiny)" in error_of(
+        "arithmetic_train", preset.parents[1] / "nowhere" / "params.yaml"
+    )
+    assert "step_000040.safetensors: no such checkpoint file" in error_of("arithmetic_basis", preset)
+    assert run("arithmetic_train", preset).returncode == 0
+    checkpoint = preset.parents[2] / "runs" / "tiny" / "arithmetic" / "checkpoints" / "step_000040.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert "step_000040.safetensors: not a readable safetensors file" in error_of("arithmetic_basis", preset)
+    assert not (checkpoint.parents[1] / "bases").exists()
+    work = preset.parents[2] / ".work" / "tiny"
+    with FileLock(work / "arithmetic_train.lock"):
+        assert "is running already" in error_of("arithmetic_train", preset)
+    params = yaml.safe_load(preset.read_text())
+    params["arithmetic"]["basis"]["vectors"] = 1000
+    preset.write_text(yaml.safe_dump(params))
+    assert "lower basis.vectors" in error_of("arithmetic_train", preset)

@@ -1,0 +1,63 @@
+"""Label arrays say the same as `clustering`, `scores` and `breakthrough` do."""
+
+import numpy as np
+import pytest
+
+from polca.method.breakthrough import add_breakthroughs, hidden_fraction
+from polca.method.clustering import cluster
+from polca.method.decomposition import Trajectories
+from polca.study.scores import best_clusters, cluster_scores
+from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
+
+
+@pytest.fixture
+def world():
+    """Three vectors, 240 tokens in three groups per vector, 21 points; the third vector rises."""
+    rng = np.random.default_rng(0)
+    place, carry = rng.integers(0, 4, 240), rng.random(240) < 0.4
+    carry &= place != 3
+    slopes = np.stack([1 + 3.0 * ((place == 1) & carry), 1 + 2.0 * (place == 2), -np.ones(240)])
+    shape = -slopes[..., None] * np.linspace(0, 1, 21) ** 2
+    values = (shape * (1 + 0.05 * rng.normal(size=(3, 240, 1)))).astype(np.float32)
+    values[0, ::9] *= -1
+    return Trajectories("polca", values, np.arange(0, 210, 10), projected=True), place, carry
+
+
+def test_partition_is_that_of_cluster(world) -> None:
+    trajectories, place, carry = world
+    for filters in (True, False):
+        wanted = cluster(trajectories, min_cluster_size=12, min_samples_divisor=15, filters=filters)
+        labels = partition(
+            trajectories.values,
+            min_cluster_size=12,
+            min_samples_divisor=15,
+            drop_vectors=filters,
+            drop_tokens=filters,
+        )
+        np.testing.assert_array_equal(labels, wanted.labels)
+    inside, vectors = members(labels)
+    assert len(inside) == len(wanted) >= 2
+    np.testing.assert_array_equal(vectors, wanted.cluster_vector)
+
+    table = cluster_scores(wanted, place, carry)
+    scores = homogeneities(inside, place[None], carry[None])
+    np.testing.assert_allclose(scores[:, 0], np.where(table["eligible"], table["homogeneity"], 0))
+    best = best_by_vector(scores, vectors, 3)[:, 0]
+    listed = best_clusters(table, "polca")
+    assert len(listed)
+    for _, row in listed.iterrows():
+        assert best[row["vector"] - 1] == row["homogeneity"]
+
+    table = add_breakthroughs(table, trajectories, wanted, delta=20, flat_step=100)
+    for sign, column in (("printed", "hidden"), ("corrected", "hidden_onset")):
+        share = hidden_share(trajectories.values, trajectories.steps, labels, delta=20, flat_step=100, sign=sign)
+        assert share == hidden_fraction(table, "polca", column)[0]
+
+
+def test_no_cluster() -> None:
+    labels = np.full((2, 5), -1)
+    inside, vectors = members(labels)
+    assert inside.shape == (0, 5)
+    carry, place = np.ones((1, 5), bool), np.ones((1, 5), int)
+    assert best_by_vector(homogeneities(inside, place, carry), vectors, 2).tolist() == [[0], [0]]
+    assert np.isnan(hidden_share(np.zeros((2, 5, 9)), np.arange(9), labels, delta=1, flat_step=3))

@@ -1,0 +1,105 @@
+"""Thinned projections against projections on the coarser grid, a whole seed, and the statistics of Tables 8–11."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from oracles import InMemory
+from polca.errors import PolcaError
+from polca.machine.files import ROOT, read_csv, read_params
+from polca.machine.parallel import map_processes
+from polca.method.bases import random_basis
+from polca.method.projections import project
+from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values, thin
+from polca.validity.seeds_settings import read_seeds
+
+
+def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None:
+    problems = [make_problem(width=4, layers=1, seed=i) for i in range(5)]
+    first = problems[0]
+    checkpoints = InMemory({10 * i: p.params for i, p in enumerate(problems)})
+    basis = random_basis(first.params, 3, steps=[10, 20, 30])
+    fine, coarse = (
+        project(first.loss, checkpoints, basis, [first.batch], steps=steps, curvature=True)
+        for steps in ([0, 10, 20, 30, 40], [0, 20, 40])
+    )
+    thinned = thin(fine, 20)
+    assert thinned.steps.tolist() == [0, 20, 40]
+    np.testing.assert_array_equal(thinned.losses, coarse.losses)
+    np.testing.assert_array_equal(thinned.gradients, coarse.gradients)
+    np.testing.assert_allclose(thinned.movements, coarse.movements, rtol=1e-5, atol=1e-7)
+    assert thinned.token_curvatures is None
+    with pytest.raises(PolcaError, match="interval = 30"):
+        thin(fine, 30)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The smoke preset made smaller still."""
+    _, settings = read_seeds(ROOT / "presets" / "smoke" / "params.yaml")
+    return replace(
+        settings,
+        model=replace(settings.model, layers=1, width=8, mlp_width=8),
+        evaluation_examples=20,
+        training=replace(settings.training, steps=80),
+        basis=replace(settings.basis, interval=40, vectors=2, hessian_examples=8),
+        lca_parameters=3,
+        clustering=replace(settings.clustering, min_cluster_size=5),
+    )
+
+
+def test_a_seed_leaves_its_tables_and_no_checkpoints(tiny, tmp_path) -> None:
+    done = map_processes(
+        run_seed, SeedsWork(tiny, tmp_path), [3, 4], workers=1, description="seeds", resume=tmp_path / "done"
+    )
+    tables = {t: read_csv(tmp_path / "tables" / t / "3.csv") for t in ("clusters", "vectors", "profiles")}
+    assert set(tables["vectors"]["seed"]) == {3}
+    assert set(tables["vectors"]["analysis"]) == {name for rows in ROWS.values() for name in rows.values()}
+    assert (tables["profiles"]["kind"] == "vector").sum() == 2
+    assert not list(tmp_path.glob("seed_3/checkpoints"))
+    # Another seed is another run: nothing of it is the same.
+    other = read_csv(tmp_path / "tables" / "profiles" / "4.csv")
+    assert float(done[0]["last_loss"]) != float(done[1]["last_loss"])
+    assert not np.isclose(tables["profiles"]["10s_carry"][:2], other["10s_carry"][:2]).any()
+
+
+def test_values_and_summary() -> None:
+    """Two seeds by hand: one with an eligible cluster of homogeneity 0.8, one without."""
+    analyses = dict.fromkeys(name for rows in ROWS.values() for name in rows.values())
+    columns = ["seed", "analysis", "vector", "cluster", "size", "homogeneity", "recall", "f1", "eligible", "hidden"]
+    clusters = pd.DataFrame(
+        [
+            (0, "polca", 1, 0, 30, 0.8, 0.5, 0.6, True, True),
+            (0, "polca", 1, 1, 20, 0.9, 0.5, 0.6, False, False),
+            (1, "polca", 2, 0, 25, 0.9, 0.1, 0.2, False, True),
+        ],
+        columns=columns,
+    )
+    vectors = pd.DataFrame(
+        [
+            {"seed": s, "analysis": a, "auc_1000s": 0.5, "auc_100s": 0.6 + 0.1 * s, "auc_10s": np.nan}
+            for s in (0, 1)
+            for a in analyses
+        ]
+    )
+    values = table_values(clusters, vectors)
+    summary = summarize_values(values, read_params(ROOT / "data" / "published.yaml"))
+
+    def of(table: int, row: str, measure: str, rank: int = 0) -> dict:
+        mine = summary[(summary["table"] == table) & (summary["row"] == row) & (summary["measure"] == measure)]
+        (found,) = mine[mine["rank"] == rank].to_dict("records")
+        return found
+
+    for table, row in ((8, "polca"), (10, "hessian")):
+        best = of(table, row, "homogeneity", 1)
+        assert (best["mean"], best["seeds_with_value"], best["seeds"]) == (0.8, 1, 2)
+        assert np.isnan(best["sd"])
+        assert best["published"] == 0.973
+    hidden = of(9, "polca", "fraction_hidden")
+    assert (hidden["mean"], hidden["least"], hidden["largest"], hidden["published"]) == (0.75, 0.5, 1.0, 0.355)
+    assert hidden["sd"] == pytest.approx(np.sqrt(0.125))
+    assert of(11, "random", "n_clusters")["mean"] == 0
+    assert of(8, "loss", "auc_100s")["mean"] == pytest.approx(0.65)
+    assert of(8, "loss", "auc_10s")["seeds_with_value"] == 0
