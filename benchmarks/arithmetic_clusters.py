@@ -17,9 +17,10 @@ import polca  # isort: skip  (pins the environment before NumPy and PyTorch load
 import pandas as pd
 import typer
 
-from polca.machine.files import PresetPaths, read_npz, write_csv
+from polca.machine.files import read_npz, write_csv
+from polca.study.paths import PresetPaths
 from polca.method.projections import Projections
-from polca.study.scores import best_clusters, cluster_scores
+from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
 from polca.study.settings import read_arithmetic
 
 FORMS: tuple[Any, ...] = ("none", "trapezoid", "exact", "paper")

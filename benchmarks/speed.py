@@ -93,7 +93,7 @@ def problem(m: Measurement) -> Problem:
     from polca.machine.files import ROOT
     from polca.study.english_settings import read_english
     from polca.study.settings import read_arithmetic
-    from polca.tasks.arithmetic import batch as additions
+    from polca.tasks.arithmetic.data import batch as additions
     from polca.tasks.english.text import evaluation_batch
     from polca.tasks.transformer import TokenLoss, initialize
 

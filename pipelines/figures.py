@@ -1,17 +1,15 @@
 """Draw the paper's figures."""
 
-from polca.machine.files import PresetPaths, read_params, writing
+from polca.machine.files import writing
 from polca.report.figures import save_figures
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import PresetResults
+from polca.study.settings import Preset
 from polca.study.stage import run
 
 
-def main(paths: PresetPaths) -> None:
-    params = read_params(paths.params)
-    results, english = Results(paths.arithmetic.directory, params), EnglishResults(paths.english.directory, params)
-    with writing(paths.figures) as folder:
-        save_figures(results, english, folder)
+def main(preset: Preset) -> None:
+    with writing(preset.paths.figures) as folder:
+        save_figures(PresetResults.of(preset.paths, preset.params), folder)
 
 
 if __name__ == "__main__":

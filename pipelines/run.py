@@ -1,79 +1,108 @@
-"""Run a preset with DVC: the two settings' chains of stages side by side, then the stages that need both.
+"""Run a preset with DVC: the chains of its tasks side by side, then the stages that need them all.
 
-Training and bases keep one core busy each, so that two cores do best with one chain each. The English chain is the
-longer one, so the arithmetic chain, whose projections take two processes, gives way to it. Two progress bars would be
-drawn over each other: the English chain reports to a file.
+Training and bases keep one core busy each, so that two cores do best with one chain each. The last task's chain is the
+longest one and the others give way to it. Two progress bars would be drawn over each other: the first chain is shown,
+the others report to files. Where one fails, the others are stopped.
 """
 
+import os
+import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 from filelock import FileLock, Timeout
 
-ROOT = Path(__file__).resolve().parents[1]
-DVC = (sys.executable, "-m", "dvc")
+from polca.errors import PolcaError
+from polca.machine.files import ROOT
+from polca.study.paths import DEFAULT, PresetPaths
+from polca.study.settings import Preset
+
+CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
+LAST = ("tables", "figures", "paper")
 LAST_LINES = 20
 GIVE_WAY = ("nice", "-n", "10")
 
 
-def command(preset: str, *stages: str, force: bool = False) -> list[str]:
-    """`dvc repro` of stages of a preset, or of all."""
-    pipeline = "dvc.yaml" if preset == "laptop" else f"presets/{preset}/dvc.yaml"
-    targets = [stage if preset == "laptop" else f"{pipeline}:{stage}" for stage in stages] or [pipeline]
-    options = ["--force"] if force else []
-    if force and len(stages) > 1:
-        options.append("--single-item")  # what these need has just been made
+def command(paths: PresetPaths, stages: list[str], force: bool = False) -> list[str]:
+    """`dvc repro` of some stages of a preset; with `force` of these alone, whatever they need being there."""
+    pipeline = paths.pipeline.relative_to(ROOT).as_posix()
+    options = ["--force", "--single-item"] if force else []
     # Two runs share one lock, which DVC would give up on after three seconds.
-    return [*DVC, "--wait-for-lock", "repro", *options, *targets]
+    return [
+        *(sys.executable, "-m", "dvc", "--wait-for-lock", "repro"),
+        *options,
+        *(stage if paths.name == DEFAULT else f"{pipeline}:{stage}" for stage in stages),
+    ]
 
 
-def run_chains(preset: str, force: bool) -> int:
-    """Both chains at once; returns the first exit status that is not 0."""
-    log = ROOT / ".work" / preset / "english.log"
-    typer.echo(f"two chains side by side: arithmetic, shown here, and English, in {log.relative_to(ROOT)}")
-    with log.open("w", encoding="utf-8") as handle:
-        # In the terminal's own process group, so that Ctrl-C stops both.
-        english = subprocess.Popen(
-            command(preset, "english_cluster", force=force), cwd=ROOT, stdout=handle, stderr=subprocess.STDOUT
-        )
-        try:
-            arithmetic = subprocess.run(
-                [*GIVE_WAY, *command(preset, "arithmetic_cluster", force=force)], cwd=ROOT
-            ).returncode
-            if english.poll() is None:
-                typer.echo(f"the arithmetic chain is through; the English one goes on in {log.relative_to(ROOT)}")
-            status = english.wait()
-        except KeyboardInterrupt:
-            english.wait()
-            raise
-    if status:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-        typer.echo("\n".join(["the English chain failed; its last lines:", *tail]), err=True)
-    return arithmetic or status
+def run_chains(paths: PresetPaths, tasks: list[str], force: bool) -> int:
+    """All chains at once; returns the first exit status that is not 0, of the chain that failed first."""
+    logs = {task: paths.work / f"{task}.log" for task in tasks[1:]}
+    if logs:
+        others = ", ".join(f"{task} in {log.relative_to(ROOT)}" for task, log in logs.items())
+        typer.echo(f"chains side by side: {tasks[0]} is shown here, {others}")
+    chains: dict[int, str] = {}
+    processes: list[psutil.Popen] = []
+    try:
+        for task in tasks:
+            target = [f"{stage}@{task}" for stage in CHAIN] if force else [f"cluster@{task}"]
+            whole = command(paths, target, force)
+            output = logs[task].open("w", encoding="utf-8") if task in logs else None
+            # A group of its own, so that a chain is stopped with the stage that it is running.
+            process = psutil.Popen(
+                whole if task == tasks[-1] else [*GIVE_WAY, *whole],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                process_group=0,
+            )
+            chains[process.pid] = task
+            processes.append(process)
+        alive = processes
+        while alive:
+            done, alive = psutil.wait_procs(alive, timeout=1)
+            for process in done:
+                task = chains[process.pid]
+                if process.returncode:
+                    said = logs[task].read_text(encoding="utf-8", errors="replace").splitlines() if task in logs else []
+                    typer.echo("\n".join([f"the chain of {task} failed", *said[-LAST_LINES:]]), err=True)
+                    return int(process.returncode)
+                if alive:
+                    typer.echo(f"the chain of {task} is through; {', '.join(chains[p.pid] for p in alive)} goes on")
+    finally:
+        for process in processes:
+            if process.is_running():
+                os.killpg(process.pid, signal.SIGINT)
+        psutil.wait_procs(processes, timeout=30)
+    return 0
 
 
 def main(
-    preset: Annotated[str, typer.Option(help="Name of a folder in presets/.")] = "laptop",
+    preset: Annotated[str, typer.Option(help="Name of a preset.")] = DEFAULT,
     force: Annotated[bool, typer.Option(help="Run stages whose results are up to date as well.")] = False,
 ) -> None:
     """Run all stages of a preset whose inputs changed."""
-    work = ROOT / ".work" / preset
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        with FileLock(work / "run.lock", timeout=0):
-            if status := run_chains(preset, force):
-                raise typer.Exit(status)
-            last = ("tables", "figures", "paper") if force else ()
-            raise typer.Exit(subprocess.run(command(preset, *last, force=force), cwd=ROOT).returncode)
+        paths = PresetPaths.named(preset)
+        tasks = list(Preset.read(paths).sources)
+        paths.work.mkdir(parents=True, exist_ok=True)
+        with FileLock(paths.work / "run.lock", timeout=0):
+            # The stages of all chains depend on the hashes of the code.
+            status = subprocess.run(command(paths, ["code"], force), cwd=ROOT).returncode
+            status = status or run_chains(paths, tasks, force)
+            status = status or subprocess.run(command(paths, list(LAST), force), cwd=ROOT).returncode
+            raise typer.Exit(status)
     except Timeout:
-        typer.echo(f"error: preset {preset} is being run already: wait for that run, or stop it", err=True)
-        raise typer.Exit(1) from None
+        message = f"preset {preset} is being run already: wait for that run, or stop it"
+    except PolcaError as error:
+        message = str(error)
     except OSError as error:
-        typer.echo(f"error: {error.filename or work}: {error.strerror}: free space or mend the rights", err=True)
-        raise typer.Exit(1) from error
+        message = f"{error.filename or preset}: {error.strerror}: free space or correct the rights"
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

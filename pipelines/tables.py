@@ -1,20 +1,22 @@
-"""Write the paper's tables, published values beside ours, its claims, and every scalar that its text quotes."""
+"""Write the paper's tables, published values beside ours, its claims, what `dvc plots` draws, and every scalar."""
 
-from polca.machine.files import PresetPaths, read_params, write_csv, writing
+from polca.machine.files import write_csv, writing
 from polca.report.claims import check_claims
-from polca.report.tables import save_metrics, save_tables
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.report.tables import save_metrics, save_tables, training_losses
+from polca.study.results import PresetResults
+from polca.study.settings import Preset
 from polca.study.stage import run
 
 
-def main(paths: PresetPaths) -> None:
-    params = read_params(paths.params)
-    results, english = Results(paths.arithmetic.directory, params), EnglishResults(paths.english.directory, params)
+def main(preset: Preset) -> None:
+    paths, results = preset.paths, PresetResults.of(preset.paths, preset.params)
     with writing(paths.tables) as folder:
-        save_tables(results, english, folder)
-        write_csv(folder / "claims.csv", check_claims(results, english))
-    save_metrics(results, english, paths.metrics)
+        save_tables(results, folder)
+        write_csv(folder / "claims.csv", check_claims(results))
+    with writing(paths.paper / "plots") as folder:
+        for task in results.all:
+            write_csv(folder / f"training_loss_{task.setting}.csv", training_losses(task))
+    save_metrics(results, paths.metrics)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from polca.machine.files import PresetPaths, read_npz, write_csv, write_json, writing
+from polca.machine.files import read_npz, write_csv, write_json, writing
 from polca.machine.parallel import map_processes
 from polca.method.bases import Basis
-from polca.method.checkpoints import select_steps
 from polca.method.further_bases import subspace_overlap
-from polca.method.projections import Projections, project_bases
+from polca.method.projections import Projections, thin
+from polca.study import stages
+from polca.study.settings import Preset
 from polca.study.stage import resumable, run
-from polca.tasks.arithmetic import batch
-from polca.tasks.arithmetic_labels import EVALUATION_FORM
-from polca.tasks.transformer import TokenLoss
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.validity.bases import (
     FURTHER,
     OWN,
@@ -25,60 +24,44 @@ from polca.validity.bases import (
     sample_size,
     score_saved,
 )
-from polca.validity.seeds import thin
-from polca.validity.seeds_settings import read_bases
+from polca.validity.settings import BasesSettings, on_grid, read
 
 VECTORS_AT_ONCE = 50
 """Projected together; half a gigabyte a process at the laptop scale."""
 
 
-def main(paths: PresetPaths) -> None:
-    bases, settings = read_bases(paths.params)
-    out = paths.arithmetic
-    tokens, size = settings.data().evaluation, settings.polca.batch_sequences
-    data = [batch(tokens[i : i + size]) for i in range(0, len(tokens), size)]
-    evaluation = read_npz(out.evaluation, EVALUATION_FORM)
-    with resumable(paths, "validity_bases", "arithmetic", "validity") as folder:
-        work = BasesWork(settings, bases.window, out.checkpoints, folder)
-        map_processes(make_further_basis, work, FURTHER, workers=settings.workers, description="further bases")
-        checkpoints = work.checkpoint_directory()
+def main(preset: Preset) -> None:
+    bases, out = read(preset, "bases", BasesSettings), preset.paths.task("arithmetic")
+    task = on_grid(preset.arithmetic(), bases)
+    settings = task.settings
+    with resumable(preset, "validity_bases", "arithmetic", "validity") as folder:
+        work = BasesWork(task, bases.window, out.checkpoints, folder)
+        map_processes(make_further_basis, work, FURTHER, description="further bases")
         projected = folder / "projections"
-        for name in OWN:
-            thin(Projections.load(out.projections / f"{name}.npz"), bases.interval).save(projected / f"{name}.npz")
+        for kind in OWN:
+            thin(Projections.load(out.projection(kind)), bases.interval).save(projected / f"{kind}.npz")
         vectors = settings.basis.vectors * settings.basis.per_step
         for number, kinds in enumerate(groups(FURTHER, vectors, VECTORS_AT_ONCE)):
-            if all((projected / f"{kind}.npz").is_file() for kind in kinds):
-                continue
-            found = project_bases(
-                TokenLoss(settings.model),
-                checkpoints,
-                {kind: Basis.load(work.basis_at(kind)) for kind in kinds},
-                data,
-                steps=select_steps(checkpoints.steps(), bases.interval),
-                method="backward",
-                workers=settings.workers,
-                resume=folder / f"group_{number}",
-            )
-            for kind, result in found.items():
-                result.save(projected / f"{kind}.npz")
+            if not all((projected / f"{kind}.npz").is_file() for kind in kinds):
+                found = {kind: Basis.load(work.basis_at(kind)) for kind in kinds}
+                checkpoints = stages.directory(task, out.checkpoints)
+                made = stages.project(task, checkpoints, found, resume=folder / f"group_{number}")
+                for kind, result in made.items():
+                    result.save(projected / f"{kind}.npz")
         kinds = (*OWN, *FURTHER)
-        rows = map_processes(
-            score_saved,
-            ScoringWork(settings, projected, evaluation["place"], evaluation["carry"]),
-            kinds,
-            workers=settings.workers,
-            description="scores",
-        )
-        hessian = Basis.load(out.bases / "hessian.safetensors")
+        scoring = ScoringWork(task, projected, read_npz(out.labels, EVALUATION_FORM))
+        rows = map_processes(score_saved, scoring, kinds, description="scores")
+        hessian = Basis.load(out.basis("hessian"))
         costs: dict[str, dict[str, Any]] = {}
         for kind in kinds:
-            basis = Basis.load(out.bases / f"{kind}.safetensors" if kind in OWN else work.basis_at(kind))
+            basis = Basis.load(out.basis(kind) if kind in OWN else work.basis_at(kind))
+            products = cost(kind, basis, settings, bases.window)
             costs[kind] = {
                 "overlap_with_hessian": subspace_overlap(basis, hessian),
-                "gradient_evaluations": cost(kind, basis, settings, bases.window),
-                "sample": 0 if not cost(kind, basis, settings, bases.window) else sample_size(kind, settings),
+                "gradient_evaluations": products,
+                "sample": sample_size(kind, settings) if products else 0,
             }
-        with writing(paths.root / "runs" / paths.name / "validity" / "bases") as target:
+        with writing(preset.paths.validity / "bases") as target:
             write_csv(target / "bases.csv", bases_table(dict(zip(kinds, rows, strict=True)), costs))
             write_json(
                 target / "bases.json",

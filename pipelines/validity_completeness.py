@@ -1,23 +1,24 @@
 """How much of the loss change the vectors account for, and every integrator against the refined path integral."""
 
-from polca.machine.files import PresetPaths, write_csv, write_json
+from polca.machine.files import write_csv, write_json
 from polca.method.projections import Projections
+from polca.study import stages
+from polca.study.settings import Preset
 from polca.study.stage import run
 from polca.validity.integrators import summary, tables
 from polca.validity.path_integral import PathGradients
 from polca.validity.paths import ValidityPaths
-from polca.validity.settings import read_completeness
-
-BASES = ("hessian", "shuffled_hessian", "random", "lca")
+from polca.validity.settings import CompletenessSettings, read
 
 
-def main(paths: PresetPaths) -> None:
-    settings, out = read_completeness(paths.params), ValidityPaths.of(paths)
-    projections = {name: Projections.load(paths.arithmetic.projections / f"{name}.npz") for name in BASES}
+def main(preset: Preset) -> None:
+    validity, out = read(preset, "completeness", CompletenessSettings), ValidityPaths.of(preset.paths)
+    arithmetic, english = preset.paths.task("arithmetic"), preset.paths.task("english")
+    projections = {k: Projections.load(arithmetic.projection(k)) for k in stages.bases(preset.arithmetic())}
     path = PathGradients.load(out.path)
-    for name, table in tables(projections, path, Projections.load(paths.english.projections)).items():
+    for name, table in tables(projections, path, Projections.load(english.projection("hessian"))).items():
         write_csv(out.table("completeness", name), table)
-    write_json(out.summary("completeness"), summary(projections["hessian"], path, settings.path_tolerance))
+    write_json(out.summary("completeness"), summary(projections["hessian"], path, validity.path_tolerance))
 
 
 if __name__ == "__main__":

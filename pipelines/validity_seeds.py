@@ -1,56 +1,46 @@
 """Tables 8–11 over several seeds of training and data, and whether their vectors and clusters are about the same."""
 
-from polca.machine.files import PresetPaths, read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
+from polca.machine.files import read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
 from polca.machine.parallel import map_processes
-from polca.method.projections import Projections
+from polca.method.projections import Projections, thin
+from polca.study import stages
+from polca.study.settings import Preset
 from polca.study.stage import resumable, run
-from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.validity.profiles import compare_profiles
-from polca.validity.seeds import BASES, SeedsWork, run_seed, seed_tables, summarize_values, table_values, thin
-from polca.validity.seeds_settings import read_seeds
+from polca.validity.seeds import SeedsWork, run_seed, seed_tables, summarize_values, table_values
+from polca.validity.settings import SeedsSettings, on_grid, other_seeds, read
 
 
-def main(paths: PresetPaths) -> None:
-    seeds, settings = read_seeds(paths.params)
-    evaluation = read_npz(paths.arithmetic.evaluation, EVALUATION_FORM)
-    published = read_params(paths.root / "data" / "published.yaml")
-    with resumable(paths, "validity_seeds", "arithmetic", "validity") as work:
-        done = map_processes(
-            run_seed,
-            SeedsWork(settings, work),
-            seeds.others,
-            workers=settings.workers,
-            description="seeds",
-            resume=work / "done",
-        )
-        own = {
-            name: thin(Projections.load(paths.arithmetic.projections / f"{name}.npz"), seeds.interval) for name in BASES
-        }
-        losses = {settings.seed: float(own["hessian"].losses[-1].mean(dtype="float64"))}
-        losses |= {seed: float(result["last_loss"]) for seed, result in zip(seeds.others, done, strict=True)}
-        tables = seed_tables(own, evaluation["place"], evaluation["carry"], settings)
+def main(preset: Preset) -> None:
+    seeds, task, out = read(preset, "seeds", SeedsSettings), preset.arithmetic(), preset.paths.task("arithmetic")
+    others, coarse = other_seeds(task, seeds), on_grid(task, seeds)
+    published = read_params(preset.paths.root / "data" / "published.yaml")
+    with resumable(preset, "validity_seeds", "arithmetic", "validity") as work:
+        shared = SeedsWork(coarse, work)
+        done = map_processes(run_seed, shared, others, description="seeds", resume=work / "done")
+        own = {kind: thin(Projections.load(out.projection(kind)), seeds.interval) for kind in stages.bases(task)}
+        losses = {task.settings.seed: float(own["hessian"].losses[-1].mean(dtype="float64"))}
+        losses |= {seed: float(result["last_loss"]) for seed, result in zip(others, done, strict=True)}
+        tables = seed_tables(coarse, own, read_npz(out.labels, EVALUATION_FORM))
         for name in tables:
-            others = [read_csv(work / "tables" / name / f"{seed}.csv") for seed in seeds.others]
-            tables[name] = stacked(tables[name], *others)
+            parts = [read_csv(work / "tables" / name / f"{seed}.csv") for seed in others]
+            tables[name] = stacked(tables[name], *parts)
         values = table_values(tables["clusters"], tables["vectors"])
         matches, agreement = compare_profiles(tables["profiles"], seeds.permutations)
-        with writing(paths.root / "runs" / paths.name / "validity" / "seeds") as folder:
-            for name, table in {
-                **tables,
-                "values": values,
-                "summary": summarize_values(values, published),
-                "matches": matches,
-            }.items():
+        tables |= {"values": values, "summary": summarize_values(values, published), "matches": matches}
+        with writing(preset.paths.validity / "seeds") as folder:
+            for name, table in tables.items():
                 write_csv(folder / f"seeds_{name}.csv", table)
             write_json(
                 folder / "seeds.json",
                 {
                     "seeds": sorted(losses),
-                    "own_seed": settings.seed,
+                    "own_seed": task.settings.seed,
                     "interval": seeds.interval,
                     "delta": seeds.delta,
                     "permutations": seeds.permutations,
-                    "flat_step": settings.breakthroughs.flat_step,
+                    "flat_step": task.settings.breakthroughs.flat_step,
                     "last_loss": {str(seed): losses[seed] for seed in sorted(losses)},
                     "stability": agreement,
                 },

@@ -1,21 +1,21 @@
 """One factor at a time around the preset's settings: what becomes of POLCA's clusters."""
 
-from polca.machine.files import PresetPaths, read_npz, write_csv
+from polca.machine.files import read_npz, write_csv
 from polca.method.projections import Projections
-from polca.study.settings import read_arithmetic
+from polca.study.settings import Preset
 from polca.study.stage import run
-from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.validity.paths import ValidityPaths
 from polca.validity.sensitivity import sensitivity
-from polca.validity.settings import read_sensitivity
+from polca.validity.settings import SensitivitySettings, read
 
 
-def main(paths: PresetPaths) -> None:
-    settings, factors, out = read_arithmetic(paths.params), read_sensitivity(paths.params), paths.arithmetic
-    skills = read_npz(out.evaluation, EVALUATION_FORM)
-    hessian = Projections.load(out.projections / "hessian.npz")
+def main(preset: Preset) -> None:
+    factors, out = read(preset, "sensitivity", SensitivitySettings), preset.paths.task("arithmetic")
+    skills = read_npz(out.labels, EVALUATION_FORM)
+    hessian, settings = Projections.load(out.projection("hessian")), preset.arithmetic().settings
     table = sensitivity(hessian, skills["place"], skills["carry"].astype(bool), settings, factors)
-    write_csv(ValidityPaths.of(paths).table("sensitivity", "factors"), table)
+    write_csv(ValidityPaths.of(preset.paths).table("sensitivity", "factors"), table)
 
 
 if __name__ == "__main__":

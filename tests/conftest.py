@@ -14,7 +14,7 @@ import torch  # noqa: E402
 
 from oracles import Problem  # noqa: E402
 from polca.machine.runtime import configure_torch  # noqa: E402
-from polca.tasks.arithmetic import batch, make_data, model_config  # noqa: E402
+from polca.tasks.arithmetic.data import batch, make_data, model_config  # noqa: E402
 from polca.tasks.transformer import TokenLoss, initialize  # noqa: E402
 
 configure_torch()

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.machine.files import ArithmeticPaths, write_csv, write_json, write_npz
-from polca.study.scores import ANALYSES
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.scores import ANALYSES
 
 SUMMARY: dict[str, Any] = {
     "parameters": 26442,

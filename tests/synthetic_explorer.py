@@ -8,8 +8,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from polca.machine.files import ROOT, PresetPaths, write_npz, write_text
+from polca.machine.files import ROOT, write_npz, write_text
 from polca.method.projections import Projections
+from polca.study.paths import PresetPaths
 from polca.tasks.english.text import PAD
 from synthetic import Synthetic
 from synthetic_english import TOKENS, SyntheticEnglish

@@ -7,8 +7,9 @@ import typer
 
 from polca.errors import PolcaError
 from polca.external.command import analyze
-from polca.machine.files import ROOT, PresetPaths, read_json, write_json
+from polca.machine.files import ROOT, read_json, write_json
 from polca.machine.runtime import start_pinned
+from polca.study.paths import PresetPaths
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 

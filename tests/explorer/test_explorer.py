@@ -19,12 +19,13 @@ from polca.explorer import Page, preset_page, render
 from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
 from polca.explorer.page import embedded_json
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import ROOT, PresetPaths, read_csv
+from polca.machine.files import ROOT, read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
-from polca.study.english_results import read_table
-from polca.tasks.arithmetic_labels import PLACES
+from polca.study.paths import PresetPaths
+from polca.study.results import read_table
+from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.english.tagging import TAGS
 from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
 

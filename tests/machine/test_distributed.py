@@ -28,7 +28,7 @@ from polca.method.checkpoints import CheckpointDirectory
 from polca.tasks.transformer import TokenLoss, initialize
 from polca.method.projections import project
 from polca.machine.runtime import configure_torch
-from polca.tasks.arithmetic import batch, make_data, model_config
+from polca.tasks.arithmetic.data import batch, make_data, model_config
 from polca.tasks.training import TrainingConfig, train
 
 out = Path(sys.argv[1])

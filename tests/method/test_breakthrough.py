@@ -8,7 +8,7 @@ from polca.errors import PolcaError
 from polca.method.breakthrough import add_breakthroughs, breakthrough_steps, breakthroughs, hidden_fraction
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
-from polca.study.scores import cluster_scores
+from polca.tasks.arithmetic.scores import cluster_scores
 
 STEPS = np.arange(0, 2001, 20)
 

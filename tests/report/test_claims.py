@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from polca.report.claims import CLAIMS, check_claims
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results
 
 ADDITION = sum(not claim.name.startswith("english_") for claim in CLAIMS)
 

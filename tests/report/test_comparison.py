@@ -13,11 +13,11 @@ import pytest
 import synthetic
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, PresetPaths, read_params
+from polca.machine.files import ROOT, read_params
 from polca.report.comparison import KINDS, NOT_COMPARED, Comparison, compare
 from polca.report.tables import save_tables
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.paths import PresetPaths
+from polca.study.results import EnglishResults, Results
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 

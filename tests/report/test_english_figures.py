@@ -23,8 +23,7 @@ from polca.report.figures.concordance import CUT, TARGET_AT, fit_left, fit_right
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.report.figures.roles import ROLES, looks
 from polca.report.figures.style import FORMATS, PAGE_WIDTH, styled
-from polca.study.english_results import EnglishResults, read_table
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results, read_table
 from polca.tasks.english.patterns import FAMILIES
 from synthetic_english import KINDS, SyntheticEnglish, params
 

@@ -10,8 +10,7 @@ import synthetic
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_params
 from polca.report.tables import ENGLISH_TABLES, TABLES, english_metrics, make_table
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results
 from synthetic_english import CORPUS, SUMMARY, SyntheticEnglish, params
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")

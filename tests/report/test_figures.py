@@ -23,8 +23,8 @@ from polca.report.figures.skills import PLACE_TONES, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
 from polca.study.results import COUNTS, Results
-from polca.tasks.arithmetic import encode
-from polca.tasks.arithmetic_labels import PLACES, carry_labels
+from polca.tasks.arithmetic.data import encode
+from polca.tasks.arithmetic.labels import PLACES, carry_labels
 from synthetic import Synthetic, params
 
 

@@ -18,8 +18,9 @@ import typst
 import yaml
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, PresetPaths
+from polca.machine.files import ROOT
 from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown, report_inputs
+from polca.study.paths import PresetPaths
 
 PRESET = "smoke"
 PLAIN = """\

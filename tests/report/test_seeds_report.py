@@ -14,8 +14,9 @@ import yaml
 from test_paper import PLAIN, changed, typed_numbers
 from test_validity_seeds_figures import made_up_values
 
-from polca.machine.files import ROOT, PresetPaths, read_csv, read_params, write_csv, write_json
+from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
 from polca.report.typeset import report_inputs
+from polca.study.paths import PresetPaths
 from polca.validity.bases import FURTHER, OWN
 from polca.validity.construction_scores import COLUMNS, MEASURES
 from polca.validity.seeds import summarize_values

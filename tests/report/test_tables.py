@@ -12,8 +12,7 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_params
 from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results
 from synthetic import SUMMARY, Synthetic, params
 from synthetic_english import SyntheticEnglish
 
@@ -43,7 +42,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def everything() -> tuple[str, ...]:
-    from polca.study.scores import ANALYSES
+    from polca.tasks.arithmetic.scores import ANALYSES
 
     return tuple(ANALYSES)
 

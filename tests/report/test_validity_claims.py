@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polca.machine.files import PresetPaths, write_csv
+from polca.machine.files import write_csv
 from polca.report.validity_claims import CHECKS, validity_claims
+from polca.study.paths import PresetPaths
 
 
 @pytest.fixture

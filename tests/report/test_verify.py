@@ -11,10 +11,11 @@ import yaml
 
 from polca.cli import main
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, PresetPaths
+from polca.machine.files import ROOT
 from polca.report.claims import CLAIMS
 from polca.report.validity_claims import CHECKS
 from polca.report.verify import expected_claims, verify
+from polca.study.paths import PresetPaths
 
 ALL = {claim.name for claim in CLAIMS}
 

@@ -15,7 +15,9 @@ from polca.errors import PolcaError
 from polca.machine.files import read_json, write_csv, write_json
 from polca.method.decomposition import SecondOrder, decompose
 from polca.method.projections import Projections
-from polca.study.english_analyses import (
+from polca.study.results import read_table
+from polca.tasks.english.patterns import FAMILIES
+from polca.tasks.english.scores import (
     ANALYSES,
     TABLES,
     EnglishAnalysis,
@@ -25,8 +27,6 @@ from polca.study.english_analyses import (
     constructions,
     summarise,
 )
-from polca.study.english_results import read_table
-from polca.tasks.english.patterns import FAMILIES
 from polca.tasks.english.text import EvaluationText
 
 NAMES = ("ADJ", "ADP", "DET", "NOUN", "PUNCT", "VERB", "X", "SPACE", "<PAD>")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from polca.study.english_settings import read_english
 
 from polca.errors import PolcaError
-from polca.study.english_settings import read_english
 from polca.tasks.transformer import parameter_count
 
 PRESETS = Path(__file__).parents[2] / "presets"

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from polca.machine import products
-from polca.machine.files import ROOT, PresetPaths
+from polca.machine.files import ROOT
 from polca.method.curvature import HessianOperator
 from polca.method.forward import directional_derivatives
 from polca.method.reverse import projected_gradients
 from polca.study import plan
+from polca.study.paths import PresetPaths
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
 
 SEQUENCES, DIRECTIONS = 3, 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polca.tasks.arithmetic import model_config
+from polca.tasks.arithmetic.data import model_config
 from polca.tasks.transformer import parameter_count
 
 ROOT = Path(__file__).parents[2]

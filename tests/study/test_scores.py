@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from polca.errors import PolcaError
 from polca.method.clustering import Clusters, cluster
 from polca.method.decomposition import Trajectories
-from polca.study.scores import (
+from polca.tasks.arithmetic.scores import (
     ANALYSES,
     auc,
     best_clusters,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polca.errors import PolcaError
-from polca.tasks.arithmetic import batch, encode, make_data
+from polca.tasks.arithmetic.data import batch, encode, make_data
 
 
 def numbers(tokens):

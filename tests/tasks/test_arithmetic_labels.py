@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from polca.errors import PolcaError
-from polca.tasks.arithmetic import encode
-from polca.tasks.arithmetic_labels import PLACES, carry_labels, place_labels, summands
+from polca.tasks.arithmetic.data import encode
+from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels, summands
 
 
 def tokens(*pairs: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from polca.errors import PolcaError
 from polca.machine import files as artifacts
 from polca.method.checkpoints import CheckpointDirectory
-from polca.tasks.arithmetic import batch, make_data, model_config
+from polca.tasks.arithmetic.data import batch, make_data, model_config
 from polca.tasks.training import TrainingConfig, train
 from polca.tasks.transformer import TokenLoss, initialize
 

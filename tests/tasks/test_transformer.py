@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from polca.errors import PolcaError
-from polca.tasks.arithmetic import model_config
+from polca.tasks.arithmetic.data import model_config
 from polca.tasks.transformer import ModelConfig, TokenLoss, Transformer, initialize, parameter_count
 
 

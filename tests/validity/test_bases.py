@@ -11,7 +11,7 @@ from polca.method.bases import Basis
 from polca.method.checkpoints import CheckpointDirectory
 from polca.tasks.transformer import initialize
 from polca.validity.bases import FURTHER, BasesWork, cost, further_basis, groups, make_further_basis, sample_size
-from polca.validity.seeds_settings import read_bases
+from polca.validity.settings import read_bases
 
 
 @pytest.fixture

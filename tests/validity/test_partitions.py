@@ -6,7 +6,7 @@ import pytest
 from polca.method.breakthrough import add_breakthroughs, hidden_fraction
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
-from polca.study.scores import best_clusters, cluster_scores
+from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
 from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
 
 

@@ -13,7 +13,7 @@ from polca.machine.parallel import map_processes
 from polca.method.bases import random_basis
 from polca.method.projections import project
 from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values, thin
-from polca.validity.seeds_settings import read_seeds
+from polca.validity.settings import read_seeds
 
 
 def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
-from polca.validity.seeds_settings import of_seed, read_bases, read_seeds, read_treebank_settings
+from polca.validity.settings import of_seed, read_bases, read_seeds, read_treebank_settings
 
 
 @pytest.mark.parametrize("preset", ["smoke", "laptop", "wikipedia"])

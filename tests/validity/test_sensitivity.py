@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from polca.study.analyses import analyse
 
 from polca.errors import PolcaError
 from polca.method.projections import Projections
-from polca.study.analyses import analyse
-from polca.study.scores import best_clusters
 from polca.study.settings import read_arithmetic
+from polca.tasks.arithmetic.scores import best_clusters
 from polca.validity.sensitivity import default, first_vectors, measure, sensitivity, thinned
 from polca.validity.settings import read_chance, read_completeness, read_sensitivity
 

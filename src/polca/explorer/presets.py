@@ -9,19 +9,19 @@ from polca.errors import PolcaError
 from polca.explorer import skills, speech
 from polca.explorer.packing import TokenTrajectories, quantise
 from polca.explorer.schema import Analysis, ClusterView, Page, Setting
-from polca.machine.files import PresetPaths, read_params
+from polca.machine.files import read_params
 from polca.method.clustering import Clusters
 from polca.method.decomposition import decompose
 from polca.method.projections import Projections
 from polca.report.figures.style import Look
 from polca.study import english_analyses
 from polca.study.analyses import trajectories_of
-from polca.study.english_analyses import TaggedText
-from polca.study.english_results import EnglishResults
 from polca.study.english_settings import EnglishSettings, read_english
-from polca.study.results import Results, SettingResults
-from polca.study.scores import ANALYSES
+from polca.study.paths import PresetPaths
+from polca.study.results import EnglishResults, Results, SettingResults
 from polca.study.settings import ArithmeticSettings, read_arithmetic
+from polca.tasks.arithmetic.scores import ANALYSES
+from polca.tasks.english.scores import TaggedText
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
 """Values that the token trajectories of one analysis may have: of the one that the figures show, of each other."""

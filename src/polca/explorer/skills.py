@@ -9,7 +9,7 @@ from polca.report.figures.skills import GREYS, PLACE_TONES
 from polca.report.figures.skills import looks as cluster_looks
 from polca.report.figures.style import Look
 from polca.study.results import Evaluation
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 SYMBOLS = (*"0123456789", "+", "=")
 """The input vocabulary by id."""

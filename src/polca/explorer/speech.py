@@ -10,8 +10,8 @@ from polca.explorer.schema import Facet, Tokens
 from polca.report.figures.roles import ROLES
 from polca.report.figures.roles import looks as cluster_looks
 from polca.report.figures.style import Look
-from polca.study.english_analyses import BETWEEN, TaggedText
 from polca.tasks.english.patterns import NEWLINE, UNPRINTABLE
+from polca.tasks.english.scores import BETWEEN, TaggedText
 from polca.tasks.english.text import BEFORE, PAD
 
 ROLE_OF_TAG: Mapping[str, str] = {

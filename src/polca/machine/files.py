@@ -1,4 +1,4 @@
-"""Every path and file format of a run, in one place.
+"""Every file format, in one place.
 
 A file is written under a temporary name beside its target and renamed when it is whole, so that nothing half-written
 is ever found under the real name. Nothing is pickled.
@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,165 +27,6 @@ from polca.errors import PolcaError
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: presets, runs, figures and paper lie below it."""
-
-
-@dataclass(frozen=True)
-class ArithmeticPaths:
-    """The files of the arithmetic setting, below `runs/<preset>/arithmetic`."""
-
-    directory: Path
-
-    @property
-    def evaluation(self) -> Path:
-        return self.directory / "evaluation.npz"
-
-    @property
-    def training_log(self) -> Path:
-        return self.directory / "training_log.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def bases(self) -> Path:
-        return self.directory / "bases"
-
-    @property
-    def losses(self) -> Path:
-        return self.directory / "losses.npz"
-
-    @property
-    def projections(self) -> Path:
-        return self.directory / "projections"
-
-    @property
-    def clusters(self) -> Path:
-        return self.directory / "clusters"
-
-    @property
-    def cluster_table(self) -> Path:
-        return self.directory / "clusters.csv"
-
-    @property
-    def vector_table(self) -> Path:
-        return self.directory / "vectors.csv"
-
-    @property
-    def partition_table(self) -> Path:
-        return self.directory / "partitions.csv"
-
-    @property
-    def summary(self) -> Path:
-        return self.directory / "summary.json"
-
-
-@dataclass(frozen=True)
-class EnglishPaths:
-    """The files of the English setting, below `runs/<preset>/english`."""
-
-    directory: Path
-
-    @property
-    def corpus(self) -> Path:
-        return self.directory / "corpus.json"
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.directory / "tokenizer.json"
-
-    @property
-    def training(self) -> Path:
-        return self.directory / "training.npz"
-
-    @property
-    def evaluation_text(self) -> Path:
-        return self.directory / "evaluation.txt"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.directory / "evaluation.npz"
-
-    @property
-    def tags(self) -> Path:
-        return self.directory / "tags.npz"
-
-    @property
-    def training_log(self) -> Path:
-        return self.directory / "training_log.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def basis(self) -> Path:
-        return self.directory / "basis.safetensors"
-
-    @property
-    def losses(self) -> Path:
-        return self.directory / "losses.npz"
-
-    @property
-    def projections(self) -> Path:
-        return self.directory / "projections.npz"
-
-    @property
-    def clusters(self) -> Path:
-        return self.directory / "clusters"
-
-    @property
-    def cluster_table(self) -> Path:
-        return self.directory / "clusters.csv"
-
-    @property
-    def vector_table(self) -> Path:
-        return self.directory / "vectors.csv"
-
-    @property
-    def contexts(self) -> Path:
-        return self.directory / "contexts.csv"
-
-    @property
-    def summary(self) -> Path:
-        return self.directory / "summary.json"
-
-
-@dataclass(frozen=True)
-class PresetPaths:
-    """The inputs and outputs of one preset."""
-
-    name: str
-    root: Path = ROOT
-
-    @property
-    def params(self) -> Path:
-        return self.root / "presets" / self.name / "params.yaml"
-
-    @property
-    def arithmetic(self) -> ArithmeticPaths:
-        return ArithmeticPaths(self.root / "runs" / self.name / "arithmetic")
-
-    @property
-    def english(self) -> EnglishPaths:
-        return EnglishPaths(self.root / "runs" / self.name / "english")
-
-    @property
-    def figures(self) -> Path:
-        return self.root / "figures" / self.name
-
-    @property
-    def tables(self) -> Path:
-        return self.root / "paper" / self.name / "tables"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "paper" / self.name / "metrics.json"
-
-    @property
-    def work(self) -> Path:
-        """Where unfinished stages keep what they need to resume (git-ignored, emptied on success)."""
-        return self.root / ".work" / self.name
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -25,6 +25,38 @@ class Checkpoints(Protocol):
         """Parameters by name at `step`."""
 
 
+class WritableCheckpoints(Checkpoints, Protocol):
+    """Checkpoints that training can add to."""
+
+    def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:
+        """Keep the parameters of `step`."""
+
+
+class MemoryCheckpoints:
+    """Checkpoints that are held in memory, on the device on which they were made."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, dict[str, Tensor]] = {}
+
+    def steps(self) -> list[int]:
+        """Training steps with a checkpoint, increasing."""
+        return sorted(self._kept)
+
+    def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:
+        """Keep a copy of the parameters of `step`."""
+        self._kept[step] = {name: p.detach().clone() for name, p in parameters.items()}
+
+    def load(self, step: int) -> dict[str, Tensor]:
+        """Parameters by name at `step`.
+
+        Raises:
+            PolcaError: there is no such checkpoint.
+        """
+        if step not in self._kept:
+            raise PolcaError(f"step {step}: no such checkpoint (there are {len(self._kept)}): train first")
+        return dict(self._kept[step])
+
+
 class CheckpointDirectory:
     """Checkpoints as `step_000120.safetensors` files in one directory.
 

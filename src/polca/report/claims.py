@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from polca.method.breakthrough import hidden_fraction
-from polca.study.english_analyses import constructions
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
-from polca.study.scores import three_best
+from polca.study.results import EnglishResults, Results
+from polca.tasks.arithmetic.scores import three_best
+from polca.tasks.english.scores import constructions
 
 HOLDS, FAILS, NOT_TESTED = "holds", "fails", "not tested"
 Decision = tuple[bool | None, str]

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.machine.files import PresetPaths, read_csv, read_json, read_params
+from polca.machine.files import read_csv, read_json, read_params
 from polca.report.tables.clusters import SCORES
-from polca.study.english_results import read_table
+from polca.study.paths import PresetPaths
+from polca.study.results import read_table
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
 

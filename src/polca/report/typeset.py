@@ -10,9 +10,10 @@ from typing import Any, Literal
 import typst
 
 from polca.errors import PolcaError
-from polca.machine.files import PresetPaths, read_json
+from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
-from polca.study.scores import ELIGIBLE_PERCENT
+from polca.study.paths import PresetPaths
+from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
 
 SOURCE = Path("paper") / "paper.typ"
 BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}

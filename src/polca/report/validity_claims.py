@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from polca.machine.files import PresetPaths, read_csv
+from polca.machine.files import read_csv
 from polca.report.claims import FAILS, HOLDS, NOT_TESTED
 from polca.report.typeset import LEVEL
+from polca.study.paths import PresetPaths
 
 Decision = tuple[str, str]
 """Verdict, and the statistic in words."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from polca.errors import PolcaError
-from polca.machine.files import PresetPaths, read_params
+from polca.machine.files import read_params
 from polca.report.claims import FAILS
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
 from polca.report.validity_claims import validity_claims
-from polca.study.english_results import read_table
+from polca.study.paths import PresetPaths
+from polca.study.results import read_table
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
 

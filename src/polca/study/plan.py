@@ -12,18 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polca.machine.files import PresetPaths
-from polca.study.english_settings import EnglishSettings, read_english
-from polca.study.settings import ArithmeticSettings, read_arithmetic
-from polca.tasks import arithmetic
+from polca.study.settings import Preset
+from polca.study.stages import bases
+from polca.tasks.task import TransformerTask
 from polca.tasks.transformer import ModelConfig, parameter_count
 
 PRODUCTS = 9
 """Hessian products that Lanczos needs for one vector, about what the laptop and wikipedia runs needed."""
 SHARES = {"train": 0.6, "basis": 0.6, "project": 0.7}
 """Share of the matrix-product rate that each kind of stage reaches on one core, rounded from measurements."""
-GRAPH_BYTES = 1 << 28
-"""As in pipelines/english_basis.py: logits of the Hessian sample up to which its whole graph is kept."""
 PROCESS_BYTES = 350 * 2**20
 """What a process holds once PyTorch is imported."""
 
@@ -109,65 +106,50 @@ def _project(
     )
 
 
-def _arithmetic(settings: ArithmeticSettings) -> list[StageCost]:
-    config, length = settings.model, arithmetic.CONTEXT - 1
-    training, basis, polca = settings.training, settings.basis, settings.polca
-    vectors, targets = basis.vectors * basis.per_step, arithmetic.OUTPUT_DIGITS
-    dense = ("hessian", "shuffled_hessian", "random")
-    exact = [name for name in dense if name in polca.curvature_of]
-    plain = len(dense) - len(exact)
-    units = sum(1 + 4 * vectors for _ in exact) + 1 + targets + plain * vectors
-    kept = len(dense) * vectors + len(exact) * vectors + settings.lca_parameters
-    return [
-        _train(config, length, training.steps, training.batch_size, training.checkpoint_interval, "arithmetic"),
-        _basis(
-            config, length, basis.hessian_examples, basis.hessian_examples, [vectors] * 2, settings.workers,
-            "arithmetic",
-        ),
-        _project(
-            config, length, settings.evaluation_examples, polca.batch_sequences, units, kept, len(dense) * vectors,
-            training.steps // polca.interval + 1, settings.workers, "arithmetic",
-        ),
-    ]  # fmt: skip
-
-
-def _english(settings: EnglishSettings) -> list[StageCost]:
-    length = settings.sizes.context
-    training, basis, polca = settings.training, settings.basis, settings.polca
-    vectors = basis.vectors * basis.per_step
-    exact = "hessian" in polca.curvature_of
+def _costs(task: TransformerTask, kinds: Sequence[str], workers: int) -> list[StageCost]:
+    training, basis, polca = task.settings.training, task.settings.basis, task.settings.polca
+    config, evaluated, length = task.model(), task.model(evaluated=True), task.length
+    vectors, targets = basis.vectors * basis.per_step, evaluated.targets or length
+    dense = [kind for kind in kinds if kind != "lca"]
+    exact = [kind for kind in dense if kind in polca.curvature_of]
+    plain, axes = len(dense) - len(exact), basis.lca_parameters if "lca" in kinds else 0
+    units = sum(1 + 4 * vectors for _ in exact)
+    if plain or axes:
+        forward = targets > plain * vectors and not axes
+        units += 1 + (2 * plain * vectors if forward else targets + plain * vectors)
     # Without kept graphs every product makes each batch's anew.
-    examples = basis.hessian_examples
-    kept = 4 * examples * (length + 1) * settings.vocabulary <= GRAPH_BYTES
-    config = settings.model()
+    held = basis.hessian_examples if task.keep_graphs else polca.batch_sequences
+    hessians = [vectors for kind in dense if kind != "random"]
     return [
-        _train(config, length, training.steps, training.batch_size, training.checkpoint_interval, "english"),
-        _basis(config, length, examples, examples if kept else polca.batch_sequences, [vectors], 1, "english"),
+        _train(config, length, training.steps, training.batch_size, training.checkpoint_interval, task.name),
+        _basis(config, length, basis.hessian_examples, held, hessians, workers, task.name),
         _project(
-            settings.model(evaluated=True), length, settings.data.evaluation_contexts, polca.batch_sequences,
-            1 + (4 if exact else 2) * vectors, vectors * (2 if exact else 1), vectors,
-            training.steps // polca.interval + 1, settings.workers, "english",
+            evaluated, length, task.evaluation_sequences, polca.batch_sequences, units,
+            (len(dense) + len(exact)) * vectors + axes, len(dense) * vectors,
+            training.steps // polca.interval + 1, workers, task.name,
         ),
     ]  # fmt: skip
 
 
-def plan(paths: PresetPaths) -> list[StageCost]:
-    """The heavy stages of a preset, in the order of the pipeline.
+def plan(preset: Preset, workers: int) -> list[StageCost]:
+    """The heavy stages of a preset's tasks, in the order of the pipeline.
 
     Raises:
         PolcaError: a parameter is missing or impossible.
     """
-    return [*_arithmetic(read_arithmetic(paths.params)), *_english(read_english(paths.params))]
+    tasks = [preset.arithmetic() if name == "arithmetic" else preset.english() for name in preset.sources]
+    return [cost for task in tasks for cost in _costs(task, bases(task), workers)]
 
 
 def wall_seconds(costs: Sequence[StageCost], rate: float, workers: int, cores: int) -> float:
-    """Both settings' chains side by side on `cores` cores: training and English bases keep one core busy each."""
+    """The tasks' chains side by side on `cores` cores: training and English bases keep one core busy each."""
 
     def alone(cost: StageCost) -> float:
         many = cost.stage in ("arithmetic_basis", "arithmetic_project", "english_project")
         return cost.core_seconds(rate) / (min(workers, cores) if many else 1)
 
-    chains = [sum(alone(c) for c in costs if c.stage.startswith(setting)) for setting in ("arithmetic", "english")]
+    settings = {c.stage.split("_")[0] for c in costs}
+    chains = [sum(alone(c) for c in costs if c.stage.startswith(setting)) for setting in settings]
     return max(*chains, sum(cost.core_seconds(rate) for cost in costs) / cores)
 
 

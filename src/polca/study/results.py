@@ -1,7 +1,6 @@
-"""The results of one preset, as figures and tables read them: loaded when asked for, never recomputed."""
+"""The results of a preset's tasks, as tables and figures read them: loaded when asked for, never recomputed."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,71 +11,73 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, ArithmeticPaths, EnglishPaths, read_csv, read_json, read_npz, read_params
+from polca.machine.files import ROOT, read_csv, read_json, read_npz, read_params
 from polca.method.clustering import Clusters
-from polca.tasks.arithmetic_labels import EVALUATION_FORM, PLACES
+from polca.study.paths import PresetPaths, TaskPaths
+from polca.study.stages import ExactLosses
+from polca.tasks.arithmetic.labels import EVALUATION_FORM, PLACES
+from polca.tasks.english.scores import TABLES as ENGLISH_TABLES
 
 COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
 """Columns of `clusters.csv` that hold a cluster's skill composition."""
 
-CLUSTER_COLUMNS = (
-    *("analysis", "basis", "strategy", "vector", "cluster", "size", "n_carry", "homogeneity", "recall", "f1"),
-    *("eligible", "break_step", "onset_step", "hidden", "hidden_onset", *COUNTS),
-)
-VECTOR_COLUMNS = (
-    *("analysis", "basis", "strategy", "vector", "vector_step", "kept", "n_dropped", "n_clustered", "n_outliers"),
-    *("n_clusters", "auc_1000s", "auc_100s", "auc_10s", "best_homogeneity"),
-)
+COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "arithmetic": {
+        "clusters": (
+            *("analysis", "basis", "strategy", "vector", "cluster", "size", "n_carry", "homogeneity", "recall", "f1"),
+            *("eligible", "break_step", "onset_step", "hidden", "hidden_onset", *COUNTS),
+        ),
+        "vectors": (
+            *("analysis", "basis", "strategy", "vector", "vector_step", "kept", "n_dropped", "n_clustered"),
+            *("n_outliers", "n_clusters", "auc_1000s", "auc_100s", "auc_10s", "best_homogeneity"),
+        ),
+    },
+    "english": {name: tuple(columns) for name, columns in ENGLISH_TABLES.items()},
+}
+"""Columns that the tables of a task's results must have."""
+
+TEXT = {name for columns in ENGLISH_TABLES.values() for name, kind in columns.items() if kind == "str"}
+"""Columns that hold text as it is: `NA`, `null` and `1` are tokens like others."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Evaluation tokens and their skills.
+def read_losses(out: TaskPaths, points: int | None = None) -> ExactLosses:
+    """The exact losses of a task (`losses.npz`); `points` is how many checkpoints the preset asks for.
 
-    Attributes:
-        tokens: `[S, 12]` token ids of the S additions.
-        place: `[X]` output position 0 … 3 (1000s … 1s) of output token x = 4 · sequence + position.
-        carry: `[X]` whether the lower places carried into this digit.
+    Raises:
+        PolcaError: missing, damaged or of another preset.
     """
+    size = "C" if points is None else str(points)
+    return ExactLosses(**read_npz(out.losses, {"steps": f"int {size}", "losses": f"finite {size} X"}))
 
-    tokens: NDArray[np.uint8]
-    place: NDArray[np.int8]
-    carry: NDArray[np.bool_]
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of clusters; text stays as it stands.
+
+    Raises:
+        PolcaError: missing, damaged or cut off.
+    """
+    header = read_csv(path).columns
+    return read_csv(path, [name for name in header if name in TEXT - {"analysis"}])
 
 
 @dataclass(frozen=True)
-class ExactLosses:
-    """`steps [C]` and the exact loss `losses [C, X]` of every evaluation token, in nats."""
-
-    steps: NDArray[np.int64]
-    losses: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class SettingResults(ABC):
-    """Result files that both settings have.
+class TaskResults:
+    """Result files that every task has.
 
     Attributes:
-        directory: `runs/<preset>/<setting>`.
+        paths: where they are.
         params: the preset's parameters, as read from its `params.yaml`.
         published_path: the published values.
 
     Every property raises `PolcaError` naming the file and the stage to run where a file is missing or damaged.
     """
 
-    directory: Path
+    paths: TaskPaths
     params: Mapping[str, Any]
     published_path: Path = ROOT / "data" / "published.yaml"
 
     setting: ClassVar[str]
-    """Name of the setting: its section of `params.yaml`, and how its stages' names begin."""
-    cluster_columns: ClassVar[tuple[str, ...]]
-    vector_columns: ClassVar[tuple[str, ...]]
-
-    @property
-    @abstractmethod
-    def paths(self) -> ArithmeticPaths | EnglishPaths:
-        """Where the files are."""
+    """Name of the task: its section of `params.yaml`."""
 
     @property
     def shown_analysis(self) -> str:
@@ -84,7 +85,7 @@ class SettingResults(ABC):
         return str(self.param("plots").get("analysis", "polca"))
 
     def param(self, name: str) -> Any:
-        """A parameter of the setting by its dotted name, such as `training.steps`.
+        """A parameter of the task by its dotted name, such as `training.steps`.
 
         Raises:
             PolcaError: it is missing.
@@ -99,14 +100,12 @@ class SettingResults(ABC):
     @cached_property
     def losses(self) -> ExactLosses:
         """Exact losses (`losses.npz`)."""
-        points = self.param("training.steps") // self.param("polca.interval") + 1
-        form = {"steps": f"int {points}", "losses": f"finite {points} X"}
-        arrays = self._arrays(self.paths.losses, "project", form)
-        return ExactLosses(arrays["steps"], arrays["losses"])
+        self._require(self.paths.losses, "project")
+        return read_losses(self.paths, self.param("training.steps") // self.param("polca.interval") + 1)
 
     def curves(self, analysis: str) -> Clusters:
         """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
-        path = self.paths.clusters / f"{analysis}.npz"
+        path = self.paths.cluster(analysis)
         self._require(path, "cluster")
         return Clusters.load(path)
 
@@ -116,32 +115,32 @@ class SettingResults(ABC):
         Raises:
             PolcaError: there is no such cluster.
         """
-        found = np.flatnonzero((curves.cluster_vector == vector - 1) & (curves.cluster_index == cluster))
-        if len(found) != 1:
+        rows = np.flatnonzero((curves.cluster_vector == vector - 1) & (curves.cluster_index == cluster))
+        if len(rows) != 1:
             raise PolcaError(
                 f"{self.paths.clusters}: no cluster {cluster} of vector {vector}, which "
-                f"{self.paths.cluster_table.name} lists: run stage {self.setting}_cluster again"
+                f"{self.paths.table('clusters').name} lists: {self._again('cluster')}"
             )
-        return int(found[0])
+        return int(rows[0])
 
     @cached_property
     def clusters(self) -> pd.DataFrame:
-        """One row a cluster, over all analyses (`clusters.csv`)."""
-        table, path = self._table(self.paths.cluster_table, self.cluster_columns), self.paths.cluster_table
+        """One row a cluster, over all analyses (`tables/clusters.csv`)."""
+        table = self._table("clusters")
         counted = self.vectors.groupby("analysis")["n_clusters"].sum()
         if not table["analysis"].value_counts().reindex(counted.index, fill_value=0).equals(counted.rename("count")):
             raise PolcaError(
-                f"{path}: has not the clusters that {self.paths.vector_table.name} counts: "
-                f"run stage {self.setting}_cluster again"
+                f"{self.paths.table('clusters')}: has not the clusters that {self.paths.table('vectors').name} "
+                f"counts: {self._again('cluster')}"
             )
         return table
 
     @cached_property
     def vectors(self) -> pd.DataFrame:
-        """One row an analysis and vector (`vectors.csv`)."""
-        table = self._table(self.paths.vector_table, self.vector_columns)
+        """One row an analysis and vector (`tables/vectors.csv`)."""
+        table = self._table("vectors")
         if table.empty:
-            raise PolcaError(f"{self.paths.vector_table}: has no rows: run stage {self.setting}_cluster again")
+            raise PolcaError(f"{self.paths.table('vectors')}: has no rows: {self._again('cluster')}")
         return table
 
     @cached_property
@@ -163,8 +162,8 @@ class SettingResults(ABC):
             raise PolcaError(f"{self.published_path}: no such file: restore it from the repository")
         return read_params(self.published_path)
 
-    def scalar(self, name: str) -> float:
-        """A number of `summary.json` by its dotted name, such as `table_12.l2_norm`; NaN where it is null there.
+    def entry(self, name: str) -> Any:
+        """An entry of `summary.json` by its dotted name, such as `table_12.l2_norm`.
 
         Raises:
             PolcaError: it is missing.
@@ -172,8 +171,17 @@ class SettingResults(ABC):
         value: Any = self.summary
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: run stage {self.setting}_cluster again")
+                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: {self._again('cluster')}")
             value = value[key]
+        return value
+
+    def scalar(self, name: str) -> float:
+        """A number of `summary.json` by its dotted name; NaN where it is null there.
+
+        Raises:
+            PolcaError: it is missing.
+        """
+        value = self.entry(name)
         return float("nan") if value is None else value
 
     def published_part(self, name: str) -> dict[str, Any]:
@@ -187,40 +195,99 @@ class SettingResults(ABC):
             raise PolcaError(f"{self.published_path}: lacks {name!r}: restore it from the repository")
         return part
 
+    def _again(self, stage: str) -> str:
+        return f"run stage {stage}@{self.setting} again"
+
     def _require(self, path: Path, stage: str) -> None:
         if not path.is_file():
-            raise PolcaError(f"{path}: no such file: run stage {self.setting}_{stage} (`make repro` runs all)")
+            raise PolcaError(f"{path}: no such file: run stage {stage}@{self.setting} (`make repro` runs all)")
 
-    def _arrays(self, path: Path, stage: str, form: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-        self._require(path, stage)
-        return read_npz(path, form)
-
-    def _table(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.paths.table(name)
         self._require(path, "cluster")
-        table = self._read_table(path)
-        if missing := [name for name in columns if name not in table]:
-            raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run stage {self.setting}_cluster again")
+        table = read_table(path)
+        if missing := [column for column in COLUMNS[self.setting][name] if column not in table]:
+            raise PolcaError(f"{path}: lacks the column {missing[0]!r}: {self._again('cluster')}")
         return table
-
-    def _read_table(self, path: Path) -> pd.DataFrame:
-        return read_csv(path)
 
 
 @dataclass(frozen=True)
-class Results(SettingResults):
+class Evaluation:
+    """Evaluation tokens and their skills.
+
+    Attributes:
+        tokens: `[S, 12]` token ids of the S additions.
+        place: `[X]` output position 0 … 3 (1000s … 1s) of output token x = 4 · sequence + position.
+        carry: `[X]` whether the lower places carried into this digit.
+    """
+
+    tokens: NDArray[np.uint8]
+    place: NDArray[np.int8]
+    carry: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Results(TaskResults):
     """Result files of the arithmetic setting."""
 
     setting: ClassVar[str] = "arithmetic"
-    cluster_columns: ClassVar[tuple[str, ...]] = CLUSTER_COLUMNS
-    vector_columns: ClassVar[tuple[str, ...]] = VECTOR_COLUMNS
-
-    @property
-    def paths(self) -> ArithmeticPaths:
-        """Where the files are."""
-        return ArithmeticPaths(self.directory)
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """Evaluation tokens and skills (`evaluation.npz`)."""
-        arrays = self._arrays(self.paths.evaluation, "train", EVALUATION_FORM)
+        """Evaluation tokens and skills (`labels.npz`)."""
+        self._require(self.paths.labels, "labels")
+        arrays = read_npz(self.paths.labels, EVALUATION_FORM)
         return Evaluation(arrays["tokens"], arrays["place"], arrays["carry"].astype(bool))
+
+
+@dataclass(frozen=True)
+class EnglishResults(TaskResults):
+    """Result files of the English setting."""
+
+    setting: ClassVar[str] = "english"
+
+    @property
+    def corpus(self) -> dict[str, Any]:
+        """What was read and how much of it."""
+        corpus: dict[str, Any] = self.entry("corpus")
+        return corpus
+
+    def fact(self, name: str) -> Any:
+        """An entry of `corpus`.
+
+        Raises:
+            PolcaError: it is missing.
+        """
+        return self.entry(f"corpus.{name}")
+
+    @cached_property
+    def contexts(self) -> pd.DataFrame:
+        """The contexts nearest to each cluster's medoid, one a row (`tables/contexts.csv`)."""
+        table, keys = self._table("contexts"), ["analysis", "vector", "cluster"]
+        if not set(self.clusters[keys].itertuples(index=False)) <= set(table[keys].itertuples(index=False)):
+            raise PolcaError(
+                f"{self.paths.table('contexts')}: lacks clusters of clusters.csv: {self._again('cluster')}"
+            )
+        return table
+
+
+@dataclass(frozen=True)
+class PresetResults:
+    """The results of a preset's tasks; None where the preset does not have the task."""
+
+    arithmetic: Results | None
+    english: EnglishResults | None
+
+    @classmethod
+    def of(cls, paths: PresetPaths, params: Mapping[str, Any]) -> "PresetResults":
+        """Those below `runs/<preset>/results`; nothing is read yet."""
+        tasks = params.get("tasks", {})
+        return cls(
+            Results(paths.task("arithmetic"), params) if "arithmetic" in tasks else None,
+            EnglishResults(paths.task("english"), params) if "english" in tasks else None,
+        )
+
+    @property
+    def all(self) -> list[TaskResults]:
+        """Those that are there."""
+        return [results for results in (self.arithmetic, self.english) if results is not None]

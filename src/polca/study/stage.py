@@ -16,19 +16,14 @@ from filelock import FileLock, Timeout
 
 from polca.errors import PolcaError
 from polca.machine import distributed
-from polca.machine.files import PresetPaths, read_params, writing
+from polca.machine.files import read_params, writing
 from polca.machine.runtime import device, start_pinned, use_device
+from polca.study.paths import PresetPaths, TaskPaths
+from polca.study.settings import Preset
+from polca.tasks.task import Task
 
 UNFINISHED = shutil.ignore_patterns(".*.partial*")
 """What a killed process left of a file that it was writing."""
-
-
-def preset_of(path: Path) -> PresetPaths:
-    """The preset that a `presets/<name>/params.yaml` belongs to."""
-    if not path.is_file():
-        read_params(path)  # raises, with the presets that exist
-    resolved = path.resolve()
-    return PresetPaths(resolved.parent.name, resolved.parents[2])
 
 
 def _one_line(error: Exception) -> str | None:
@@ -40,36 +35,56 @@ def _one_line(error: Exception) -> str | None:
     return None
 
 
-def run(body: Callable[[PresetPaths], None], parallel: bool = False) -> None:
-    """Run a stage as a command `--params presets/<name>/params.yaml`; bad input ends in one line and exit code 1.
+Params = Annotated[Path, typer.Option(help="The preset's params.yaml.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu or cuda, by default the preset's `device`, or cpu; heavy stages only.")
+]
 
-    `parallel` marks the heavy stages: torchrun may start them in several processes, and `--device cuda` is for them.
+
+def _run(params: Path, device: str | None, parallel: bool, body: Callable[[Preset], None]) -> None:
+    """Run a stage; bad input ends in one line and exit code 1."""
+    start_pinned()
+    try:
+        if not parallel and distributed.requested():
+            raise PolcaError("this stage runs in one process: start it with python instead of torchrun")
+        with distributed.group():
+            preset = Preset.read(PresetPaths.of(params))
+            if parallel:
+                use_device(device or str(preset.params.get("device", "cpu")))
+            body(preset)
+    except Exception as error:
+        message = _one_line(error)
+        # Where one process fails, others fail with it or for want of it: the first one speaks.
+        first = distributed.fails_first()
+        if message is None and first:
+            raise
+        if message is not None and first:
+            typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(1) from error
+
+
+def run(body: Callable[[Preset], None], parallel: bool = False) -> None:
+    """Run a stage of a preset as a command, `--params presets/<name>/params.yaml`.
+
+    Args:
+        parallel: marks the heavy stages: torchrun may start them in several processes, and `--device cuda` is for them.
     """
 
+    def command(params: Params, device: Device = None) -> None:
+        _run(params, device, parallel, body)
+
+    typer.run(command)
+
+
+def run_task(body: Callable[[Preset, Task, TaskPaths], None], parallel: bool = False) -> None:
+    """The same for a stage of one task, `--params … --task arithmetic`."""
+
     def command(
-        params: Annotated[Path, typer.Option(help="The preset's params.yaml.")],
-        device: Annotated[
-            str | None, typer.Option(help="cpu or cuda, by default the preset's `device`, or cpu; heavy stages only.")
-        ] = None,
+        params: Params,
+        task: Annotated[str, typer.Option(help="One of the preset's tasks.")],
+        device: Device = None,
     ) -> None:
-        start_pinned()
-        try:
-            if not parallel and distributed.requested():
-                raise PolcaError("this stage runs in one process: start it with python instead of torchrun")
-            with distributed.group():
-                paths = preset_of(params)
-                if parallel:
-                    use_device(device or str(read_params(params).get("device", "cpu")))
-                body(paths)
-        except Exception as error:
-            message = _one_line(error)
-            # Where one process fails, others fail with it or for want of it: the first one speaks.
-            first = distributed.fails_first()
-            if message is None and first:
-                raise
-            if message is not None and first:
-                typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(1) from error
+        _run(params, device, parallel, lambda preset: body(preset, preset.task(task), preset.paths.task(task)))
 
     typer.run(command)
 

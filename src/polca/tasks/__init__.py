@@ -1,1 +1,1 @@
-"""Tasks: each gives data, the token-loss function, the evaluation tokens and their labels."""
+"""Tasks: all that the rest of the package knows of a setting. Both settings of the paper are tasks; yours can be."""

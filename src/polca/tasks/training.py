@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,9 @@ from polca.machine.files import read_json, read_tensors, write_json, write_tenso
 from polca.machine.products import PortableProducts
 from polca.machine.progress import progress
 from polca.machine.runtime import device, on_device
-from polca.method.checkpoints import CheckpointDirectory
+from polca.method.checkpoints import WritableCheckpoints
+from polca.tasks.settings import TrainingSettings
 from polca.typing import TokenLossFunction
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Optimiser settings, named as in Table 2. Linear warm-up over `warmup_steps`, then a constant rate."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    checkpoint_interval: int
-    warmup_steps: int = 100
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.1
-    resume_interval: int = 100
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_interval", "resume_interval"):
-            if getattr(self, name) < 1:
-                raise PolcaError(f"training.{name} = {getattr(self, name)}: must be at least 1")
-        if not self.learning_rate > 0:
-            raise PolcaError(f"training.learning_rate = {self.learning_rate}: must be positive")
-        if self.steps % self.checkpoint_interval:
-            raise PolcaError(
-                f"training.checkpoint_interval = {self.checkpoint_interval}: does not divide training.steps = "
-                f"{self.steps}: change one of them"
-            )
-
-    def rate(self, step: int) -> float:
-        """Learning rate of update number `step` (the first is 0): rate · min((step + 1)/warmup, 1)."""
-        return (
-            self.learning_rate * min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else self.learning_rate
-        )
 
 
 class _ResumeState:
@@ -59,6 +27,7 @@ class _ResumeState:
         self.directory = directory
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, list[float]]] | None:
+        """Step, parameters with the optimiser's moments, and log; None where there is nothing to go on from."""
         marker = self.directory / "state.json"
         if not marker.is_file():
             return None
@@ -98,9 +67,9 @@ def train(
     token_loss: TokenLossFunction,
     parameters: Mapping[str, Tensor],
     batches: Callable[[int], Any],
-    config: TrainingConfig,
-    checkpoints: CheckpointDirectory,
-    resume: Path,
+    config: TrainingSettings,
+    checkpoints: WritableCheckpoints,
+    resume: Path | None = None,
     description: str = "train",
 ) -> pd.DataFrame:
     """Train with AdamW and write a checkpoint every `checkpoint_interval` steps, step 0 included.
@@ -112,7 +81,7 @@ def train(
         parameters: initial parameters by name; left unchanged.
         batches: gives the batch of an update from its number, so that a resumed run sees the same data.
         checkpoints: where checkpoints go.
-        resume: folder for the state of an unfinished run.
+        resume: folder for the state of an unfinished run; None keeps none.
 
     Returns:
         Log with columns `step`, `loss` (nats, of the batch before the update), `learning_rate`.
@@ -126,9 +95,9 @@ def train(
         leaves, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
     log: dict[str, list[float]] = {"step": [], "loss": [], "learning_rate": []}
-    state = _ResumeState(resume)
+    state = None if resume is None else _ResumeState(resume)
     first = 0
-    if (saved := state.load()) is not None:
+    if state is not None and (saved := state.load()) is not None:
         first, tensors, entries = saved
         log = {name: entries[name] for name in log}
         with torch.no_grad():
@@ -162,7 +131,7 @@ def train(
             done = step + 1
             if is_first() and done % config.checkpoint_interval == 0:
                 checkpoints.save(done, params)
-            if is_first() and done % config.resume_interval == 0 and done < config.steps:
+            if state is not None and is_first() and done % config.resume_interval == 0 and done < config.steps:
                 moments = {f"parameter.{name}": p for name, p in params.items()}
                 for name, p in params.items():
                     moments[f"first.{name}"] = optimizer.state[p]["exp_avg"]

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import hidden_fraction
-from polca.method.checkpoints import CheckpointDirectory, select_steps
-from polca.method.decomposition import completeness
+from polca.method.checkpoints import select_steps
+from polca.method.completeness import completeness
 from polca.method.further_bases import (
     gauss_newton_basis,
     gradient_covariance_basis,
@@ -22,12 +21,12 @@ from polca.method.further_bases import (
     trajectory_pca_basis,
 )
 from polca.method.projections import Projections
-from polca.study.analyses import analyse
-from polca.study.scores import three_best
-from polca.study.settings import ArithmeticSettings
-from polca.tasks.arithmetic import batch
-from polca.tasks.arithmetic_labels import PLACES
-from polca.tasks.transformer import TokenLoss, initialize
+from polca.study import stages
+from polca.study.stages import ExactLosses
+from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.scores import three_best
+from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
+from polca.tasks.task import Labels
 
 OWN = ("hessian", "shuffled_hessian", "random")
 """Bases whose projections the preset has already."""
@@ -52,9 +51,9 @@ forward-mode and a backward pass."""
 
 @dataclass(frozen=True)
 class BasesWork:
-    """What a worker needs: settings on the grid of the bases, the preset's checkpoints, and a folder to work in."""
+    """What a worker needs: the task on the grid of the bases, the preset's checkpoints, and a folder to work in."""
 
-    settings: ArithmeticSettings
+    task: ArithmeticTask
     window: int
     checkpoints: Path
     folder: Path
@@ -62,10 +61,6 @@ class BasesWork:
     def basis_at(self, kind: str) -> Path:
         """Where a finished basis is kept."""
         return self.folder / "bases" / f"{kind}.safetensors"
-
-    def checkpoint_directory(self) -> CheckpointDirectory:
-        s = self.settings
-        return CheckpointDirectory(self.checkpoints, {name: p.shape for name, p in initialize(s.model, s.seed).items()})
 
 
 def sample_size(kind: str, settings: ArithmeticSettings) -> int:
@@ -87,48 +82,33 @@ def further_basis(kind: str, work: BasesWork) -> Basis:
     Raises:
         PolcaError: an unknown kind, or as the function that makes it.
     """
-    settings, checkpoints = work.settings, work.checkpoint_directory()
-    basis, steps, loss = settings.basis, settings.basis_steps(), TokenLoss(settings.model)
+    task, checkpoints = work.task, stages.directory(work.task, work.checkpoints)
+    settings, loss = task.settings, task.token_loss
+    basis, steps = settings.basis, settings.basis_steps()
     count = len(steps) * basis.per_step
-    sample = [batch(settings.data().training[: sample_size(kind, settings)])]
+    sample = task.hessian_batches(sample_size(kind, settings))
     common: dict[str, Any] = {"tolerance": basis.tolerance, "seed": settings.seed, "resume": work.folder / kind}
+    each: dict[str, Any] = {"steps": steps, "per_step": basis.per_step, **common}
     if kind == "gauss_newton":
-        return gauss_newton_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+        return gauss_newton_basis(loss, checkpoints, sample, **each)
     if kind == "gradient_covariance":
-        return gradient_covariance_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+        return gradient_covariance_basis(loss, checkpoints, sample, **each)
     if kind == "sliding_window":
-        return sliding_window_basis(
-            loss, checkpoints, sample, steps=steps, window=work.window, per_step=basis.per_step, **common
-        )
+        return sliding_window_basis(loss, checkpoints, sample, window=work.window, **each)
     if kind == "trajectory_pca":
         grid = select_steps(checkpoints.steps(), settings.polca.interval)
         return trajectory_pca_basis(checkpoints, count, steps=grid)
     if kind == "optimizer_steps":
-        every, span = settings.training.checkpoint_interval, basis.interval // basis.per_step
+        every, span = settings.training.checkpoint_interval, steps[0] // basis.per_step
         return step_basis(checkpoints, steps=[span * (i + 1) // every * every for i in range(count)])
-    if kind == "hessian_end":
-        return hessian_basis(
-            loss,
-            checkpoints,
-            sample,
-            steps=[checkpoints.steps()[-1]],
-            per_step=count,
-            which=basis.which,
-            kind=kind,
-            **common,
-        )
     if kind not in FURTHER:
         raise PolcaError(f"basis {kind!r}: expected one of {', '.join(FURTHER)}")
-    return hessian_basis(
-        loss,
-        checkpoints,
-        sample,
-        steps=steps[::-1] if kind == "hessian_reversed" else steps,
-        per_step=basis.per_step,
-        which="magnitude" if kind == "hessian_magnitude" else basis.which,
-        kind=kind,
-        **common,
-    )
+    if kind == "hessian_end":
+        each |= {"steps": [checkpoints.steps()[-1]], "per_step": count}
+    if kind == "hessian_reversed":
+        each["steps"] = steps[::-1]
+    which = "magnitude" if kind == "hessian_magnitude" else basis.which
+    return hessian_basis(loss, checkpoints, sample, which=which, kind=kind, **each)
 
 
 def make_further_basis(shared: BasesWork, kind: str) -> dict[str, int]:
@@ -153,22 +133,18 @@ def cost(kind: str, basis: Basis, settings: ArithmeticSettings, window: int) -> 
     return float(PRODUCT_COST * per_vector.sum() * sample_size(kind, settings) / settings.basis.hessian_examples)
 
 
-def score_basis(
-    kind: str,
-    projections: Projections,
-    place: NDArray[np.integer],
-    carry: NDArray[np.bool_],
-    settings: ArithmeticSettings,
-) -> dict[str, Any]:
+def score_basis(kind: str, projections: Projections, labels: Labels, task: ArithmeticTask) -> dict[str, Any]:
     """The row of one basis without its cost: what POLCA finds along it.
 
     Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
     vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
-    by the trapezoid rule, with the relative residual and correlation of `decomposition.Completeness`.
+    by the trapezoid rule, with the relative residual and correlation of `completeness.Completeness`.
     """
     # Whatever the basis, it stands where the analysis called `polca` looks for its own.
-    result = analyse("polca", {"hessian": projections}, place, carry, settings)
-    clusters, vectors = result.tables["clusters"], result.tables["vectors"]
+    found = {"hessian": projections}
+    trajectories = stages.trajectories(task, "polca", found)
+    tables = stages.clusters(task, "polca", trajectories, ExactLosses.of(found), labels).tables
+    clusters, vectors = tables["clusters"], tables["vectors"]
     best = three_best(clusters, "polca")
     fraction, count = hidden_fraction(clusters, "polca")
     whole = completeness(projections, "trapezoid")
@@ -194,17 +170,14 @@ def score_basis(
 class ScoringWork:
     """What a worker needs to score a basis: its projections lie in `folder`."""
 
-    settings: ArithmeticSettings
+    task: ArithmeticTask
     folder: Path
-    place: NDArray[np.integer]
-    carry: NDArray[np.bool_]
+    labels: Labels
 
 
 def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
     """`score_basis` of the projections `<folder>/<kind>.npz`, without the name."""
-    row = score_basis(
-        kind, Projections.load(shared.folder / f"{kind}.npz"), shared.place, shared.carry, shared.settings
-    )
+    row = score_basis(kind, Projections.load(shared.folder / f"{kind}.npz"), shared.labels, shared.task)
     return {name: value for name, value in row.items() if name != "basis"}
 
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polca.machine.files import PresetPaths, read_csv, read_npz
+from polca.machine.files import read_csv, read_npz
 from polca.machine.progress import progress
 from polca.method.clustering import Clusters
 from polca.method.projections import Projections
 from polca.study.analyses import trajectories_of
-from polca.study.english_analyses import ANALYSES as ENGLISH_ANALYSES
-from polca.study.english_analyses import TaggedText
 from polca.study.english_settings import read_english
-from polca.study.scores import ANALYSES
+from polca.study.paths import PresetPaths
 from polca.study.settings import read_arithmetic
-from polca.tasks.arithmetic_labels import EVALUATION_FORM
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
+from polca.tasks.arithmetic.scores import ANALYSES
+from polca.tasks.english.scores import ANALYSES as ENGLISH_ANALYSES
+from polca.tasks.english.scores import TaggedText
 from polca.validity.partitions import members
 from polca.validity.permutation import (
     LEVEL,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polca.method.breakthrough import Sign, breakthrough_steps
 from polca.method.clustering import RISING, VECTOR_DROPPED, hdbscan_labels, rising_tokens, rising_vectors
-from polca.study.scores import CARRY_PLACES, ELIGIBLE_PERCENT
+from polca.tasks.arithmetic.scores import CARRY_PLACES, ELIGIBLE_PERCENT
 
 Labels = NDArray[np.integer]
 

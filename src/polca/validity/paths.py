@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polca.machine.files import PresetPaths
+from polca.study.paths import PresetPaths
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ValidityPaths:
     @classmethod
     def of(cls, paths: PresetPaths) -> "ValidityPaths":
         """Those of a preset."""
-        return cls(paths.root / "runs" / paths.name / "validity")
+        return cls(paths.validity)
 
     @property
     def path(self) -> Path:

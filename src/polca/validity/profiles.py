@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 CELLS = tuple(
     f"{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry") if (place, carry) != ("1s", "carry")

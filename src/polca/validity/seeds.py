@@ -1,8 +1,7 @@
 """Tables 8–11 over several seeds of training and data: every value, mean and standard deviation."""
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import write_csv, write_json
-from polca.method.bases import Basis, axis_basis, hessian_basis, random_basis, shuffled
+from polca.machine.files import stacked, write_csv
 from polca.method.breakthrough import hidden_fraction
-from polca.method.checkpoints import CheckpointDirectory, select_steps
-from polca.method.projections import Projections, project_bases
-from polca.study.analyses import TABLES, analyse, trajectories_of
-from polca.study.scores import best_clusters, three_best
-from polca.study.settings import ArithmeticSettings
-from polca.tasks.arithmetic import batch
-from polca.tasks.arithmetic_labels import carry_labels, place_labels
-from polca.tasks.training import train
-from polca.tasks.transformer import TokenLoss, initialize
+from polca.method.projections import Projections
+from polca.study import in_memory, stages
+from polca.study.stages import ExactLosses
+from polca.tasks.arithmetic.scores import best_clusters, three_best
+from polca.tasks.arithmetic.task import ArithmeticTask
+from polca.tasks.task import Labels
 from polca.validity.profiles import CELLS, cluster_profiles, skill_cells, vector_profiles
-from polca.validity.seeds_settings import of_seed
+from polca.validity.settings import of_seed
 
 ROWS: Mapping[int, Mapping[str, str]] = {
     8: {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")},
@@ -36,86 +31,7 @@ ROWS: Mapping[int, Mapping[str, str]] = {
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
-BASES = ("hessian", "shuffled_hessian", "random", "lca")
 SCORES = ("homogeneity", "recall", "f1")
-
-
-def thin(projections: Projections, interval: int) -> Projections:
-    """Projections at the multiples of `interval` training steps, movements added up, without curvature.
-
-    Raises:
-        PolcaError: their checkpoints do not lie on that grid.
-    """
-    steps = select_steps(projections.steps.tolist(), interval, "interval")
-    at = np.searchsorted(projections.steps, steps)
-    path = np.concatenate([np.zeros((1, projections.movements.shape[1])), projections.movements], dtype=np.float64)
-    return replace(
-        projections,
-        steps=projections.steps[at],
-        losses=projections.losses[at],
-        gradients=projections.gradients[at],
-        movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(np.float32),
-        curvatures=None,
-        token_curvatures=None,
-    )
-
-
-def train_and_project(settings: ArithmeticSettings, work: Path) -> dict[str, Projections]:
-    """Everything from data to projections for one seed, in the folder `work`; a killed run goes on where it was.
-
-    The checkpoints are removed at the end; the bases and projections stay.
-    """
-    finished = {name: work / "projections" / f"{name}.npz" for name in BASES}
-    if all(path.is_file() for path in finished.values()):
-        return {name: Projections.load(path) for name, path in finished.items()}
-    data, size, loss = settings.data(), settings.training.batch_size, TokenLoss(settings.model)
-    start = initialize(settings.model, settings.seed)
-    checkpoints = CheckpointDirectory(work / "checkpoints", {name: p.shape for name, p in start.items()})
-    if not (work / "trained.json").is_file():
-        train(
-            loss,
-            start,
-            lambda step: batch(data.training[step * size : (step + 1) * size]),
-            settings.training,
-            checkpoints,
-            resume=work / "state",
-            description=f"train seed {settings.seed}",
-        )
-        write_json(work / "trained.json", {"steps": settings.training.steps})
-    sample = [batch(data.training[: settings.basis.hessian_examples])]
-    steps = settings.basis_steps()
-    bases: dict[str, Basis] = {}
-    for name, order in (("hessian", steps), ("shuffled_hessian", shuffled(steps, settings.seed))):
-        bases[name] = hessian_basis(
-            loss,
-            checkpoints,
-            sample,
-            steps=order,
-            per_step=settings.basis.per_step,
-            which=settings.basis.which,
-            tolerance=settings.basis.tolerance,
-            seed=settings.seed,
-            kind=name,
-            resume=work / name,
-        )
-    at = [step for step in steps for _ in range(settings.basis.per_step)]
-    bases["random"] = random_basis(start, len(at), steps=at, seed=settings.seed)
-    bases["lca"] = axis_basis(checkpoints.load(checkpoints.steps()[-1]), settings.lca_parameters)
-    tokens, per_batch = data.evaluation, settings.polca.batch_sequences
-    projections = project_bases(
-        loss,
-        checkpoints,
-        bases,
-        [batch(tokens[i : i + per_batch]) for i in range(0, len(tokens), per_batch)],
-        steps=select_steps(checkpoints.steps(), settings.polca.interval),
-        method="backward",
-        resume=work / "projected",
-    )
-    for name, result in projections.items():
-        result.save(finished[name])
-    for folder in ("checkpoints", "state", "projected", "hessian", "shuffled_hessian"):
-        shutil.rmtree(work / folder, ignore_errors=True)
-    return projections
 
 
 def _profile_rows(kind: str, seed: int, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:
@@ -124,52 +40,49 @@ def _profile_rows(kind: str, seed: int, keys: Mapping[str, Any], profiles: NDArr
 
 
 def seed_tables(
-    projections: Mapping[str, Projections],
-    place: NDArray[np.integer],
-    carry: NDArray[np.bool_],
-    settings: ArithmeticSettings,
+    task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels
 ) -> dict[str, pd.DataFrame]:
-    """The tables of `analyses.TABLES` for every analysis of Tables 8–11, and `profiles`, all with a column `seed`."""
-    parts: dict[str, list[pd.DataFrame]] = {table: [] for table in (*TABLES, "profiles")}
-    cells = skill_cells(place, carry)
+    """The task's tables for every analysis of Tables 8–11, and `profiles`, all with a column `seed`."""
+    seed, losses = task.settings.seed, ExactLosses.of(projections)
+    parts: dict[str, list[pd.DataFrame]] = {}
+    cells = skill_cells(labels["place"], labels["carry"])
     for name in SEEDS_ANALYSES:
-        result = analyse(name, projections, place, carry, settings)
-        for table in TABLES:
-            parts[table].append(result.tables[table])
+        trajectories = stages.trajectories(task, name, projections)
+        done = stages.clusters(task, name, trajectories, losses, labels)
+        for table, rows in done.tables.items():
+            parts.setdefault(table, []).append(rows)
         if name == PROFILED:
-            c, trajectories = result.clusters, trajectories_of(name, projections, settings)
+            c = done.clusters
             vectors = {"vector": np.arange(len(c.labels)) + 1, "cluster": -1, "kept": c.vector_kept}
             clusters = {"vector": c.cluster_vector + 1, "cluster": c.cluster_index, "kept": True}
-            parts["profiles"].append(
-                _profile_rows("vector", settings.seed, vectors, vector_profiles(trajectories, cells))
-            )
-            parts["profiles"].append(_profile_rows("cluster", settings.seed, clusters, cluster_profiles(c, cells)))
+            parts["profiles"] = [
+                _profile_rows("vector", seed, vectors, vector_profiles(trajectories, cells)),
+                _profile_rows("cluster", seed, clusters, cluster_profiles(c, cells)),
+            ]
     tables = {}
-    for table, found in parts.items():
-        whole = pd.concat([f for f in found if len(f)] or found[:1], ignore_index=True)
+    for table, rows_of in parts.items():
+        whole = stacked(*rows_of)
         if "seed" not in whole:
-            whole.insert(0, "seed", settings.seed)
+            whole.insert(0, "seed", seed)
         tables[table] = whole
     return tables
 
 
 @dataclass(frozen=True)
 class SeedsWork:
-    """What a worker needs: the preset's settings on the grid of the seeds, and a folder to work in."""
+    """What a worker needs: the task on the grid of the seeds, and a folder to work in."""
 
-    settings: ArithmeticSettings
+    task: ArithmeticTask
     folder: Path
 
 
-def run_seed(shared: SeedsWork, seed: int) -> dict[str, float]:
+def run_seed(work: SeedsWork, seed: int) -> dict[str, float]:
     """One seed from data to tables, which it writes to `<folder>/tables/<table>/<seed>.csv`."""
-    settings, work = of_seed(shared.settings, seed), shared.folder / f"seed_{seed}"
-    projections = train_and_project(settings, work)
-    evaluation = settings.data().evaluation
-    tables = seed_tables(projections, place_labels(evaluation), carry_labels(evaluation), settings)
-    for table, rows in tables.items():
-        write_csv(shared.folder / "tables" / table / f"{seed}.csv", rows)
-    return {"last_loss": float(projections["hessian"].losses[-1].mean(dtype=np.float64))}
+    task = of_seed(work.task, seed)
+    study = in_memory.run(task)
+    for table, rows in seed_tables(task, study.projections, study.labels).items():
+        write_csv(work.folder / "tables" / table / f"{seed}.csv", rows)
+    return {"last_loss": float(study.projections["hessian"].losses[-1].mean(dtype=np.float64))}
 
 
 def table_values(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:

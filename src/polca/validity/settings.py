@@ -1,114 +1,151 @@
-"""The section `validity` of a preset: how the paper's claims are probed beyond what the paper shows.
+"""The section `validity` of a preset: how the paper's claims are probed beyond what the paper shows."""
 
-Each stage reads its own part, so that parts can be added without the others knowing.
-"""
+from typing import Annotated, Self, TypeVar
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from pydantic import Field, model_validator
 
 from polca.errors import PolcaError
-from polca.machine.files import read_params
-from polca.study.settings import section
+from polca.study.settings import Preset
+from polca.tasks.arithmetic.task import ArithmeticTask
+from polca.tasks.settings import Count, Section, parse
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Section)
+Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 
 
-@dataclass(frozen=True)
-class CompletenessSettings:
-    """The refined path integral: on `path_intervals` evenly spaced intervals, with `path_nodes` nodes each.
+class CompletenessSettings(Section):
+    """The path integral along each vector.
 
-    `path_tolerance` bounds the change of the integral when the nodes were last doubled, root mean square over tokens,
-    intervals and vectors, as a fraction of that of the integral: below it, the integral counts as converged.
+    Attributes:
+        path_intervals: how many intervals, evenly spaced, are integrated.
+        path_nodes: Clenshaw–Curtis nodes of each, a power of two and one, so that rules with fewer are nested in it.
+        path_tolerance: largest change of the integral when its nodes are last doubled, root mean square over tokens,
+            intervals and vectors, as a fraction of that of the integral: below it, the integral counts as converged.
     """
 
-    path_intervals: int
-    path_nodes: int
-    path_tolerance: float
+    path_intervals: Count
+    path_nodes: Annotated[int, Field(ge=5)]
+    path_tolerance: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _rules_are_nested(self) -> Self:
+        if (self.path_nodes - 1) & (self.path_nodes - 2):
+            raise PolcaError(
+                f"path_nodes = {self.path_nodes}: must be a power of two and one, so that rules with fewer nodes are "
+                "nested in it"
+            )
+        return self
 
 
-@dataclass(frozen=True)
-class ChanceSettings:
+class ChanceSettings(Section):
     """Permutations of labels and of time, and the fewer of vectors, each of which asks for clustering anew."""
 
-    seed: int
-    permutations: int
-    vector_permutations: int
+    seed: Annotated[int, Field(ge=0)]
+    permutations: Count
+    vector_permutations: Count
 
 
-@dataclass(frozen=True)
-class SensitivitySettings:
+class SensitivitySettings(Section):
     """Values of each factor; the preset's own is the default that the others are varied around.
 
     `thinning` multiplies the POLCA interval; `vectors` keeps the first so many; the others are named as in the preset.
     """
 
-    thinning: list[int]
-    vectors: list[int]
-    min_cluster_size: list[int]
-    min_samples_divisor: list[int]
-    flat_step: list[int]
-    delta: list[int]
+    thinning: Counts
+    vectors: Counts
+    min_cluster_size: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
+    min_samples_divisor: Counts
+    flat_step: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+    delta: Counts
+
+    @model_validator(mode="after")
+    def _values_rise(self) -> Self:
+        for name, values in self:
+            if list(values) != sorted(set(values)):
+                raise PolcaError(f"{name} = {list(values)!r}: expected a rising list")
+        return self
 
 
-def read_part(path: Path, name: str, kind: type[T]) -> T:
+class GridSettings(Section):
+    """A coarser grid than the preset's, on which further runs are analysed without exact curvature.
+
+    Attributes:
+        interval: POLCA interval in training steps.
+        delta: Δ of eq. 9 in training steps, a multiple of `interval`.
+    """
+
+    interval: Count
+    delta: Count
+
+
+class SeedsSettings(GridSettings):
+    """Seeds of training and data beside the preset's own.
+
+    `permutations` are of the skills' names, against which the stability of profiles is judged.
+    """
+
+    others: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+    permutations: Count
+
+
+class BasesSettings(GridSettings):
+    """Further bases on the preset's own seed; `window` basis checkpoints are averaged by the sliding-window Hessian."""
+
+    window: Count
+
+
+class TreebankSettings(Section):
+    """Ground truth in language.
+
+    Attributes:
+        input: directory of the treebank, relative to the checkout.
+        file: its CoNLL-U file, plain or `.gz`.
+        windows: evaluation windows drawn from it.
+        permutations: of the labels, for the null.
+    """
+
+    input: str
+    file: str
+    windows: Count
+    permutations: Count
+
+
+def read(preset: Preset, name: str, kind: type[T]) -> T:
     """One part of the section `validity` of a preset.
 
     Raises:
-        PolcaError: the preset has no such part, or the part is malformed.
+        PolcaError: the preset has no such part, or a parameter is missing, unknown or impossible.
     """
-    values: Any = read_params(path).get("validity")
-    if not isinstance(values, Mapping) or name not in values:
-        raise PolcaError(f"{path}: missing parameter 'validity.{name}': compare with presets/laptop/params.yaml")
-    return section(kind, values[name], f"validity.{name}")
+    return parse(kind, preset.section(f"validity.{name}"), f"validity.{name}")
 
 
-def read_completeness(path: Path) -> CompletenessSettings:
-    """The part `completeness`.
+def on_grid(task: ArithmeticTask, grid: GridSettings) -> ArithmeticTask:
+    """The task with its trajectories on a coarser grid and no exact curvature.
 
     Raises:
-        PolcaError: as `read_part`, or an impossible value.
+        PolcaError: the grid misses checkpoints or the end of training, or Δ misses the grid.
     """
-    s = read_part(path, "completeness", CompletenessSettings)
-    if s.path_intervals < 1:
-        raise PolcaError(f"validity.completeness.path_intervals = {s.path_intervals}: must be at least 1")
-    if s.path_nodes < 5 or (s.path_nodes - 1) & (s.path_nodes - 2):
+    settings = task.settings.changed(
+        polca={"interval": grid.interval, "curvature_of": ()}, breakthroughs={"delta": grid.delta}
+    )
+    return ArithmeticTask(settings, task.folder)
+
+
+def of_seed(task: ArithmeticTask, seed: int) -> ArithmeticTask:
+    """A task of `on_grid` with another seed of data, initialisation and bases, and only the checkpoints it needs."""
+    settings = task.settings.changed(seed=seed, training={"checkpoint_interval": task.settings.polca.interval})
+    return ArithmeticTask(settings, task.folder)
+
+
+def other_seeds(task: ArithmeticTask, seeds: SeedsSettings) -> list[int]:
+    """The further seeds.
+
+    Raises:
+        PolcaError: a seed stands twice, or is the preset's own.
+    """
+    if len({*seeds.others, task.settings.seed}) != len(seeds.others) + 1:
         raise PolcaError(
-            f"validity.completeness.path_nodes = {s.path_nodes}: must be a power of two and one, at least 5, so that "
-            "rules with fewer nodes are nested in it"
+            f"validity.seeds.others = {list(seeds.others)!r}: expected seeds, each once, without the preset's own, "
+            f"{task.settings.seed}"
         )
-    if not s.path_tolerance > 0:
-        raise PolcaError(f"validity.completeness.path_tolerance = {s.path_tolerance}: must be above 0")
-    return s
-
-
-def read_chance(path: Path) -> ChanceSettings:
-    """The part `chance`.
-
-    Raises:
-        PolcaError: as `read_part`, or an impossible value.
-    """
-    s = read_part(path, "chance", ChanceSettings)
-    for name in ("permutations", "vector_permutations"):
-        if getattr(s, name) < 1:
-            raise PolcaError(f"validity.chance.{name} = {getattr(s, name)}: must be at least 1")
-    return s
-
-
-def read_sensitivity(path: Path) -> SensitivitySettings:
-    """The part `sensitivity`.
-
-    Raises:
-        PolcaError: as `read_part`, or an impossible value.
-    """
-    s = read_part(path, "sensitivity", SensitivitySettings)
-    least = {"thinning": 1, "vectors": 1, "min_cluster_size": 2, "min_samples_divisor": 1, "flat_step": 0, "delta": 1}
-    for name, smallest in least.items():
-        values = getattr(s, name)
-        whole = isinstance(values, list) and all(isinstance(v, int) and not isinstance(v, bool) for v in values)
-        if not whole or not values or min(values) < smallest or values != sorted(set(values)):
-            raise PolcaError(
-                f"validity.sensitivity.{name} = {values!r}: expected a rising list of whole numbers from {smallest}"
-            )
-    return s
+    return list(seeds.others)

@@ -20,8 +20,7 @@ from polca.report.figures import (
     figure_11,
 )
 from polca.report.figures.style import encode, save, styled
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results
 
 FIGURES: dict[int, Callable[[Results], Figure]] = {
     1: figure_01.draw,

@@ -21,7 +21,7 @@ from polca.report.figures.vectors import (
     why_no_panels,
     with_chosen,
 )
-from polca.study.english_results import EnglishResults
+from polca.study.results import EnglishResults
 
 PER_FIGURE = 2
 MAXIMUM_CLUSTERS = 5

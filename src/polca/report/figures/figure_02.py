@@ -9,7 +9,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from polca.report.figures.skills import GREYS, PLACE_TONES
 from polca.report.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, SMALL, new_figure
 from polca.study.results import Results
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 SUMMANDS = (357, 681)
 """An addition with both kinds of digits: a carry into the 1000s and the 100s, none into the 10s."""

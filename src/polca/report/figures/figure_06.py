@@ -6,7 +6,7 @@ from polca.report.figures.panels import draw_curves, last_plotted_step, place_la
 from polca.report.figures.skills import PLACE_TONES
 from polca.report.figures.style import COLUMN_WIDTH, loss_axis, new_figure, step_axis
 from polca.study.results import Results
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 
 def draw(results: Results) -> Figure:

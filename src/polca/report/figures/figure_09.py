@@ -29,7 +29,7 @@ from polca.report.figures.panels import (
     say,
 )
 from polca.report.figures.style import PAGE_WIDTH, heading, new_figure
-from polca.study.english_results import EnglishResults
+from polca.study.results import EnglishResults
 
 ANALYSIS = "loss"
 

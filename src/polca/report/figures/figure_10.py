@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from polca.report.figures.english import draw_pair
-from polca.study.english_results import EnglishResults
+from polca.study.results import EnglishResults
 
 
 def draw(results: EnglishResults) -> Figure:

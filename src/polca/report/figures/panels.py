@@ -18,7 +18,7 @@ from polca.errors import PolcaError
 from polca.report.figures.skills import GREYS, PLACE_TONES, ClusterLook
 from polca.report.figures.style import INK, LARGE, MUTED, NORMAL, RULE, SMALL, Dashes, Look
 from polca.study.results import SettingResults
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 LEGEND_HEIGHT = 0.38
 """Inches."""

@@ -25,7 +25,7 @@ from polca.report.figures.panels import (
 from polca.report.figures.skills import ClusterLook, looks
 from polca.report.figures.style import MUTED, PAGE_WIDTH, SMALL, heading, loss_axis, new_figure, step_axis
 from polca.study.results import Results, SettingResults
-from polca.study.scores import best_clusters
+from polca.tasks.arithmetic.scores import best_clusters
 
 SHOWN_VECTORS = 3
 MAXIMUM_CLUSTERS = 6

@@ -12,8 +12,7 @@ from polca.report.tables.english_settings import table_05, table_06, table_07
 from polca.report.tables.metrics import english_metrics, metrics, save_metrics
 from polca.report.tables.orders import table_12
 from polca.report.tables.settings import table_02, table_03, table_04
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
+from polca.study.results import EnglishResults, Results
 
 __all__ = [
     "ENGLISH_TABLES",

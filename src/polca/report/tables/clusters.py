@@ -8,7 +8,7 @@ import pandas as pd
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.formats import tidy
 from polca.study.results import Results
-from polca.study.scores import three_best
+from polca.tasks.arithmetic.scores import three_best
 
 STRATEGIES = {name: name for name in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
 """Tables 8 and 9: analysis by strategy."""

@@ -16,7 +16,7 @@ from polca.report.tables.settings import (
     min_samples,
     settings_table,
 )
-from polca.study.english_results import EnglishResults
+from polca.study.results import EnglishResults
 from polca.tasks.english.text import BEFORE, model_config
 from polca.tasks.transformer import parameter_count
 

@@ -9,10 +9,9 @@ from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.clusters import SCORES
 from polca.report.tables.english_settings import parameters, training_tokens
 from polca.report.tables.formats import finite
-from polca.study.english_results import EnglishResults
-from polca.study.results import Results
-from polca.study.scores import ANALYSES, three_best
-from polca.tasks.arithmetic import OUTPUT_DIGITS
+from polca.study.results import EnglishResults, Results
+from polca.tasks.arithmetic.data import OUTPUT_DIGITS
+from polca.tasks.arithmetic.scores import ANALYSES, three_best
 
 Number = float | int | None
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from polca.report.tables.formats import text, tidy
 from polca.study.results import Results, SettingResults
-from polca.tasks.arithmetic import OUTPUT_DIGITS
+from polca.tasks.arithmetic.data import OUTPUT_DIGITS
 
 COLUMNS = dict.fromkeys(("setting", "parameter", "value", "published", "note"), "str")
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ BETWEEN_DOCUMENTS = "\n\n"
 BYTES = 256
 
 Ids = NDArray[np.int32]
+D = TypeVar("D", bound=np.generic)
 
 
 def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Tokenizer:
@@ -230,6 +232,6 @@ def evaluation_batch(windows: Ids) -> tuple[Tensor, Tensor]:
     return ids[:, :-1], ids[:, BEFORE:]
 
 
-def evaluated(windows: NDArray[np.generic]) -> NDArray[np.generic]:
+def evaluated(windows: NDArray[D]) -> NDArray[D]:
     """The evaluated places of per-token arrays `[S, C + 1]` as `[X]`, X = S · (C − 2), window by window."""
     return windows[:, BEFORE:].reshape(-1)

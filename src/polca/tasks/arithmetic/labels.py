@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.tasks.arithmetic import EQUALS, OUTPUT_DIGITS, PLUS, SUMMAND_DIGITS
+from polca.tasks.arithmetic.data import EQUALS, OUTPUT_DIGITS, PLUS, SUMMAND_DIGITS
 
 PLACES = ("1000s", "100s", "10s", "1s")
 """Names of the output positions 0 … 3, the digit skills."""

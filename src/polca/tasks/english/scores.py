@@ -1,10 +1,6 @@
-"""The English setting's analyses: projections and tags in, named clusters out (§5).
+"""Clusters of English tokens as the paper reads them (§5): labels by parts of speech, names, contexts, counts."""
 
-The exact loss and POLCA's projected losses are clustered, each cluster is labelled by parts of speech (`patterns`), and
-the contexts nearest to its medoid are written out.
-"""
-
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,13 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import EnglishPaths, read_npz
-from polca.method.breakthrough import breakthroughs, hidden_fraction
-from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
-from polca.method.decomposition import SecondOrder, Strategy, completeness, decompose
-from polca.method.projections import Projections
-from polca.study.english_settings import EnglishSettings, LabelSettings
-from polca.study.settings import BreakthroughSettings, ClusteringSettings, PolcaSettings
+from polca.method.breakthrough import hidden_fraction
+from polca.method.clustering import OUTLIER, RISING, Clusters
 from polca.tasks.english.patterns import (
     FAMILIES,
     NEWLINE,
@@ -34,13 +25,7 @@ from polca.tasks.english.patterns import (
     name_cluster,
     shown,
 )
-from polca.tasks.english.text import BEFORE, PAD, EvaluationText, read_evaluation
-
-ANALYSES: Mapping[str, Strategy] = {"loss": "loss", "polca": "polca", "polca_fine": "polca"}
-"""Strategy of every analysis: Figure 9; Figures 5, 10 and 11; and these with smaller clusters than the paper's.
-
-With min_samples = n/15 density is measured over a fifteenth of the clustered tokens, and most constructions are rarer
-than that: a likely reason, not a proven one, why little is found. `polca_fine` asks what smaller groups there are."""
+from polca.tasks.english.text import BEFORE, PAD, EvaluationText
 
 BETWEEN = "¶"
 """What stands for `<PAD>` inside a context."""
@@ -69,19 +54,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-class Settings(Protocol):
-    """What an analysis takes from the preset; `EnglishSettings` has it."""
+class LabelRule(Protocol):
+    """§5: a position's tag set covers `coverage` of a cluster; a label is simple with at most `simple_tags` of them."""
 
     @property
-    def polca(self) -> PolcaSettings: ...
+    def coverage(self) -> float: ...
     @property
-    def clustering(self) -> ClusteringSettings: ...
-    @property
-    def finer(self) -> ClusteringSettings: ...
-    @property
-    def breakthroughs(self) -> BreakthroughSettings: ...
-    @property
-    def labels(self) -> LabelSettings: ...
+    def simple_tags(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -111,18 +90,6 @@ class TaggedText:
         padded = self.tags == (self.names.index(PAD) if PAD in self.names else -1)
         if not np.array_equal(padded, e.starts < 0):
             raise PolcaError(f"tags: {PAD} does not stand where the windows have it: tag the evaluation text again")
-
-    @classmethod
-    def read(cls, paths: EnglishPaths, settings: EnglishSettings) -> "TaggedText":
-        """Read the evaluation text, its windows and their tags from a run.
-
-        Raises:
-            PolcaError: a file is missing, damaged, of other sizes, or does not fit the others.
-        """
-        windows, context = settings.data.evaluation_contexts, settings.sizes.context
-        evaluation = read_evaluation(paths.evaluation_text, paths.evaluation, windows, context)
-        tags = read_npz(paths.tags, {"tags": f"int {windows} {context + 1}", "names": "text N"})
-        return cls(evaluation, tags["tags"], tuple(tags["names"].tolist()))
 
     def string(self, window: int, place: int) -> str:
         """The text of a token, as it stands; `<PAD>` for itself."""
@@ -193,22 +160,13 @@ def _visible(text: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class EnglishAnalysis:
-    """What one analysis leaves behind; `tables` by the names of `TABLES`."""
-
-    clusters: Clusters
-    tables: dict[str, pd.DataFrame]
-    guarded: int
-
-
 def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
     """Rows as a table whose columns and types do not depend on the rows, empty tables included."""
     columns = dict(TABLES[name])
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
-def _label(members: NDArray[np.int64], targets: Targets, labels: LabelSettings) -> dict[str, Any]:
+def _label(members: NDArray[np.int64], targets: Targets, labels: LabelRule) -> dict[str, Any]:
     """The columns of a cluster that say what its tokens have in common."""
     places = [covering_tags(targets.tags[members, i], labels.coverage) for i in range(BEFORE + 1)]
     sets = [[targets.names[tag] for tag in place] for place in places]
@@ -225,44 +183,33 @@ def _label(members: NDArray[np.int64], targets: Targets, labels: LabelSettings) 
     }
 
 
-def analyse(name: str, projections: Projections, text: TaggedText, settings: Settings) -> EnglishAnalysis:
-    """Decompose, cluster, label and name (§3.3, §5).
+def score_tables(
+    name: str, clusters: Clusters, breaks: pd.DataFrame, text: TaggedText, labels: LabelRule
+) -> dict[str, pd.DataFrame]:
+    """The tables of `TABLES` for one analysis (§5).
 
     Args:
-        name: one of `ANALYSES`.
+        breaks: of `breakthroughs`, a row a cluster.
 
     Raises:
-        PolcaError: an unknown analysis, projections of other windows, or as `cluster` and `breakthroughs`.
+        PolcaError: clusters of other windows.
     """
-    if name not in ANALYSES:
-        raise PolcaError(f"analysis = {name!r}: expected one of {', '.join(ANALYSES)}")
-    targets, tokens = text.targets, projections.losses.shape[1]
+    targets, tokens = text.targets, clusters.labels.shape[1]
     if len(targets) != tokens:
-        raise PolcaError(f"projections: {tokens} tokens but {len(targets)} evaluated ones in the text: project again")
-    trajectories = decompose(projections, ANALYSES[name], settings.polca.second_order, settings.polca.eigenvalue)
-    clustering = settings.finer if name == "polca_fine" else settings.clustering
-    clusters = cluster(
-        trajectories,
-        min_cluster_size=clustering.min_cluster_size,
-        min_samples_divisor=clustering.min_samples_divisor,
-        losses=projections.losses,
-        loss_steps=projections.steps,
-    )
-    breaks = settings.breakthroughs
-    found = breakthroughs(trajectories, clusters, delta=breaks.delta, flat_step=breaks.flat_step)
+        raise PolcaError(f"clusters: of {tokens} tokens, but the text has {len(targets)} evaluated ones: project again")
     rows: list[dict[str, Any]] = []
     contexts: list[dict[str, Any]] = []
     for m in range(len(clusters)):
         key = {"analysis": name, "vector": clusters.cluster_vector[m] + 1, "cluster": clusters.cluster_index[m]}
         members = clusters.members(m)
-        breaking = {str(column): found.at[m, column] for column in found.columns[2:]}
-        rows.append({**key, "size": len(members), **breaking, **_label(members, targets, settings.labels)})
+        breaking = {str(column): breaks.at[m, column] for column in breaks.columns[2:]}
+        rows.append({**key, "size": len(members), **breaking, **_label(members, targets, labels)})
         for rank, token in enumerate(t for t in clusters.nearest[m].tolist() if t >= 0):
             parts = dict(zip(("before", "target", "after"), text.context(token), strict=True))
             contexts.append({**key, "rank": rank + 1, "token": token, **parts})
     table = _table(rows, "clusters")
     vectors: list[dict[str, Any]] = []
-    for k, labels in enumerate(clusters.labels):
+    for k, row in enumerate(clusters.labels):
         own = table[table["vector"] == k + 1]
         vectors.append(
             {
@@ -270,21 +217,15 @@ def analyse(name: str, projections: Projections, text: TaggedText, settings: Set
                 "vector": k + 1,
                 "vector_step": int(clusters.vector_steps[k]),
                 "kept": bool(clusters.vector_kept[k]),
-                "n_dropped": int((labels == RISING).sum()),
-                "n_clustered": int((labels >= 0).sum()),
-                "n_outliers": int((labels == OUTLIER).sum()),
+                "n_dropped": int((row == RISING).sum()),
+                "n_clustered": int((row >= 0).sum()),
+                "n_outliers": int((row == OUTLIER).sum()),
                 "n_clusters": len(own),
                 "n_simple": int(own["simple"].sum()),
                 "n_hidden": int(own["hidden"].sum()),
             }
         )
-    tables = {"clusters": table, "vectors": _table(vectors, "vectors"), "contexts": _table(contexts, "contexts")}
-    return EnglishAnalysis(clusters, tables, trajectories.guarded)
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return float(value) if np.isfinite(value) else None
+    return {"clusters": table, "vectors": _table(vectors, "vectors"), "contexts": _table(contexts, "contexts")}
 
 
 def constructions(clusters: pd.DataFrame) -> dict[str, int]:
@@ -293,7 +234,7 @@ def constructions(clusters: pd.DataFrame) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in FAMILIES}
 
 
-def _counts(name: str, clusters: pd.DataFrame, vectors: pd.DataFrame) -> dict[str, Any]:
+def analysis_counts(name: str, clusters: pd.DataFrame, vectors: pd.DataFrame) -> dict[str, Any]:
     """The numbers of one analysis, as the paper counts them; means and shares over kept vectors."""
     own, table = vectors[vectors["analysis"] == name], clusters[clusters["analysis"] == name]
     kept = own[own["kept"].astype(bool)]
@@ -309,63 +250,7 @@ def _counts(name: str, clusters: pd.DataFrame, vectors: pd.DataFrame) -> dict[st
         "clusters": len(table),
         "clusters_simple": int(table["simple"].sum()),
         "clusters_named": int((table["name"] != "mixed").sum()),
-        "hidden_fraction": _finite(hidden_fraction(clusters, name)[0]),
-        "hidden_onset_fraction": _finite(hidden_fraction(clusters, name, "hidden_onset")[0]),
+        "hidden_fraction": hidden_fraction(clusters, name)[0],
+        "hidden_onset_fraction": hidden_fraction(clusters, name, "hidden_onset")[0],
         "constructions": constructions(table),
-    }
-
-
-def summarise(
-    projections: Projections,
-    text: TaggedText,
-    clusters: pd.DataFrame,
-    vectors: pd.DataFrame,
-    settings: Settings,
-    guarded: Mapping[str, int],
-    analyses: Collection[str] = tuple(ANALYSES),
-) -> dict[str, Any]:
-    """Scalars that the paper quotes, and those that it should have; None where one is not defined.
-
-    `target_unigram_entropy` is the mean loss on the evaluated tokens, in nats, of a model that knows their frequencies
-    and nothing else. Completeness compares the sum of the allocations with the true change of the loss: 1 is complete.
-    Under `analyses`, `mean_dropped_tokens` is per kept vector, and `outlier_fraction` is of the tokens of kept vectors
-    that were not dropped as rising.
-
-    Args:
-        clusters, vectors: the tables of all analyses.
-        guarded: of each analysis.
-    """
-    means = [float(projections.losses[i].mean(dtype=np.float64)) for i in (0, -1)]
-    with np.errstate(over="ignore"):
-        perplexities = [_finite(float(np.exp(mean))) for mean in means]
-    shares = np.unique(text.targets.ids[:, BEFORE], return_counts=True)[1] / len(text.targets)
-    forms: tuple[SecondOrder, ...] = ("none", "trapezoid", "paper")
-    whole = {
-        form: completeness(projections, form)
-        for form in (*forms, *(("exact",) if projections.token_curvatures is not None else ()))
-    }
-    return {
-        "tokens": len(text.targets),
-        "checkpoints": len(projections.steps),
-        "vectors": int(projections.gradients.shape[2]),
-        "flat_step": settings.breakthroughs.flat_step,
-        "delta": settings.breakthroughs.delta,
-        "second_order": settings.polca.second_order,
-        "eigenvalue": settings.polca.eigenvalue,
-        "loss_first": means[0],
-        "loss_last": means[1],
-        "perplexity_first": perplexities[0],
-        "perplexity_last": perplexities[1],
-        "target_unigram_entropy": float(-(shares * np.log(shares)).sum()),
-        "completeness": {
-            form: {
-                "fraction": _finite(c.fraction),
-                "allocated": c.total_allocated,
-                "relative_residual": _finite(c.relative_residual),
-                "correlation": _finite(c.correlation),
-            }
-            for form, c in whole.items()
-        },
-        "guarded": dict(guarded),
-        "analyses": {name: _counts(name, clusters, vectors) for name in analyses},
     }

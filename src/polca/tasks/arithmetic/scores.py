@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 from polca.errors import PolcaError
 from polca.method.clustering import OUTLIER, RISING, Clusters, distances
 from polca.method.decomposition import Trajectories
-from polca.tasks.arithmetic_labels import PLACES
+from polca.tasks.arithmetic.labels import PLACES
 
 ANALYSES: Mapping[str, tuple[str, str]] = {
     "loss": ("none", "loss"),

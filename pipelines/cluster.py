@@ -1,0 +1,52 @@
+"""From trajectories to clusters: every analysis clustered, and scored by the task."""
+
+from pathlib import Path
+from typing import Any
+
+from polca.study.archive import Archive
+
+from polca.machine.files import read_json, stacked, write_csv, write_json
+from polca.machine.parallel import map_processes
+from polca.study import stages
+from polca.study.paths import TaskPaths
+from polca.study.results import read_labels, read_losses, read_table
+from polca.study.settings import Preset
+from polca.study.stage import publish, resumable, run_task
+from polca.tasks.task import Task
+
+Shared = tuple[Task, TaskPaths, stages.ExactLosses, dict[str, Any], Path]
+
+
+def cluster(shared: Shared, analysis: str) -> dict[str, int]:
+    """Cluster one analysis and write its results to the work folder."""
+    task, out, losses, labels, work = shared
+    trajectories = Archive.load(out.trajectory(analysis)).trajectories()
+    done = stages.clusters(task, analysis, trajectories, losses, labels)
+    done.clusters.save(work / "clusters" / f"{analysis}.npz")
+    for name, table in done.tables.items():
+        write_csv(work / "parts" / name / f"{analysis}.csv", table)
+    return {"guarded": done.guarded}
+
+
+def main(preset: Preset, task: Task, out: TaskPaths) -> None:
+    labels, losses = read_labels(task, out), read_losses(task, out)
+    with resumable(preset, f"{task.name}_cluster", task.name) as work:
+        done = map_processes(
+            cluster,
+            (task, out, losses, labels, work),
+            list(task.analyses),
+            description="analyses",
+            resume=work / "done",
+        )
+        tables = {}
+        for folder in sorted((work / "parts").iterdir()):
+            tables[folder.name] = stacked(*(read_table(folder / f"{name}.csv") for name in task.analyses))
+            write_csv(work / "tables" / f"{folder.name}.csv", tables[folder.name])
+        guarded = {name: int(result["guarded"]) for name, result in zip(task.analyses, done, strict=True)}
+        write_json(out.summary, stages.summary(task, read_json(out.facts), guarded, tables))
+        publish(work / "tables", out.tables)
+        publish(work / "clusters", out.clusters)
+
+
+if __name__ == "__main__":
+    run_task(main)

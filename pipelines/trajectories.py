@@ -1,0 +1,33 @@
+"""From projections to the archive: the trajectories of every analysis, and the numbers that need projections."""
+
+from polca.machine.files import write_json, writing
+from polca.machine.parallel import map_processes
+from polca.method.projections import Projections
+from polca.study import stages
+from polca.study.paths import TaskPaths
+from polca.study.settings import Preset
+from polca.study.stage import run_task
+from polca.tasks.task import Task
+
+Shared = tuple[Task, dict[str, Projections], TaskPaths]
+
+
+def write_analysis(shared: Shared, analysis: str) -> dict[str, int]:
+    """Write the archive of one analysis."""
+    task, projections, out = shared
+    archive = stages.archive(task, analysis, projections)
+    archive.save(out.trajectory(analysis))
+    return {"guarded": archive.guarded}
+
+
+def main(preset: Preset, task: Task, out: TaskPaths) -> None:
+    projections = {kind: Projections.load(out.projection(kind)) for kind in stages.bases(task)}
+    with writing(out.trajectories) as folder:
+        # Written below the temporary folder, as `out` names its files.
+        there = TaskPaths(folder)
+        map_processes(write_analysis, (task, projections, there), list(task.analyses), description="trajectories")
+        write_json(folder / "facts.json", stages.facts(task, projections))
+
+
+if __name__ == "__main__":
+    run_task(main)

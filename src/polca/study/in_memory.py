@@ -1,0 +1,90 @@
+"""A task from end to end in one process: no files between the stages, checkpoints held in memory.
+
+The same functions as the stages of the pipeline, so the same results: seeds, further bases, tests and a GPU use it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from polca.machine.files import stacked
+from polca.machine.runtime import use_device
+from polca.method.bases import Basis
+from polca.method.checkpoints import MemoryCheckpoints
+from polca.method.decomposition import Trajectories
+from polca.method.projections import Projections
+from polca.study import stages
+from polca.study.stages import Clustered, ExactLosses
+from polca.tasks.task import Labels, Task
+
+
+@dataclass(frozen=True)
+class Study:
+    """A task's results, each made when it is first asked for.
+
+    Attributes:
+        task: whose model is trained and analysed.
+        workers: processes for projections; None takes the machine's cores.
+    """
+
+    task: Task
+    workers: int | None = 1
+
+    @cached_property
+    def training(self) -> tuple[pd.DataFrame, MemoryCheckpoints]:
+        """The training log, and the checkpoints."""
+        checkpoints = MemoryCheckpoints()
+        return stages.train(self.task, checkpoints), checkpoints
+
+    @property
+    def checkpoints(self) -> MemoryCheckpoints:
+        """θ_0 … θ_T."""
+        return self.training[1]
+
+    @cached_property
+    def bases(self) -> dict[str, Basis]:
+        """The bases that the task's analyses need."""
+        return {kind: stages.basis(self.task, kind, self.checkpoints) for kind in stages.bases(self.task)}
+
+    @cached_property
+    def projections(self) -> dict[str, Projections]:
+        """Projections on each basis."""
+        return stages.project(self.task, self.checkpoints, self.bases, workers=self.workers)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The task's labels of its evaluated tokens."""
+        return self.task.labels()
+
+    def trajectories(self, analysis: str) -> Trajectories:
+        """Trajectories of one analysis."""
+        return stages.trajectories(self.task, analysis, self.projections)
+
+    def clusters(self, analysis: str) -> Clustered:
+        """Clusters of one analysis, scored."""
+        losses = ExactLosses.of(self.projections)
+        return stages.clusters(self.task, analysis, self.trajectories(analysis), losses, self.labels)
+
+    def results(self, analyses: Sequence[str] | None = None) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+        """The task's summary and its tables over several analyses, all by default."""
+        names = list(self.task.analyses if analyses is None else analyses)
+        done = {name: self.clusters(name) for name in names}
+        kinds = done[names[0]].tables
+        tables = {kind: stacked(*(c.tables[kind] for c in done.values())) for kind in kinds}
+        guarded = {name: c.guarded for name, c in done.items()}
+        return stages.summary(self.task, stages.facts(self.task, self.projections), guarded, tables), tables
+
+
+def run(task: Task, device: str = "cpu", workers: int | None = 1) -> Study:
+    """A study of `task` on `cpu` or `cuda`, trained and projected.
+
+    Raises:
+        PolcaError: no such device, or as the stages.
+    """
+    use_device(device)
+    study = Study(task, workers)
+    _ = study.projections
+    return study

@@ -1,0 +1,1 @@
+"""The arithmetic setting (§4): three-digit additions, their skills and scores."""

@@ -1,0 +1,167 @@
+"""The arithmetic setting (§4): three-digit additions, judged by digit and carry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from polca.machine.files import write_npz
+from polca.method.clustering import Clusters
+from polca.method.completeness import compare_orders, completeness, second_order_rmse
+from polca.method.decomposition import SecondOrder, Trajectories
+from polca.method.projections import Projections
+from polca.tasks.arithmetic.data import CONTEXT, ArithmeticData, batch, make_data, model_config
+from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels
+from polca.tasks.arithmetic.scores import cluster_scores, partition_scores, vector_scores
+from polca.tasks.settings import Count, Section, TaskSettings
+from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
+from polca.tasks.transformer import ModelConfig, parameter_count
+
+ANALYSES: Mapping[str, Analysis] = {
+    "loss": Analysis(None, "loss"),
+    "loss_change": Analysis(None, "loss_change"),
+    "fisher": Analysis("hessian", "fisher"),
+    "lca": Analysis("lca", "lca"),
+    "polca_first_order": Analysis("hessian", "polca_first_order"),
+    "polca": Analysis("hessian", "polca"),
+    "polca_random": Analysis("random", "polca"),
+    "polca_shuffled_hessian": Analysis("shuffled_hessian", "polca"),
+    "polca_paper": Analysis("hessian", "polca", "paper", "basis"),
+    "polca_paper_current": Analysis("hessian", "polca", "paper", "current"),
+    "polca_exact": Analysis("hessian", "polca", "exact", "basis"),
+}
+"""Tables 8–11, and POLCA with the other forms of its second-order term."""
+
+FORMS: tuple[SecondOrder, ...] = ("none", "paper", "trapezoid", "exact")
+APP_C = {"tokens": slice(0, 400), "intervals": slice(0, 10), "vectors": slice(0, 5)}
+"""App. C compares the second-order terms of 400 tokens, the first 10 checkpoints and the top 5 vectors."""
+
+
+class DataSettings(Section):
+    """Additions that are evaluated, four output tokens each."""
+
+    evaluation_examples: Count
+
+
+class LabelSettings(Section):
+    """Place and carry follow from the digits: there is nothing to choose."""
+
+
+class ArithmeticSettings(TaskSettings):
+    """Everything that the arithmetic setting takes from `params.yaml`."""
+
+    data: DataSettings
+    labels: LabelSettings = LabelSettings()
+
+
+@dataclass(frozen=True)
+class ArithmeticTask(TransformerTask):
+    """Additions `ddd+ddd=dddd`; the four output digits are scored.
+
+    Raises:
+        PolcaError: more examples are asked for than there are pairs of summands, or curvature of another basis.
+    """
+
+    settings: ArithmeticSettings
+
+    name = "arithmetic"
+    analyses = ANALYSES
+
+    def __post_init__(self) -> None:
+        self.settings.check_curvature(("hessian", "shuffled_hessian", "random"))
+
+    @cached_property
+    def data(self) -> ArithmeticData:
+        """The examples; the Hessian sample is the first of the training part."""
+        training = self.settings.training
+        examples = self.settings.data.evaluation_examples
+        return make_data(training.steps * training.batch_size, examples, self.settings.seed)
+
+    @property
+    def length(self) -> int:
+        """All tokens but the last, which is only ever a target."""
+        return CONTEXT - 1
+
+    @property
+    def evaluation_sequences(self) -> int:
+        """The evaluation additions."""
+        return self.settings.data.evaluation_examples
+
+    def model(self, evaluated: bool = False) -> ModelConfig:
+        """The model: every output digit is trained and evaluated."""
+        sizes = self.settings.model
+        return model_config(sizes.layers, sizes.width, sizes.heads, sizes.mlp_width)
+
+    def batch(self, update: int) -> tuple[Tensor, Tensor]:
+        """Additions of one update; no pair of summands comes twice."""
+        size = self.settings.training.batch_size
+        return batch(self.data.training[update * size : (update + 1) * size])
+
+    def hessian_batches(self, examples: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """The first training additions, in one batch."""
+        return [batch(self.data.training[: examples or self.settings.basis.hessian_examples])]
+
+    def evaluation_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """The evaluation additions."""
+        return [batch(part) for part in in_batches(self.data.evaluation, self.settings.polca.batch_sequences)]
+
+    def make_data(self) -> None:
+        """Write the evaluation additions, for those who want to read them."""
+        write_npz(self.folder / "evaluation.npz", {"tokens": self.data.evaluation})
+
+    def labels(self) -> Labels:
+        """`place [X]`, index into `PLACES`, and `carry [X]`, beside the additions themselves, `tokens [S, 12]`."""
+        return {
+            "tokens": self.data.evaluation,
+            "place": place_labels(self.data.evaluation),
+            "carry": carry_labels(self.data.evaluation),
+        }
+
+    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+        """Table 12, App. C, and how much of the loss change each basis and form allocates."""
+        hessian, polca = projections["hessian"], self.settings.polca
+        estimates: dict[str, Any] = {}
+        if hessian.token_curvatures is not None:
+            for label, where in (("published_subset", APP_C), ("all", {})):
+                for form in ("paper", "trapezoid"):
+                    error = second_order_rmse(hessian, **where, second_order=form)  # type: ignore[arg-type]
+                    estimates[f"rmse_{form}_{label}"] = error.rmse
+                estimates[f"rms_exact_{label}"], estimates[f"terms_{label}"] = error.rms_exact, error.terms
+        orders = compare_orders(hessian, polca.second_order, polca.eigenvalue)
+        places = np.arange(hessian.losses.shape[1]) % len(PLACES)
+        last = {place: hessian.losses[-1][places == i].mean(dtype=np.float64) for i, place in enumerate(PLACES)}
+        return {
+            "parameters": parameter_count(self.model()),
+            "loss_last_by_place": {place: float(loss) for place, loss in last.items()},
+            "table_12": {
+                "cosine_similarity": orders.cosine_similarity,
+                "l2_norm": orders.l2_norm,
+                "relative_l2_norm": orders.relative_l2_norm,
+            },
+            "app_c": estimates,
+            "completeness": {
+                f"trapezoid_{name}": {"fraction": whole.fraction, "allocated": whole.total_allocated}
+                for name in ("random", "shuffled_hessian", "lca")
+                if name in projections
+                for whole in [completeness(projections[name], "trapezoid")]
+            },
+        }
+
+    def score(
+        self, analysis: str, clusters: Clusters, trajectories: Trajectories, breaks: pd.DataFrame, labels: Labels
+    ) -> Tables:
+        """How clusters and vectors match digit and carry (Tables 8–11)."""
+        place, carry = labels["place"], labels["carry"].astype(bool)
+        scores = cluster_scores(clusters, place, carry, analysis)
+        at = list(scores.columns).index("eligible") + 1
+        for offset, column in enumerate(breaks.columns[2:]):
+            scores.insert(at + offset, str(column), breaks[column].to_numpy())
+        return {
+            "clusters": scores,
+            "vectors": vector_scores(clusters, trajectories, place, carry, analysis),
+            "partitions": partition_scores(clusters, trajectories, place, carry, analysis),
+        }

@@ -1,0 +1,234 @@
+"""The parameters that every task has: sections of `params.yaml` as types, checked before anything is computed."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from polca.errors import PolcaError
+from polca.method.decomposition import EigenvalueAt, SecondOrder
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+T = TypeVar("T", bound="Section")
+
+
+class Section(BaseModel):
+    """Parameters that go together: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def changed(self, **changes: Any) -> Self:
+        """A copy with other values, checked like any; a mapping changes a section in part.
+
+        Raises:
+            PolcaError: as `parse`.
+        """
+        values = self.model_dump()
+        for name, value in changes.items():
+            values[name] = {**values[name], **value} if isinstance(value, Mapping) else value
+        return parse(type(self), values, "parameters")
+
+
+def parse(kind: type[T], values: Any, name: str) -> T:
+    """A section from what YAML gave.
+
+    Args:
+        name: how the section is called, as in `arithmetic` or `validity.seeds`.
+
+    Raises:
+        PolcaError: one line that names the first parameter that is missing, unknown or impossible.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+    place = ".".join([name, *map(str, first["loc"])])
+    if first["type"] == "missing":
+        raise PolcaError(f"missing parameter {place}: compare with presets/laptop/params.yaml")
+    if first["type"] == "extra_forbidden":
+        raise PolcaError(f"{place}: unknown parameter: compare with presets/laptop/params.yaml")
+    if first["type"] == "value_error":  # a check of several parameters, which names them itself
+        raise PolcaError(f"{place}.{first['ctx']['error']}")
+    raise PolcaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+
+
+class ModelSettings(Section):
+    """Sizes of the transformer; vocabularies and context are the task's."""
+
+    layers: Count
+    width: Count
+    heads: Count
+    mlp_width: Count
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise PolcaError(f"width = {self.width}: not divisible by heads = {self.heads}: change one of them")
+        return self
+
+
+class TrainingSettings(Section):
+    """AdamW, named as in Table 2. Linear warm-up over `warmup_steps`, then a constant rate."""
+
+    steps: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    checkpoint_interval: Count
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    resume_interval: Count = 100
+
+    @model_validator(mode="after")
+    def _checkpoints_reach_the_end(self) -> Self:
+        if self.steps % self.checkpoint_interval:
+            raise PolcaError(
+                f"checkpoint_interval = {self.checkpoint_interval}: does not divide steps = {self.steps}: "
+                "change one of them"
+            )
+        return self
+
+    def rate(self, update: int) -> float:
+        """Learning rate of an update (the first is 0): rate · min((update + 1) / warm-up, 1)."""
+        return (
+            self.learning_rate * min((update + 1) / self.warmup_steps, 1.0) if self.warmup_steps else self.learning_rate
+        )
+
+
+class BasisSettings(Section):
+    """Algorithm 1: `vectors` basis checkpoints, `per_step` eigenvectors at each.
+
+    Attributes:
+        interval: training steps from one basis checkpoint to the next, the first at `interval`; None spreads them
+            evenly over training, the last at its end. (The paper's 30 · 750 steps of English exceed its 14,000.)
+        hessian_examples: training sequences of the Hessian sample.
+        tolerance: relative residual of an eigenpair.
+        lca_parameters: single parameters, largest in magnitude at the end of training, along which LCA decomposes.
+    """
+
+    interval: Count | None = None
+    vectors: Count
+    per_step: Count
+    hessian_examples: Count
+    tolerance: Annotated[float, Field(gt=0)]
+    which: Literal["algebraic", "magnitude"]
+    lca_parameters: Count = 50
+
+
+class PolcaSettings(Section):
+    """Trajectories: a point every `interval` steps; form of the second-order term (see `decomposition`).
+
+    Attributes:
+        batch_sequences: sequences at once; a unit of memory, not of the method.
+        curvature_of: bases along which the exact curvature bᵀH(x)b of every token is computed as well.
+    """
+
+    interval: Count
+    second_order: SecondOrder
+    eigenvalue: EigenvalueAt
+    batch_sequences: Count
+    curvature_of: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @property
+    def needs_curvature(self) -> bool:
+        """Whether the second-order term asks for bᵀHb at every checkpoint."""
+        return self.second_order == "exact" or (self.second_order == "paper" and self.eigenvalue == "current")
+
+
+class ArchiveSettings(Section):
+    """How exactly trajectories are kept: 0 keeps them whole, otherwise as factors with at most this relative error."""
+
+    relative_error: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ClusteringSettings(Section):
+    """HDBSCAN (Table 4): min_samples = tokens clustered / `min_samples_divisor`."""
+
+    min_cluster_size: Annotated[int, Field(ge=2)]
+    min_samples_divisor: Count
+
+
+class BreakthroughSettings(Section):
+    """Eqs. 9, 10: τ = `flat_step`, Δ = `delta`, both in training steps."""
+
+    flat_step: Annotated[int, Field(ge=0)]
+    delta: Count
+
+
+class PlotSettings(Section):
+    """`analysis` names the clusters that the paper's figures show; plots end at `last_step`."""
+
+    analysis: str = "polca"
+    last_step: Count
+
+
+class TaskSettings(Section):
+    """Everything that a task takes from `params.yaml`; a task adds its own data and labels."""
+
+    seed: Annotated[int, Field(ge=0)]
+    model: ModelSettings
+    training: TrainingSettings
+    basis: BasisSettings
+    polca: PolcaSettings
+    archive: ArchiveSettings = ArchiveSettings()
+    clustering: ClusteringSettings
+    breakthroughs: BreakthroughSettings
+    plots: PlotSettings
+
+    def basis_steps(self) -> list[int]:
+        """Training steps of the basis checkpoints, in the order of training."""
+        count, every = self.basis.vectors, self.training.checkpoint_interval
+        if self.basis.interval is not None:
+            return [self.basis.interval * (i + 1) for i in range(count)]
+        kept = self.training.steps // every
+        return [every * ((2 * i * kept + count) // (2 * count)) for i in range(1, count + 1)]
+
+    @model_validator(mode="after")
+    def _intervals_meet_checkpoints(self) -> Self:
+        steps, every = self.training.steps, self.training.checkpoint_interval
+        intervals = {"polca.interval": self.polca.interval, "basis.interval": self.basis.interval}
+        for name, interval in intervals.items():
+            if interval is not None and interval % every:
+                raise PolcaError(
+                    f"{name} = {interval}: not a multiple of training.checkpoint_interval = {every}: change one of them"
+                )
+        if steps % self.polca.interval:
+            raise PolcaError(f"polca.interval = {self.polca.interval}: does not divide training.steps = {steps}")
+        if self.breakthroughs.delta % self.polca.interval:
+            raise PolcaError(
+                f"breakthroughs.delta = {self.breakthroughs.delta}: not a multiple of polca.interval = "
+                f"{self.polca.interval}: change one of them"
+            )
+        chosen = self.basis_steps()
+        if chosen[-1] > steps:
+            raise PolcaError(
+                f"basis.vectors = {len(chosen)}: {len(chosen)} × {self.basis.interval} = {chosen[-1]} steps go beyond "
+                f"training.steps = {steps}: lower basis.vectors or basis.interval"
+            )
+        if chosen[0] < 1 or len(set(chosen)) < len(chosen):
+            raise PolcaError(
+                f"basis.vectors = {len(chosen)}: more than the {steps // every} checkpoints after step 0: lower it or "
+                "training.checkpoint_interval"
+            )
+        available = steps * self.training.batch_size
+        if self.basis.hessian_examples > available:
+            raise PolcaError(
+                f"basis.hessian_examples = {self.basis.hessian_examples}: more than the {available} training examples"
+            )
+        return self
+
+    def check_curvature(self, bases: tuple[str, ...]) -> None:
+        """What is asked of curvature must fit the bases whose trajectories POLCA decomposes.
+
+        Raises:
+            PolcaError: an unknown basis, or one that lacks the curvature which the second-order term needs.
+        """
+        named = self.polca.curvature_of
+        if unknown := [name for name in named if name not in bases]:
+            raise PolcaError(f"polca.curvature_of = {list(named)!r}: {unknown[0]!r} is none of {', '.join(bases)}")
+        if self.polca.needs_curvature and (lacking := [name for name in bases if name not in named]):
+            raise PolcaError(
+                f"polca.second_order = {self.polca.second_order!r}: needs the curvature along basis {lacking[0]}: "
+                "add it to polca.curvature_of"
+            )

@@ -1,0 +1,167 @@
+"""The task: what differs between one setting and another. Everything else is the same functions for all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polca.method.clustering import Clusters
+from polca.method.decomposition import EigenvalueAt, SecondOrder, Strategy, Trajectories
+from polca.method.projections import Projections
+from polca.tasks.settings import ClusteringSettings, TaskSettings
+from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
+from polca.typing import TokenLossFunction
+
+D = TypeVar("D", bound=np.generic)
+Labels = Mapping[str, NDArray[Any]]
+Tables = dict[str, pd.DataFrame]
+BasisKind = Literal["hessian", "shuffled_hessian", "random", "lca"]
+"""What `study.stages.basis` can make."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A row of Table 8: a strategy along a basis, and how it is clustered.
+
+    Attributes:
+        basis: None for trajectories of the exact loss, which need none.
+        strategy: as in `decompose`.
+        second_order, eigenvalue: form of eq. 4; None takes the preset's own.
+    """
+
+    basis: BasisKind | None
+    strategy: Strategy
+    second_order: SecondOrder | None = None
+    eigenvalue: EigenvalueAt | None = None
+
+
+class Task(Protocol):
+    """A model, its data, and the labels by which its clusters are judged.
+
+    Tokens are numbered sequence by sequence, x = sequence · targets + target, in every array of the package. Objects
+    travel to worker processes, so they must be picklable.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its section of `params.yaml`, and its folder below `runs/<preset>`."""
+
+    @property
+    def settings(self) -> TaskSettings:
+        """Its parameters."""
+
+    @property
+    def analyses(self) -> Mapping[str, Analysis]:
+        """What is made of its projections, by name."""
+
+    @property
+    def keep_graphs(self) -> bool:
+        """Whether the Hessian sample's graphs fit into memory (`HessianOperator`)."""
+
+    def clustering(self, analysis: str) -> ClusteringSettings:
+        """How the trajectories of an analysis are clustered."""
+
+    @property
+    def token_loss(self) -> TokenLossFunction:
+        """`(params, batch) → losses [sequences, targets]` of training and of the Hessian."""
+
+    @property
+    def evaluated_loss(self) -> TokenLossFunction:
+        """The same of the evaluated tokens, which may be fewer."""
+
+    def initial(self) -> dict[str, Tensor]:
+        """θ_0, seeded."""
+
+    def batch(self, update: int) -> Any:
+        """Training data of one update, from its number alone."""
+
+    def hessian_batches(self, examples: int | None = None) -> Sequence[Any]:
+        """The Hessian sample in batches: the first `examples` training sequences, by default the preset's number."""
+
+    def evaluation_batches(self) -> Sequence[Any]:
+        """The evaluation sequences in batches."""
+
+    def make_data(self) -> None:
+        """Write what the task reads later: text, tokens. A task that draws its data anew each time has little to do."""
+
+    def labels(self) -> Labels:
+        """Labels of the X evaluated tokens, arrays `[X]` or `[X, …]` by name: skills, parts of speech."""
+
+    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+        """Numbers of its own about the projections, by basis, for `summary.json`."""
+
+    def score(
+        self, analysis: str, clusters: Clusters, trajectories: Trajectories, breaks: pd.DataFrame, labels: Labels
+    ) -> Tables:
+        """Tables of one analysis by name, `clusters` and `vectors` among them; `breaks` are its `breakthroughs`."""
+
+    def counts(self, tables: Tables) -> dict[str, Any]:
+        """Numbers of its own about the tables of all analyses, for `summary.json`."""
+
+
+@dataclass(frozen=True)
+class TransformerTask:
+    """What tasks on the paper's transformer share (App. D).
+
+    Attributes:
+        settings: a preset's parameters.
+        folder: where the task's data lie, `runs/<preset>/<task>/data`.
+    """
+
+    settings: TaskSettings
+    folder: Path
+
+    @property
+    def keep_graphs(self) -> bool:
+        """They fit."""
+        return True
+
+    @property
+    def length(self) -> int:
+        """Tokens that the model reads of a sequence."""
+        raise NotImplementedError
+
+    @property
+    def evaluation_sequences(self) -> int:
+        """How many sequences are evaluated."""
+        raise NotImplementedError
+
+    def clustering(self, analysis: str) -> ClusteringSettings:
+        """The preset's own."""
+        return self.settings.clustering
+
+    def model(self, evaluated: bool = False) -> ModelConfig:
+        """The model; with `evaluated` only the evaluated places predict."""
+        raise NotImplementedError
+
+    @property
+    def token_loss(self) -> TokenLoss:
+        """Cross-entropy of every target, in nats."""
+        return TokenLoss(self.model())
+
+    @property
+    def evaluated_loss(self) -> TokenLoss:
+        """Cross-entropy of the evaluated targets, in nats."""
+        return TokenLoss(self.model(evaluated=True))
+
+    def initial(self) -> dict[str, Tensor]:
+        """θ_0 by TransformerLens' default."""
+        return initialize(self.model(), self.settings.seed)
+
+    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+        """None of its own."""
+        return {}
+
+    def counts(self, tables: Tables) -> dict[str, Any]:
+        """None of its own."""
+        return {}
+
+
+def in_batches(sequences: NDArray[D], size: int) -> list[NDArray[D]]:
+    """Rows `[N, …]` in parts of at most `size`."""
+    return [sequences[i : i + size] for i in range(0, len(sequences), size)]

@@ -1,0 +1,137 @@
+"""The English model on a treebank's text: clusters and directions against the constructions that are marked there."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polca.errors import PolcaError
+from polca.method.clustering import cluster
+from polca.method.projections import Projections
+from polca.study import stages
+from polca.tasks.english.task import EnglishTask
+from polca.tasks.english.text import (
+    BEFORE,
+    BETWEEN_DOCUMENTS,
+    EvaluationText,
+    evaluated,
+    evaluation_batch,
+    evaluation_text,
+    load_tokenizer,
+)
+from polca.tasks.task import in_batches
+from polca.validity.construction_scores import construction_scores
+from polca.validity.settings import TreebankSettings
+from polca.validity.treebank import CONSTRUCTIONS, Annotated, annotate, read_conllu, token_labels
+
+
+@dataclass(frozen=True)
+class TreebankText:
+    """Evaluation windows cut from a treebank by the preset's own tokenizer.
+
+    Attributes:
+        sentences: how many the treebank has.
+        labels: `[X, constructions]` of the evaluated tokens.
+    """
+
+    annotated: Annotated
+    sentences: int
+    windows: EvaluationText
+    labels: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, source: Path, task: EnglishTask, settings: TreebankSettings) -> "TreebankText":
+        """Read a CoNLL-U file and draw windows from it.
+
+        Raises:
+            PolcaError: a damaged file, or more windows than it holds.
+        """
+        sentences = read_conllu(source)
+        annotated = annotate(sentences, BETWEEN_DOCUMENTS)
+        tokenizer = load_tokenizer(task.file("tokenizer.json"))
+        context, seed = task.settings.data.context, task.settings.seed
+        try:
+            windows = evaluation_text(tokenizer, annotated.documents, settings.windows, context, seed)
+        except PolcaError as error:
+            raise PolcaError(
+                f"validity.treebank.windows = {settings.windows}: more than {settings.file} holds: lower it"
+            ) from error
+        labels = token_labels(windows.text, windows.starts, windows.ends, annotated)
+        return cls(annotated, len(sentences), windows, labels[:, BEFORE:].reshape(-1, len(CONSTRUCTIONS)))
+
+    @property
+    def targets(self) -> NDArray[np.int32]:
+        """Ids `[X]` of the evaluated tokens."""
+        return evaluated(self.windows.tokens)
+
+    def batches(self, task: EnglishTask) -> list[tuple[Tensor, Tensor]]:
+        """The windows in batches of the preset's size."""
+        return [evaluation_batch(part) for part in in_batches(self.windows.tokens, task.settings.polca.batch_sequences)]
+
+
+def scores(
+    task: EnglishTask, projections: Mapping[str, Projections], text: TreebankText, settings: TreebankSettings
+) -> tuple[list[pd.DataFrame], dict[str, dict[str, int]]]:
+    """Scores of every analysis, and the sizes of its clustering.
+
+    The least cluster size is the same share of the tokens as in the preset.
+    """
+    share = settings.windows / task.settings.data.evaluation_contexts
+    tables: list[pd.DataFrame] = []
+    sizes: dict[str, dict[str, int]] = {}
+    for name in task.analyses:
+        chosen = task.clustering(name)
+        least = max(2, round(chosen.min_cluster_size * share))
+        trajectories = stages.trajectories(task, name, projections)
+        clusters = cluster(trajectories, min_cluster_size=least, min_samples_divisor=chosen.min_samples_divisor)
+        sizes[name] = {
+            "min_cluster_size": least,
+            "clusters": len(clusters),
+            "vectors": len(clusters.vector_kept),
+            "kept": int(clusters.vector_kept.sum()),
+        }
+        tables.append(
+            construction_scores(
+                name,
+                clusters,
+                trajectories,
+                text.labels,
+                text.targets,
+                tuple(CONSTRUCTIONS),
+                permutations=settings.permutations,
+                seed=task.settings.seed,
+            )
+        )
+    return tables, sizes
+
+
+def summary(
+    source: Path,
+    text: TreebankText,
+    settings: TreebankSettings,
+    projections: Mapping[str, Projections],
+    sizes: Mapping[str, Mapping[str, int]],
+) -> dict[str, Any]:
+    """What was read, and how much of it."""
+    losses = projections["hessian"].losses.mean(axis=1, dtype="float64")
+    return {
+        "status": "done",
+        "file": settings.file,
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "documents": len(text.annotated.documents),
+        "sentences": text.sentences,
+        "words": len(text.annotated.starts),
+        "windows": settings.windows,
+        "tokens": len(text.targets),
+        "permutations": settings.permutations,
+        "loss_first": float(losses[0]),
+        "loss_last": float(losses[-1]),
+        "constructions": dict(CONSTRUCTIONS),
+        "analyses": dict(sizes),
+    }
