@@ -5,7 +5,7 @@ One analysis is one row of Tables 8–11: a strategy on a basis (`scores.ANALYSE
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,33 +13,15 @@ from numpy.typing import NDArray
 
 from polca.method.breakthrough import add_breakthroughs
 from polca.method.clustering import Clusters, cluster
-from polca.method.decomposition import (
-    EigenvalueAt,
-    SecondOrder,
-    Strategy,
-    Trajectories,
-    compare_orders,
-    completeness,
-    decompose,
-    second_order_rmse,
-)
+from polca.method.completeness import ALL, APP_C, compare_orders, completeness, second_order_rmse
+from polca.method.decomposition import FORMS, SecondOrder, Strategy, Trajectories, decompose
 from polca.method.projections import Projections
 from polca.study.scores import ANALYSES, cluster_scores, partition_scores, vector_scores
 from polca.study.settings import ArithmeticSettings
 from polca.tasks.transformer import parameter_count
 
-FORMS: tuple[SecondOrder, ...] = ("none", "paper", "trapezoid", "exact")
-
-OTHER_FORMS: dict[str, tuple[SecondOrder, EigenvalueAt]] = {
-    "polca_paper": ("paper", "basis"),
-    "polca_paper_current": ("paper", "current"),
-    "polca_exact": ("exact", "basis"),
-}
+OTHER_FORMS = {f"polca_{form}": FORMS[form] for form in ("paper", "paper_current", "exact")}
 """Forms of the second-order term beside the preset's own, which gives the rows called POLCA."""
-
-APP_C_SUBSET = {"tokens": slice(0, 400), "intervals": slice(0, 10), "vectors": slice(0, 5)}
-"""App. C compares the second-order terms of 400 tokens, the first 10 checkpoints and the top 5 vectors."""
-
 
 TABLES = ("clusters", "vectors", "partitions")
 """Tables of an analysis: a row a cluster; a row a vector; agreement of a vector's whole partition with the skills."""
@@ -118,14 +100,15 @@ def summarise(
     hessian = projections["hessian"]
     form, at = settings.polca.second_order, settings.polca.eigenvalue
     orders = compare_orders(hessian, form, at)
+    approximate: tuple[SecondOrder, ...] = ("paper", "trapezoid")
     estimates: dict[str, Any] = {}
-    for label, where in (("published_subset", APP_C_SUBSET), ("all", {})):
-        for estimate in ("paper", "trapezoid"):
-            error = second_order_rmse(hessian, **where, second_order=estimate)  # type: ignore[arg-type]
+    for label, where in (("published_subset", APP_C), ("all", ALL)):
+        for estimate in approximate:
+            error = second_order_rmse(hessian, estimate, subset=where)
             estimates[f"rmse_{estimate}_{label}"] = error.rmse
         estimates[f"rms_exact_{label}"], estimates[f"terms_{label}"] = error.rms_exact, error.terms
     shares: dict[str, Any] = {}
-    for second_order in FORMS:
+    for second_order in get_args(SecondOrder):
         whole = completeness(hessian, second_order)
         shares[second_order] = {
             "fraction": _finite(whole.fraction),

@@ -17,7 +17,8 @@ from polca.errors import PolcaError
 from polca.machine.files import EnglishPaths, read_npz
 from polca.method.breakthrough import breakthroughs, hidden_fraction
 from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
-from polca.method.decomposition import SecondOrder, Strategy, completeness, decompose
+from polca.method.completeness import completeness
+from polca.method.decomposition import SecondOrder, Strategy, decompose
 from polca.method.projections import Projections
 from polca.study.english_settings import EnglishSettings, LabelSettings
 from polca.study.settings import BreakthroughSettings, ClusteringSettings, PolcaSettings

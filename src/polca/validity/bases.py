@@ -13,7 +13,7 @@ from polca.errors import PolcaError
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import CheckpointDirectory, select_steps
-from polca.method.decomposition import completeness
+from polca.method.completeness import completeness
 from polca.method.further_bases import (
     gauss_newton_basis,
     gradient_covariance_basis,
@@ -164,7 +164,7 @@ def score_basis(
 
     Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
     vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
-    by the trapezoid rule, with the relative residual and correlation of `decomposition.Completeness`.
+    by the trapezoid rule, with the relative residual and correlation of `completeness.Completeness`.
     """
     # Whatever the basis, it stands where the analysis called `polca` looks for its own.
     result = analyse("polca", {"hessian": projections}, place, carry, settings)
