@@ -24,7 +24,8 @@ from polca.machine.files import write_csv
 from polca.machine.runtime import configure_torch
 from polca.method.bases import Basis, hessian_basis
 from polca.method.checkpoints import CheckpointDirectory, select_steps
-from polca.method.decomposition import completeness, decompose
+from polca.method.completeness import completeness
+from polca.method.decomposition import decompose
 from polca.method.projections import Projections, project
 from polca.tasks.arithmetic.scores import auc
 from polca.tasks.arithmetic.data import batch, make_data, model_config

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polca.method.curvature import Layout
+from polca.method.projections import Projections
 from polca.tasks.transformer import TokenLoss
 
 
@@ -51,3 +53,34 @@ class InMemory:
 
     def load(self, step):
         return self.content[step]
+
+
+STEPS = np.arange(0, 60, 10)
+
+
+def quadratic(*, eigenbasis: bool, dimensions: int = 7, tokens: int = 11, dtype: type = np.float64) -> Projections:
+    """L(x; θ) = ½ θᵀA(x)θ + c(x)ᵀθ along a random path, in a full orthonormal basis, in closed form.
+
+    With `eigenbasis` that basis is made of eigenvectors of every A(x).
+    """
+    rng = np.random.default_rng(4)
+    basis = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
+    path = np.cumsum(rng.normal(size=(len(STEPS), dimensions)) * 0.3, axis=0)
+    if eigenbasis:
+        a = np.einsum("ik,xk,jk->xij", basis, rng.normal(size=(tokens, dimensions)), basis)
+    else:
+        a = rng.normal(size=(tokens, dimensions, dimensions))
+        a = a + a.transpose(0, 2, 1)
+    c = rng.normal(size=(tokens, dimensions))
+    curvature = np.einsum("ik,xij,jk->xk", basis, a, basis)
+    everywhere = np.broadcast_to(curvature, (len(STEPS), *curvature.shape))
+    return Projections(
+        steps=STEPS,
+        losses=(0.5 * np.einsum("ti,xij,tj->tx", path, a, path) + path @ c.T).astype(dtype),
+        gradients=((np.einsum("xij,tj->txi", a, path) + c) @ basis).astype(dtype),
+        movements=(np.diff(path, axis=0) @ basis).astype(dtype),
+        vector_steps=np.arange(dimensions) * 10,
+        eigenvalues=curvature.mean(axis=0).astype(dtype),
+        curvatures=everywhere.mean(axis=1).astype(dtype),
+        token_curvatures=everywhere.astype(dtype),
+    )

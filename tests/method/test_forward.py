@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from oracles import moved, random_directions
-from polca.method import forward as jets
-from polca.method.forward import Jet, UnsupportedOperation, directional_derivatives, nested_jvp
+from polca.method.basic_rules import structural
+from polca.method.forward import directional_derivatives, nested_jvp
+from polca.method.jets import Jet, PendingLinear, UnsupportedOperation
 
 
 def test_projection_is_the_gradient_along_each_direction(make_problem) -> None:
@@ -112,19 +113,19 @@ def test_unknown_operations_are_refused() -> None:
     with pytest.raises(UnsupportedOperation, match="no second-order forward rule"):
         torch.sin(Jet.make(torch.ones(2), torch.ones(1, 2)))
     with pytest.raises(UnsupportedOperation, match="from the front"):
-        jets._structural(torch.Tensor.transpose)(Jet.make(torch.ones(2, 3), torch.ones(1, 2, 3)), 0, 1)
+        structural(torch.Tensor.transpose)(Jet.make(torch.ones(2, 3), torch.ones(1, 2, 3)), 0, 1)
 
 
 def test_derivatives_of_logits_are_never_formed(make_problem, monkeypatch) -> None:
     """They would be the largest arrays by far: directions × tokens × vocabulary."""
     formed: list[int] = []
-    original = jets._PendingLinear.first
+    original = PendingLinear.first
 
     def noting(self):
         formed.append(len(self.w0))
         return original(self)
 
-    monkeypatch.setattr(jets._PendingLinear, "first", noting)
+    monkeypatch.setattr(PendingLinear, "first", noting)
     problem = make_problem(width=6)
     directional_derivatives(
         problem.loss, problem.params, random_directions(problem.params, 2), problem.batch, second_order=False

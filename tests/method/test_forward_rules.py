@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from polca.external.modules import ModuleLoss, parameters_of
 from polca.external.sequences import next_token
-from polca.method import forward as jets
-from polca.method import forward_rules as jet_rules
-from polca.method.forward import UnsupportedOperation, directional_derivatives
+from polca.method.basic_rules import WIDE
+from polca.method.forward import directional_derivatives, taylor
+from polca.method.forward_rules import linear, missing_rule
+from polca.method.jets import Jet, PendingLinear, UnsupportedOperation
 
 Params = Mapping[str, Tensor]
 
@@ -42,8 +43,8 @@ def agree(loss: Callable[..., Tensor], params: Params, batch: Any, rtol: float, 
     """Jets alone, to first and to second order, against autograd."""
     generator = torch.Generator().manual_seed(3)
     b = {n: 0.3 * torch.randn(count, *p.shape, generator=generator, dtype=p.dtype) for n, p in params.items()}
-    value, first, second = jets._taylor(loss, params, b, batch, True)
-    plain, alone, nothing = jets._taylor(loss, params, b, batch, False)
+    value, first, second = taylor(loss, params, b, batch, True)
+    plain, alone, nothing = taylor(loss, params, b, batch, False)
     assert nothing is None
     with torch.no_grad():
         torch.testing.assert_close(value, loss(params, batch), rtol=rtol, atol=0)
@@ -124,7 +125,7 @@ class TestUnembedding:
     @pytest.fixture
     def params(self) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(4)
-        shapes = {"x": (2, 3, 4), "w": (4 * jets.WIDE + 8, 4), "c": (4 * jets.WIDE + 8,)}
+        shapes = {"x": (2, 3, 4), "w": (4 * WIDE + 8, 4), "c": (4 * WIDE + 8,)}
         return {n: torch.randn(*shape, generator=generator).double() for n, shape in shapes.items()}
 
     @pytest.mark.parametrize("form", ["classes last", "rows", "moving input alone", "moving bias alone", "no bias"])
@@ -143,14 +144,14 @@ class TestUnembedding:
             return F.cross_entropy(logits.transpose(-1, -2), self.TARGETS, reduction="none")
 
         formed: list[int] = []
-        inner = jets._PendingLinear.first
+        inner = PendingLinear.first
 
         def first(pending: Any) -> Any:
             result = inner(pending)
             formed.append(len(result))
             return result
 
-        monkeypatch.setattr(jets._PendingLinear, "first", first)
+        monkeypatch.setattr(PendingLinear, "first", first)
         agree(loss, params, None, 1e-9, count=3)
         assert formed == [1, 1, 1]
 
@@ -209,7 +210,7 @@ def test_language_model(kind: str) -> None:
     module = architecture(kind)
     loss = ModuleLoss(module, use_cache=False)
     batch = next_token(torch.randint(1, 23, (2, 6), generator=torch.Generator().manual_seed(2))).batches(2)[0]
-    assert jet_rules.missing_rule(loss, parameters_of(module), batch) is None
+    assert missing_rule(loss, parameters_of(module), batch) is None
     agree(loss, parameters_of(module), batch, 2e-5)
 
 
@@ -245,7 +246,7 @@ class TestNoRule:
     def test_dropout_while_training(self) -> None:
         p = {"w": torch.ones(1, 3)}
         with pytest.raises(UnsupportedOperation, match="training"):
-            jets._taylor(lambda q, _: F.dropout(q["w"], 0.5), p, {"w": torch.ones(2, 1, 3)}, None, True)
+            taylor(lambda q, _: F.dropout(q["w"], 0.5), p, {"w": torch.ones(2, 1, 3)}, None, True)
 
     def test_in_place(self) -> None:
         """Seen by nobody else, were it done on a jet: such models go through nested `jvp`."""
@@ -257,8 +258,8 @@ class TestNoRule:
 
         p, b = {"w": torch.ones(1, 3)}, {"w": torch.ones(2, 1, 3)}
         with pytest.raises(UnsupportedOperation):
-            jets._taylor(loss, p, b, None, True)
-        assert "add_" in str(jet_rules.missing_rule(loss, p, None))
+            taylor(loss, p, b, None, True)
+        assert "add_" in str(missing_rule(loss, p, None))
         _, first, second = directional_derivatives(loss, p, b, None)
         torch.testing.assert_close(first, torch.full((2, 1, 3), 2.0))
         torch.testing.assert_close(second, torch.full((2, 1, 3), 2.0))
@@ -270,12 +271,12 @@ class TestNoRule:
             return torch.cat(tensors=[q["w"] * q["w"], q["w"]], dim=-1)
 
         p, b = {"w": torch.ones(1, 2)}, {"w": torch.ones(1, 1, 2)}
-        assert "cat" in str(jet_rules.missing_rule(loss, p, None))
+        assert "cat" in str(missing_rule(loss, p, None))
         _, first, second = directional_derivatives(loss, p, b, None)
         torch.testing.assert_close(first, torch.tensor([[[2.0, 2, 1, 1]]]))
         torch.testing.assert_close(second, torch.tensor([[[2.0, 2, 0, 0]]]))
 
     def test_linear_of_two_jets(self) -> None:
-        two = jets.Jet.make(torch.ones(2), torch.ones(1, 2))
+        two = Jet.make(torch.ones(2), torch.ones(1, 2))
         with pytest.raises(UnsupportedOperation, match="two jets"):
-            jet_rules.linear(torch.add)(two, two)
+            linear(torch.add)(two, two)

@@ -22,7 +22,8 @@ from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
-from polca.method.decomposition import Completeness, EigenvalueAt, SecondOrder, Trajectories, completeness, decompose
+from polca.method.completeness import Completeness, completeness
+from polca.method.decomposition import EigenvalueAt, SecondOrder, Trajectories, decompose
 from polca.method.projections import Projections, project
 from polca.typing import TokenLossFunction
 
@@ -304,7 +305,7 @@ def _finite(value: float) -> float | None:
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
-    """The analysis in numbers, for `summary.json`: losses in nats, completeness as `decomposition.Completeness`."""
+    """The analysis in numbers, for `summary.json`: losses in nats, completeness as `Completeness`."""
     a, c = analysis, analysis.complete
     losses = a.projections.losses.mean(axis=1, dtype=np.float64)
     kept = a.clusters.labels[a.clusters.vector_kept]

@@ -3,7 +3,7 @@
 Nothing here touches a model. Sums are taken in float64, one basis vector at a time, and stored as float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 Strategy = Literal["loss", "loss_change", "fisher", "lca", "polca_first_order", "polca"]
 SecondOrder = Literal["paper", "trapezoid", "exact", "none"]
 EigenvalueAt = Literal["basis", "current"]
-Indices = Sequence[int] | NDArray[np.integer] | slice | None
 Floats = NDArray[np.float64]
 
 GUARD = 1e-6
 """Eq. 4 divides by ⟨b, Δg(X)⟩. Below this fraction of the root mean square over tokens of ⟨b, Δg(x)⟩ the float32
 gradients leave that mean no correct digit, and the second-order term is set to 0."""
+
+FORMS: Mapping[str, tuple[SecondOrder, EigenvalueAt]] = {
+    "none": ("none", "basis"),
+    "paper": ("paper", "basis"),
+    "paper_current": ("paper", "current"),
+    "trapezoid": ("trapezoid", "basis"),
+    "exact": ("exact", "basis"),
+}
+"""Forms of the second-order term, and which eigenvalue eq. 4 takes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,17 @@ class Trajectories:
                 )
 
 
-def _check(p: "Projections") -> None:
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise PolcaError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
+
+
+def check(p: "Projections", second_order: str = "none", eigenvalue: str = "basis") -> None:
+    """Refuse arrays that do not fit together, unknown options, and options that ask for arrays that there are not.
+
+    Raises:
+        PolcaError: any of these.
+    """
     c, x, k = p.gradients.shape if p.gradients.ndim == 3 else (0, 0, 0)
     wanted: dict[str, tuple[NDArray[Any] | None, tuple[int, ...]]] = {
         "gradients": (p.gradients, (c, x, k)),
@@ -87,15 +105,6 @@ def _check(p: "Projections") -> None:
             )
     if c < 2 or x < 1 or (np.diff(p.steps) <= 0).any():
         raise PolcaError("projections: need at least two checkpoints in rising order and one token: add checkpoints")
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise PolcaError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
-
-
-def _check_options(p: "Projections", second_order: str, eigenvalue: str) -> None:
-    """Options that are unknown, or that ask for arrays that the projections lack."""
     _one_of("second_order", second_order, get_args(SecondOrder))
     _one_of("eigenvalue", eigenvalue, get_args(EigenvalueAt))
     if second_order == "exact" and p.token_curvatures is None:
@@ -113,36 +122,46 @@ def _check_options(p: "Projections", second_order: str, eigenvalue: str) -> None
         )
 
 
-def _first_order(p: "Projections", k: int) -> Floats:
+def forms_of(p: "Projections") -> dict[str, tuple[SecondOrder, EigenvalueAt]]:
+    """Those of `FORMS` that these projections allow."""
+    curved, fixed = p.token_curvatures is not None, bool(np.isfinite(p.eigenvalues).all())
+    return {
+        name: form
+        for name, form in FORMS.items()
+        if (curved or name not in ("paper_current", "exact")) and (fixed or name != "paper")
+    }
+
+
+def first_order_term(p: "Projections", k: int) -> Floats:
     """Eq. 2 for vector k: ⟨b, ∇L(x; θ_t)⟩ ⟨b, θ_{t+1} − θ_t⟩, `[T, X]`."""
     return p.gradients[:-1, :, k].astype(np.float64) * p.movements[:, None, k].astype(np.float64)
 
 
-def _second_order(
+def second_order_term(
     p: "Projections", k: int, form: SecondOrder, eigenvalue: EigenvalueAt, guard: float
 ) -> tuple[Floats, int]:
     """The second-order term for vector k, `[T, X]`, and how many intervals the guard of eq. 4 set to 0."""
-    moved = p.movements[:, None, k].astype(np.float64)
+    displacement = p.movements[:, None, k].astype(np.float64)
     if form == "none":
         return np.zeros((len(p.steps) - 1, p.gradients.shape[1])), 0
     if form == "exact":
         assert p.token_curvatures is not None
-        return 0.5 * p.token_curvatures[:-1, :, k].astype(np.float64) * moved**2, 0
-    turned = np.diff(p.gradients[:, :, k].astype(np.float64), axis=0)
+        return 0.5 * p.token_curvatures[:-1, :, k].astype(np.float64) * displacement**2, 0
+    gradient_change = np.diff(p.gradients[:, :, k].astype(np.float64), axis=0)
     if form == "trapezoid":
-        return 0.5 * moved * turned, 0
-    mean = turned.mean(axis=1, keepdims=True)
-    negligible = np.abs(mean) <= guard * np.sqrt(np.square(turned).mean(axis=1, keepdims=True))
-    ratio = np.where(negligible, 0.0, turned / np.where(negligible, 1.0, mean))
+        return 0.5 * displacement * gradient_change, 0
+    mean = gradient_change.mean(axis=1, keepdims=True)
+    negligible = np.abs(mean) <= guard * np.sqrt(np.square(gradient_change).mean(axis=1, keepdims=True))
+    ratio = np.where(negligible, 0.0, gradient_change / np.where(negligible, 1.0, mean))
     if eigenvalue == "basis":
-        curvature = np.full((len(moved), 1), float(p.eigenvalues[k]))
+        curvature = np.full((len(displacement), 1), float(p.eigenvalues[k]))
     else:
         assert p.curvatures is not None
         curvature = p.curvatures[:-1, None, k].astype(np.float64)
-    return 0.5 * curvature * ratio * moved**2, int(negligible.sum())
+    return 0.5 * curvature * ratio * displacement**2, int(negligible.sum())
 
 
-def _cumulative(allocation: Floats) -> Floats:
+def cumulative(allocation: Floats) -> Floats:
     """Eq. 8: `[T, X]` per interval → `[C, X]` sums over the intervals before each checkpoint, from 0."""
     return np.concatenate([np.zeros((1, allocation.shape[1])), np.cumsum(allocation, axis=0)])
 
@@ -172,10 +191,9 @@ def allocations(
     Raises:
         PolcaError: an unknown option, or one that asks for arrays that the projections lack.
     """
-    _check(projections)
-    _check_options(projections, second_order, eigenvalue)
+    check(projections, second_order, eigenvalue)
     parts = (
-        _first_order(projections, k) + _second_order(projections, k, second_order, eigenvalue, guard)[0]
+        first_order_term(projections, k) + second_order_term(projections, k, second_order, eigenvalue, guard)[0]
         for k in range(projections.gradients.shape[2])
     )
     return np.stack(list(parts), axis=2)
@@ -220,206 +238,27 @@ def decompose(
         [0.0, -0.32, -0.48]
     """
     _one_of("strategy", strategy, get_args(Strategy))
-    _check(projections)
     p, guarded = projections, 0
+    if strategy == "polca":
+        check(p, second_order, eigenvalue)
+    else:
+        check(p)
     if strategy == "loss":
         return Trajectories("loss", np.ascontiguousarray(p.losses.T[None], dtype=np.float32), p.steps, projected=False)
     if strategy == "loss_change":
         change = np.diff(p.losses.astype(np.float64), axis=0).T[None]
         return Trajectories("loss_change", change.astype(np.float32, order="C"), p.steps[1:], projected=False)
-    if strategy == "polca":
-        _check_options(p, second_order, eigenvalue)
     values = np.empty((p.gradients.shape[2], p.gradients.shape[1], len(p.steps)), np.float32)
     for k in range(len(values)):
         if strategy == "fisher":
             values[k] = np.square(p.gradients[:, :, k].astype(np.float64)).T
             continue
-        allocation = _first_order(p, k)
+        allocation = first_order_term(p, k)
         if strategy == "polca":
-            term, count = _second_order(p, k, second_order, eigenvalue, guard)
+            term, count = second_order_term(p, k, second_order, eigenvalue, guard)
             allocation += term
             guarded += count
-        values[k] = _cumulative(allocation).T
+        values[k] = cumulative(allocation).T
     return Trajectories(
         strategy, values, p.steps, projected=strategy != "fisher", vector_steps=p.vector_steps, guarded=guarded
-    )
-
-
-@dataclass(frozen=True)
-class SecondOrderError:
-    """Error of an estimated second-order term against ½ bᵀH_t(x)b ⟨b, Δθ_t⟩² (App. C), in nats.
-
-    Attributes:
-        rmse: root mean square of the difference over tokens, intervals and vectors.
-        rms_exact: root mean square of the exact term, the scale to read `rmse` on.
-        terms: how many terms were compared; those that the guard set to 0 are among them.
-    """
-
-    rmse: float
-    rms_exact: float
-    terms: int
-
-
-def second_order_rmse(
-    projections: "Projections",
-    tokens: Indices = None,
-    intervals: Indices = None,
-    vectors: Indices = None,
-    second_order: SecondOrder = "paper",
-    eigenvalue: EigenvalueAt = "basis",
-    *,
-    guard: float = GUARD,
-) -> SecondOrderError:
-    """App. C: the estimated second-order term against the exact one. Published: RMSE 0.145.
-
-    Args:
-        tokens, intervals, vectors: which to compare, as indices or slices; all by default. The paper takes 400 tokens,
-            the first 10 checkpoints and the top 5 vectors. ⟨b, Δg(X)⟩ is always the mean over all tokens.
-
-    Raises:
-        PolcaError: as `allocations`; or the projections have no exact curvature, or nothing is selected.
-    """
-    _check(projections)
-    _check_options(projections, "exact", "basis")
-    _check_options(projections, second_order, eigenvalue)
-    everything = slice(None)
-    rows, columns = (everything if i is None else i for i in (intervals, tokens))
-    errors: list[Floats] = []
-    exacts: list[Floats] = []
-    for k in np.arange(projections.gradients.shape[2])[everything if vectors is None else vectors]:
-        estimate, _ = _second_order(projections, int(k), second_order, eigenvalue, guard)
-        exact, _ = _second_order(projections, int(k), "exact", eigenvalue, guard)
-        exacts.append(exact[rows][:, columns].ravel())
-        errors.append(estimate[rows][:, columns].ravel() - exacts[-1])
-    if not sum(e.size for e in errors):
-        raise PolcaError("second_order_rmse: no term is selected: widen tokens, intervals or vectors")
-    error, scale = np.concatenate(errors), np.concatenate(exacts)
-    return SecondOrderError(
-        rmse=float(np.sqrt(np.square(error).mean())),
-        rms_exact=float(np.sqrt(np.square(scale).mean())),
-        terms=error.size,
-    )
-
-
-@dataclass(frozen=True)
-class Completeness:
-    """How much of the true loss change the allocations along a basis add up to.
-
-    Attributes:
-        allocated: `[T, X]` sum over vectors of the allocations, in nats.
-        actual: `[T, X]` L(x; θ_{t+1}) − L(x; θ_t), in nats.
-        by_vector: `[K]` mean over tokens of each vector's final projected loss.
-        total_allocated: mean over tokens of the sum over intervals of `allocated`.
-        total_actual: the same of `actual`.
-        fraction: `total_allocated` / `total_actual`; 1 is complete, NaN where the loss did not change.
-        relative_residual: root mean square of `allocated` − `actual` over intervals and tokens, as a fraction of that
-            of `actual`; 0 is complete, 1 no better than allocating nothing, NaN where the loss did not change.
-        correlation: Pearson's, between `allocated` and `actual` over intervals and tokens; NaN where one is constant.
-    """
-
-    allocated: Floats
-    actual: Floats
-    by_vector: Floats
-    total_allocated: float
-    total_actual: float
-    fraction: float
-    relative_residual: float
-    correlation: float
-
-
-def completeness(
-    projections: "Projections",
-    second_order: SecondOrder = "paper",
-    eigenvalue: EigenvalueAt = "basis",
-    *,
-    guard: float = GUARD,
-) -> Completeness:
-    """Compare the sum over vectors of `allocations` with the true loss change, per token and interval.
-
-    Not in the paper. On a quadratic loss with a full orthonormal basis, `trapezoid` adds up exactly; `exact` does so in
-    an eigenbasis, and elsewhere misses the cross terms bᵀHb′ that no formula of the paper has. A basis of a few
-    directions holds only the part of learning that happens along them.
-
-    Raises:
-        PolcaError: as `allocations`.
-    """
-    _check(projections)
-    _check_options(projections, second_order, eigenvalue)
-    actual = np.diff(projections.losses.astype(np.float64), axis=0)
-    allocated = np.zeros_like(actual)
-    by_vector = np.empty(projections.gradients.shape[2])
-    for k in range(len(by_vector)):
-        part = _first_order(projections, k) + _second_order(projections, k, second_order, eigenvalue, guard)[0]
-        by_vector[k] = part.sum(axis=0).mean()
-        allocated += part
-    total_allocated, total_actual = (float(a.sum(axis=0).mean()) for a in (allocated, actual))
-    scale = float(np.sqrt(np.square(actual).mean()))
-    residual = float(np.sqrt(np.square(allocated - actual).mean()))
-    a, b = (v - v.mean() for v in (allocated, actual))
-    spread = float(np.sqrt(np.square(a).sum() * np.square(b).sum()))
-    return Completeness(
-        allocated=allocated,
-        actual=actual,
-        by_vector=by_vector,
-        total_allocated=total_allocated,
-        total_actual=total_actual,
-        fraction=total_allocated / total_actual if total_actual else float("nan"),
-        relative_residual=residual / scale if scale else float("nan"),
-        correlation=float((a * b).sum()) / spread if spread else float("nan"),
-    )
-
-
-@dataclass(frozen=True)
-class OrderComparison:
-    """Table 12: first-order against second-order POLCA trajectories.
-
-    Each is a mean over all (token, vector) pairs of a number computed from that pair's two projected-loss trajectories
-    (eq. 8), over all checkpoints and with no filter.
-
-    Attributes:
-        cosine_similarity: cosine of the angle between the two; 1 where they are parallel. Published as 0.99987 if the
-            two column heads of Table 12 are swapped, as its text implies.
-        l2_norm: Euclidean norm of their difference, in nats. Published as 5.4891e-4 on the same reading.
-        relative_l2_norm: the same as a fraction of the norm of the first-order trajectory.
-        undefined: pairs with an all-zero trajectory, left out of `cosine_similarity` and `relative_l2_norm`.
-    """
-
-    cosine_similarity: float
-    l2_norm: float
-    relative_l2_norm: float
-    undefined: int
-
-
-def compare_orders(
-    projections: "Projections",
-    second_order: SecondOrder = "paper",
-    eigenvalue: EigenvalueAt = "basis",
-    *,
-    guard: float = GUARD,
-) -> OrderComparison:
-    """Table 12: how far the second-order term moves the trajectories. What is averaged: see `OrderComparison`.
-
-    Raises:
-        PolcaError: as `allocations`.
-    """
-    _check(projections)
-    _check_options(projections, second_order, eigenvalue)
-    cosines: list[Floats] = []
-    norms: list[Floats] = []
-    relative: list[Floats] = []
-    for k in range(projections.gradients.shape[2]):
-        step = _first_order(projections, k)
-        first = _cumulative(step)
-        second = _cumulative(step + _second_order(projections, k, second_order, eigenvalue, guard)[0])
-        difference, one, two = (np.sqrt(np.square(v).sum(axis=0)) for v in (second - first, first, second))
-        defined = (one > 0) & (two > 0)
-        cosines.append((first * second).sum(axis=0)[defined] / (one[defined] * two[defined]))
-        relative.append(difference[defined] / one[defined])
-        norms.append(difference)
-    cosine, norm, ratio = (np.concatenate(v) if v else np.zeros(0) for v in (cosines, norms, relative))
-    return OrderComparison(
-        cosine_similarity=float(cosine.mean()) if cosine.size else float("nan"),
-        l2_norm=float(norm.mean()) if norm.size else float("nan"),
-        relative_l2_norm=float(ratio.mean()) if ratio.size else float("nan"),
-        undefined=norm.size - cosine.size,
     )

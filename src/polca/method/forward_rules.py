@@ -1,6 +1,6 @@
 r"""Jet rules for models that are not ours: the operations of Hugging Face's GPT-2, GPT-NeoX, Llama, OPT and their kind.
 
-Importing this module, which `method.forward` does when it first misses a rule, adds them to its own, so that such
+Importing this module, which `method.forward` does when it first misses a rule, adds them to `basic_rules`, so that such
 models take one pass for all directions instead of one nested `torch.func.jvp` for each. Three kinds of operation:
 
 - linear in the tensor (views, slices, sums, masks): the operation itself on value and derivatives, `linear`;
@@ -11,41 +11,30 @@ In-place operations have no rule on purpose: their result would not be seen by w
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from polca.method import forward as jets
-from polca.method.forward import Jet, UnsupportedOperation
+from polca.method.basic_rules import added, elementwise, multiplied
+from polca.method.forward import taylor
+from polca.method.jets import RULES, Function, Jet, UnsupportedOperation, align, mapped, parts, register
 from polca.typing import TokenLossFunction
-
-_Function = Callable[..., Any]
 
 
 def missing_rule(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any) -> str | None:
     """What of a loss has no rule, so that it falls back to nested `jvp`; None where jets do."""
     directions = {name: torch.zeros(1, *p.shape, dtype=p.dtype, device=p.device) for name, p in params.items()}
     try:
-        jets._taylor(token_loss, params, directions, batch, False)
+        taylor(token_loss, params, directions, batch, False)
     except UnsupportedOperation as error:
         return str(error)
     return None
 
 
-def _parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
-    """Value and derivatives, None where they are zero."""
-    return (x.value, x.first, x.second) if isinstance(x, Jet) else (x, None, None)
-
-
-def _register(rule: _Function, *functions: _Function) -> None:
-    for function in functions:
-        jets._RULES[function] = rule
-
-
-def linear(function: _Function) -> _Function:
+def linear(function: Function) -> Function:
     """The rule of an operation that is linear in its first argument and gives a tensor, or several.
 
     Derivatives `[K, ...]` have one more dimension than the value, which `torch.vmap` hides from the operation.
@@ -58,7 +47,7 @@ def linear(function: _Function) -> _Function:
         def apply(part: Tensor) -> Any:
             return function(part, *args, **kwargs)
 
-        value, first, second = _parts(x)
+        value, first, second = parts(x)
         values = apply(value)
         many = None if first is None else torch.vmap(apply)(first)
         more = None if second is None else torch.vmap(apply)(second)
@@ -72,7 +61,7 @@ def linear(function: _Function) -> _Function:
     return rule
 
 
-_LINEAR: tuple[_Function, ...] = (
+_LINEAR: tuple[Function, ...] = (
     Tensor.expand,
     Tensor.squeeze,
     torch.squeeze,
@@ -99,11 +88,11 @@ _LINEAR: tuple[_Function, ...] = (
     Tensor.__neg__,
 )
 for _function in _LINEAR:
-    _register(linear(_function), _function)
+    register(linear(_function), _function)
 
 
-def _or_linear(known: _Function, function: _Function) -> _Function:
-    """The rule of `method.forward` where it applies (it may keep logits' derivatives unformed), else the linear one."""
+def _or_linear(known: Function, function: Function) -> Function:
+    """The rule of `basic_rules` where it applies (it may keep logits' derivatives unformed), else the linear one."""
     general = linear(function)
 
     def rule(x: Jet, *args: Any, **kwargs: Any) -> Any:
@@ -115,7 +104,7 @@ def _or_linear(known: _Function, function: _Function) -> _Function:
     return rule
 
 
-_KNOWN: tuple[_Function, ...] = (
+_KNOWN: tuple[Function, ...] = (
     Tensor.transpose,
     torch.transpose,
     Tensor.flatten,
@@ -125,25 +114,25 @@ _KNOWN: tuple[_Function, ...] = (
     Tensor.__getitem__,
 )
 for _function in _KNOWN:
-    _register(_or_linear(jets._RULES[_function], _function), _function)
+    register(_or_linear(RULES[_function], _function), _function)
 
 
 def _reshape(x: Jet, *shape: Any) -> Jet:
     """Views, too: derivatives need not lie in memory as the value does."""
     if len(shape) == 1 and isinstance(shape[0], torch.dtype):
         raise UnsupportedOperation("view of another type")
-    value, first, second = _parts(x)
+    value, first, second = parts(x)
     result = value.reshape(*shape)
 
-    def reshaped(part: Tensor | None) -> Tensor | None:
-        return None if part is None else part.reshape(part.shape[0], *result.shape)
+    def reshaped(part: Tensor) -> Tensor:
+        return part.reshape(part.shape[0], *result.shape)
 
-    return Jet.make(result, reshaped(first), reshaped(second))
+    return Jet.make(result, mapped(reshaped, first), mapped(reshaped, second))
 
 
-_register(_reshape, Tensor.view, Tensor.reshape, torch.reshape)
+register(_reshape, Tensor.view, Tensor.reshape, torch.reshape)
 # Whether memory is contiguous means nothing for a jet.
-_register(lambda x, *_, **__: x, Tensor.contiguous)
+register(lambda x, *_, **__: x, Tensor.contiguous)
 
 
 def _to(x: Jet, *args: Any, **kwargs: Any) -> Jet:
@@ -153,19 +142,20 @@ def _to(x: Jet, *args: Any, **kwargs: Any) -> Jet:
         return x
     if not target.is_floating_point():
         raise UnsupportedOperation("to a type without derivatives")
-    _, first, second = _parts(x)
-    return Jet.make(target, None if first is None else first.to(target), None if second is None else second.to(target))
+    _, first, second = parts(x)
+    first, second = (mapped(lambda part: part.to(target), part) for part in (first, second))
+    return Jet.make(target, first, second)
 
 
-_register(_to, Tensor.to, Tensor.type_as)
-_register(lambda x: _to(x, torch.float32), Tensor.float)
+register(_to, Tensor.to, Tensor.type_as)
+register(lambda x: _to(x, torch.float32), Tensor.float)
 
 
 def _type(x: Jet, dtype: Any = None, **_: Any) -> Any:
     return _to(x, dtype) if isinstance(dtype, torch.dtype) else x.value.type()
 
 
-_register(_type, Tensor.type)
+register(_type, Tensor.type)
 
 
 def _dropout(x: Jet, p: float = 0.5, training: bool = True, inplace: bool = False) -> Jet:
@@ -174,53 +164,53 @@ def _dropout(x: Jet, p: float = 0.5, training: bool = True, inplace: bool = Fals
     return x
 
 
-_register(_dropout, F.dropout, torch.dropout)
+register(_dropout, F.dropout, torch.dropout)
 
-_register(lambda x, *dim: x.value.size(*dim), Tensor.size)
-_register(lambda x: x.value.ndim, Tensor.ndim.__get__)  # type: ignore[attr-defined]
-_register(lambda x: x.value.is_floating_point(), Tensor.is_floating_point, torch.is_floating_point)
+register(lambda x, *dim: x.value.size(*dim), Tensor.size)
+register(lambda x: x.value.ndim, Tensor.ndim.__get__)  # type: ignore[attr-defined]
+register(lambda x: x.value.is_floating_point(), Tensor.is_floating_point, torch.is_floating_point)
 
 
 # --- two operands ---------------------------------------------------------------------------------------------------
 
 
 def _negative(x: Any) -> Any:
-    return jets._RULES[Tensor.neg](x) if isinstance(x, Jet) else -x
+    return RULES[Tensor.neg](x) if isinstance(x, Jet) else -x
 
 
 def _difference(a: Any, b: Any, *, alpha: float = 1) -> Any:
     if alpha != 1:
         raise UnsupportedOperation("sub with alpha")
-    return jets._sum(a, _negative(b))
+    return added(a, _negative(b))
 
 
-_register(_difference, Tensor.sub, torch.sub, Tensor.__sub__)
-_register(lambda a, b: _difference(b, a), Tensor.__rsub__, torch.rsub)
+register(_difference, Tensor.sub, torch.sub, Tensor.__sub__)
+register(lambda a, b: _difference(b, a), Tensor.__rsub__, torch.rsub)
 
 
 def _quotient(a: Any, b: Any, **options: Any) -> Any:
     if options:
         raise UnsupportedOperation("div with rounding")
-    return jets._product(a, _power(b, -1) if isinstance(b, Jet) else 1 / b)
+    return multiplied(a, _power(b, -1) if isinstance(b, Jet) else 1 / b)
 
 
-_register(_quotient, Tensor.div, torch.div, Tensor.__truediv__, torch.true_divide)
-_register(lambda a, b: _quotient(b, a), Tensor.__rtruediv__, Tensor.__rdiv__)
+register(_quotient, Tensor.div, torch.div, Tensor.__truediv__, torch.true_divide)
+register(lambda a, b: _quotient(b, a), Tensor.__rtruediv__, Tensor.__rdiv__)
 
 
 def _addmm(bias: Any, x: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """c + xW, as GPT-2's `Conv1D` has it."""
     if beta != 1 or alpha != 1:
         raise UnsupportedOperation("addmm with factors")
-    transposed = jets._RULES[torch.transpose](weight, -2, -1) if isinstance(weight, Jet) else weight.mT
-    return jets._RULES[F.linear](x, transposed, bias)
+    transposed = RULES[torch.transpose](weight, -2, -1) if isinstance(weight, Jet) else weight.mT
+    return RULES[F.linear](x, transposed, bias)
 
 
-_register(_addmm, torch.addmm, Tensor.addmm)
+register(_addmm, torch.addmm, Tensor.addmm)
 
 
-def _cat(parts: Sequence[Any], dim: int = 0) -> Jet:
-    values, firsts, seconds = zip(*map(_parts, parts), strict=True)
+def _cat(operands: Sequence[Any], dim: int = 0) -> Jet:
+    values, firsts, seconds = zip(*map(parts, operands), strict=True)
     value = torch.cat(values, dim)
     behind = dim if dim < 0 else dim - value.ndim
 
@@ -235,21 +225,21 @@ def _cat(parts: Sequence[Any], dim: int = 0) -> Jet:
     return Jet.make(value, joined(firsts), joined(seconds))
 
 
-_register(_cat, torch.cat, torch.concat)
+register(_cat, torch.cat, torch.concat)
 
 
-def _stack(parts: Sequence[Any], dim: int = 0) -> Jet:
-    behind = dim if dim < 0 else dim - parts[0].ndim - 1
+def _stack(operands: Sequence[Any], dim: int = 0) -> Jet:
+    behind = dim if dim < 0 else dim - operands[0].ndim - 1
     return _cat(
-        [jets._RULES[Tensor.unsqueeze](p, behind) if isinstance(p, Jet) else p.unsqueeze(behind) for p in parts], behind
+        [RULES[Tensor.unsqueeze](p, behind) if isinstance(p, Jet) else p.unsqueeze(behind) for p in operands], behind
     )
 
 
-_register(_stack, torch.stack)
+register(_stack, torch.stack)
 
 
 def _where(condition: Tensor, a: Any, b: Any) -> Jet:
-    (a0, a1, a2), (b0, b1, b2) = _parts(a), _parts(b)
+    (a0, a1, a2), (b0, b1, b2) = parts(a), parts(b)
     value = torch.where(condition, a0, b0)
 
     def chosen(x: Tensor | None, y: Tensor | None) -> Tensor | None:
@@ -258,13 +248,13 @@ def _where(condition: Tensor, a: Any, b: Any) -> Jet:
         known = x if x is not None else y
         assert known is not None
         zero = known.new_zeros(())
-        x, y = (zero if p is None else jets._align(p, value.ndim) for p in (x, y))
+        x, y = (zero if p is None else align(p, value.ndim) for p in (x, y))
         return torch.where(condition, x, y).expand(len(known), *value.shape)  # type: ignore[arg-type]
 
     return Jet.make(value, chosen(a1, b1), chosen(a2, b2))
 
 
-_register(_where, torch.where)
+register(_where, torch.where)
 
 
 # --- elementwise ----------------------------------------------------------------------------------------------------
@@ -274,61 +264,59 @@ def _power(x: Any, exponent: Any) -> Any:
     """xᵖ for a number p: p xᵖ⁻¹ and p(p − 1) xᵖ⁻²."""
     if not isinstance(x, Jet) or not isinstance(exponent, int | float):
         raise UnsupportedOperation("pow with a tensor in the exponent")
-    x0, x1, x2 = _parts(x)
+    x0, x1, x2 = parts(x)
     p = exponent
     if p in (0, 1):
         return x if p == 1 else Jet.make(torch.ones_like(x0), None)
     slope = p * x0 if p == 2 else p * x0.pow(p - 1)
-    return jets._elementwise(
+    return elementwise(
         x0.pow(p), slope, lambda: torch.full_like(x0, 2) if p == 2 else p * (p - 1) * x0.pow(p - 2), x1, x2
     )
 
 
-_register(_power, Tensor.pow, torch.pow, Tensor.__pow__)
-_register(lambda x: _power(x, 2), Tensor.square, torch.square)
-_register(lambda x: _power(x, -0.5), Tensor.rsqrt, torch.rsqrt)
-_register(lambda x: _power(x, 0.5), Tensor.sqrt, torch.sqrt)
-_register(lambda x: _power(x, -1), Tensor.reciprocal, torch.reciprocal)
+register(_power, Tensor.pow, torch.pow, Tensor.__pow__)
+register(lambda x: _power(x, 2), Tensor.square, torch.square)
+register(lambda x: _power(x, -0.5), Tensor.rsqrt, torch.rsqrt)
+register(lambda x: _power(x, 0.5), Tensor.sqrt, torch.sqrt)
+register(lambda x: _power(x, -1), Tensor.reciprocal, torch.reciprocal)
 
 
 def _sigmoid(x: Jet) -> Jet:
     """σ: σ(1 − σ) and σ(1 − σ)(1 − 2σ)."""
-    x0, x1, x2 = _parts(x)
+    x0, x1, x2 = parts(x)
     s = torch.sigmoid(x0)
     slope = s * (1 - s)
-    return jets._elementwise(s, slope, lambda: slope * (1 - 2 * s), x1, x2)
+    return elementwise(s, slope, lambda: slope * (1 - 2 * s), x1, x2)
 
 
-_register(_sigmoid, Tensor.sigmoid, torch.sigmoid, F.sigmoid)
+register(_sigmoid, Tensor.sigmoid, torch.sigmoid, F.sigmoid)
 
 
 def _silu(x: Jet, inplace: bool = False) -> Jet:
     """xσ(x): σ + xσ′ and 2σ′ + xσ″."""
     if inplace:
         raise UnsupportedOperation("silu in place")
-    x0, x1, x2 = _parts(x)
+    x0, x1, x2 = parts(x)
     s = torch.sigmoid(x0)
     d = s * (1 - s)
-    return jets._elementwise(x0 * s, s + x0 * d, lambda: d * (2 + x0 * (1 - 2 * s)), x1, x2)
+    return elementwise(x0 * s, s + x0 * d, lambda: d * (2 + x0 * (1 - 2 * s)), x1, x2)
 
 
-_register(_silu, F.silu)
+register(_silu, F.silu)
 
-_exact_gelu = jets._RULES[F.gelu]
+_exact_gelu = RULES[F.gelu]
 
 
 def _gelu(x: Jet, approximate: str = "none") -> Jet:
-    """The exact form as in `polca.method.forward`; the tanh form ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)."""
+    """The exact form as in `basic_rules`; the tanh form ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)."""
     if approximate == "none":
         return _exact_gelu(x)  # type: ignore[no-any-return]
-    x0, x1, x2 = _parts(x)
+    x0, x1, x2 = parts(x)
     c, a = math.sqrt(2 / math.pi), 0.044715
     t = torch.tanh(c * (x0 + a * x0.pow(3)))
     du, ddu, dt = c * (1 + 3 * a * x0.square()), 6 * c * a * x0, 1 - t.square()
     slope = 0.5 * (1 + t + x0 * dt * du)
-    return jets._elementwise(
-        0.5 * x0 * (1 + t), slope, lambda: dt * du + 0.5 * x0 * dt * (ddu - 2 * t * du.square()), x1, x2
-    )
+    return elementwise(0.5 * x0 * (1 + t), slope, lambda: dt * du + 0.5 * x0 * dt * (ddu - 2 * t * du.square()), x1, x2)
 
 
-_register(_gelu, F.gelu)
+register(_gelu, F.gelu)

@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
-from polca.method.decomposition import EigenvalueAt, SecondOrder, allocations, completeness
+from polca.method.completeness import ALL, APP_C, completeness, ratio, rms, second_order_terms
+from polca.method.decomposition import allocations, forms_of
 from polca.method.projections import Projections
 from polca.validity.path_integral import PathGradients, levels
-from polca.validity.sensitivity import FORMS
 
 Floats = NDArray[np.float64]
 
@@ -24,23 +24,6 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 """Of the absolute error."""
 DENOMINATORS = (1e-6, 1e-3, 1e-2, 1e-1)
 """⟨b, Δg(X)⟩ of eq. 4 as a fraction of the root mean square over tokens: the guard, and what comes close to it."""
-APP_C = (slice(0, 10), slice(0, 400), slice(0, 5))
-"""App. C compares the first 10 intervals of 400 tokens along the top 5 vectors."""
-
-
-def forms_of(p: Projections) -> dict[str, tuple[SecondOrder, EigenvalueAt]]:
-    """The forms that these projections allow, by the names of `sensitivity.FORMS`."""
-    found = dict(FORMS)
-    if p.token_curvatures is None:
-        found = {name: form for name, form in found.items() if name not in ("paper_current", "exact")}
-    if not np.isfinite(p.eigenvalues).all():
-        found.pop("paper", None)
-    return found
-
-
-def rms(values: NDArray[np.floating]) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -49,11 +32,6 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return float("nan")
     return float(pearsonr(one, two).statistic)
-
-
-def ratio(a: float, b: float) -> float:
-    """a / b, NaN where b is 0."""
-    return a / b if b else float("nan")
 
 
 def against(values: Floats, truth: Floats) -> dict[str, float]:
@@ -75,7 +53,7 @@ def against(values: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
-def totals(name: str, basis: str, p: Projections) -> list[dict[str, Any]]:
+def totals(setting: str, basis: str, p: Projections) -> list[dict[str, Any]]:
     """Completeness over all tokens and intervals, one row a form.
 
     Returns:
@@ -87,7 +65,7 @@ def totals(name: str, basis: str, p: Projections) -> list[dict[str, Any]]:
         whole = completeness(p, *options)
         rows.append(
             {
-                "setting": name,
+                "setting": setting,
                 "basis": basis,
                 "form": form,
                 "allocated": whole.total_allocated,
@@ -256,18 +234,16 @@ def curvature_errors(p: Projections) -> pd.DataFrame:
         where (`published`, `all`), form, terms, columns of `against`, and within_two, the share of terms whose estimate
         has the right sign and is within a factor of two.
     """
-    plain = allocations(p, "none")
-    terms = {form: allocations(p, *options) - plain for form, options in forms_of(p).items() if form != "none"}
-    exact = terms.pop("exact")
     rows = []
-    everywhere: tuple[slice, ...] = (slice(None),) * 3
-    for where, chosen in (("published", APP_C), ("all", everywhere)):
-        truth = exact[chosen]
-        for form, values in terms.items():
-            own = values[chosen]
-            close = (own * truth > 0) & (np.abs(own) <= 2 * np.abs(truth)) & (np.abs(truth) <= 2 * np.abs(own))
+    for where, subset in (("published", APP_C), ("all", ALL)):
+        truth = second_order_terms(p, "exact", subset=subset)
+        for form, options in forms_of(p).items():
+            if form in ("none", "exact"):
+                continue
+            term = second_order_terms(p, *options, subset)
+            close = (term * truth > 0) & (np.abs(term) <= 2 * np.abs(truth)) & (np.abs(truth) <= 2 * np.abs(term))
             rows.append(
-                {"where": where, "form": form, "terms": own.size, **against(own, truth), "within_two": close.mean()}
+                {"where": where, "form": form, "terms": term.size, **against(term, truth), "within_two": close.mean()}
             )
     return pd.DataFrame(rows)
 
@@ -280,12 +256,12 @@ def denominators(p: Projections) -> dict[str, Any]:
         wrong_sign, the share of pairs in which ⟨b, Δg(X)⟩ does not have the sign of λ ⟨b, Δθ⟩ that eq. 13 gives it, λ
         fixed when the vector was computed (`basis`) or taken where the interval begins (`current`).
     """
-    turned = np.diff(p.gradients.astype(np.float64), axis=0)
-    mean, scale = turned.mean(axis=1), np.sqrt(np.square(turned).mean(axis=1))
-    moved = p.movements.astype(np.float64)
-    wrong = {"basis": p.eigenvalues[None].astype(np.float64) * moved * mean < 0}
+    gradient_change = np.diff(p.gradients.astype(np.float64), axis=0)
+    mean, scale = gradient_change.mean(axis=1), np.sqrt(np.square(gradient_change).mean(axis=1))
+    displacement = p.movements.astype(np.float64)
+    wrong = {"basis": p.eigenvalues[None].astype(np.float64) * displacement * mean < 0}
     if p.curvatures is not None:
-        wrong["current"] = p.curvatures[:-1] * moved * mean < 0
+        wrong["current"] = p.curvatures[:-1] * displacement * mean < 0
     return {
         "pairs": int(mean.size),
         "below": [{"fraction": f, "pairs": int((np.abs(mean) <= f * scale).sum())} for f in DENOMINATORS],

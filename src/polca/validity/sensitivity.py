@@ -15,20 +15,11 @@ from sklearn.metrics import normalized_mutual_info_score
 from polca.errors import PolcaError
 from polca.method.breakthrough import Sign
 from polca.method.clustering import OUTLIER, RISING, VECTOR_DROPPED
-from polca.method.decomposition import EigenvalueAt, SecondOrder, decompose
+from polca.method.decomposition import FORMS, decompose, forms_of
 from polca.method.projections import Projections
 from polca.study.settings import ArithmeticSettings
 from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
 from polca.validity.settings import SensitivitySettings
-
-FORMS: Mapping[str, tuple[SecondOrder, EigenvalueAt]] = {
-    "none": ("none", "basis"),
-    "paper": ("paper", "basis"),
-    "paper_current": ("paper", "current"),
-    "trapezoid": ("trapezoid", "basis"),
-    "exact": ("exact", "basis"),
-}
-"""Forms of the second-order term, and which eigenvalue eq. 4 takes."""
 
 FILTERS: Mapping[str, tuple[bool, bool]] = {
     "both": (True, True),
@@ -159,16 +150,10 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
 
 def choices(base: Choice, p: Projections, s: SensitivitySettings) -> Iterator[tuple[str, Any, Choice]]:
     """Each factor's values, the preset's own among them, with all else as in `base`."""
-    forms = [
-        form
-        for form in FORMS
-        if not (form in ("paper_current", "exact") and p.token_curvatures is None)
-        and not (form == "paper" and not np.isfinite(p.eigenvalues).all())
-    ]
     grid: dict[str, list[Any]] = {
         "interval": s.thinning,
         "vectors": s.vectors,
-        "second_order": forms,
+        "second_order": list(forms_of(p)),
         "filters": list(FILTERS),
         "min_cluster_size": s.min_cluster_size,
         "min_samples_divisor": s.min_samples_divisor,
