@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import tiny_analysis
@@ -21,6 +22,7 @@ from polca.external.analyze import AnalysisSettings, analyze, basis_steps, write
 from polca.external.modules import ModuleCheckpoints, ModuleLoss, check_repeatable, parameters_of
 from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
 from polca.method.checkpoints import CheckpointDirectory
+from tiny_images import images, train_on_images
 
 OPTIONS = ["--context", "16", "--tokens", "240", "--hessian-sequences", "4", "--vectors", "2", "--interval", "50"]
 OPTIONS += ["--min-cluster-size", "8", "--min-samples-divisor", "100", "--tolerance", "0.01"]
@@ -186,29 +188,6 @@ class TestAnyModule:
             ModuleCheckpoints(tmp_path, model).load(0)
 
 
-def train_on_images(model: torch.nn.Module, directory: Path) -> None:
-    """Fifty steps, with a checkpoint every ten."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(0.2 * torch.randn_like(p))
-    x, y = images()
-    files = CheckpointDirectory(directory)
-    optimizer = torch.optim.SGD(model.parameters(), 0.3)
-    for step in range(51):
-        if step % 10 == 0:
-            files.save(step, model.state_dict())
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-
-def images() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    y = torch.arange(60) % 3
-    return torch.randn(60, 4, 4, generator=generator) + 0.5 * y[:, None, None], y
-
-
 class TestChecks:
     def test_dropout(self) -> None:
         model, batch = Noisy(), (torch.randn(8, 4), torch.zeros(8, dtype=torch.int64))
@@ -267,7 +246,7 @@ class TestResume:
         module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
         train_on_images(module, tmp_path / "run")
         (tmp_path / "own_model.py").write_text(
-            "import torch\nfrom test_analyze import images\n\n\n"
+            "import torch\nfrom tiny_images import images\n\n\n"
             "def make():\n    n = torch.nn\n"
             "    return n.Sequential(n.Flatten(), n.Linear(16, 8), n.Tanh(), n.Linear(8, 3))\n\n\n"
             "def batches():\n    return [images()]\n"
@@ -323,7 +302,8 @@ class TestResume:
             with pytest.raises(Stopped):
                 command(tmp_path / "out")
         assert "".join(work) == "bb" + "p" * 4
-        assert [p.name for p in (tmp_path / "out").iterdir()] == [".unfinished"]
+        (left,) = (tmp_path / "out").iterdir()
+        assert left.name.startswith("analyze-")
         work.clear()
         result = command(tmp_path / "out")
         assert result.exception is None
@@ -349,19 +329,8 @@ class TestResume:
         assert "".join(work) == "bb" + "p" * 6
 
     def test_two_at_once(self, command: Any, tmp_path: Path) -> None:
-        from polca.machine.resume import unfinished
-
-        with unfinished(tmp_path / "out", [b"another"]):
+        (tmp_path / "out").mkdir()
+        with FileLock(tmp_path / "out" / "analyze.lock"):
             result = command(tmp_path / "out")
         assert isinstance(result.exception, PolcaError)
-        assert "another polca analyze" in str(result.exception)
-
-    def test_failure_before_any_work_leaves_nothing(self, tmp_path: Path) -> None:
-        from polca.machine.resume import unfinished
-
-        with pytest.raises(PolcaError), unfinished(tmp_path / "a" / "b", []):
-            raise PolcaError("bad input")
-        assert not list(tmp_path.iterdir())
-        (tmp_path / "file").touch()
-        with pytest.raises(PolcaError, match="cannot write"), unfinished(tmp_path / "file" / "x", []):
-            pass
+        assert "out: analyze is running already" in str(result.exception)

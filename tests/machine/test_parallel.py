@@ -1,17 +1,19 @@
 """Results do not depend on the number of processes, nor on an interruption."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine.parallel import map_processes
+from polca.machine.parallel import default_workers, map_processes
 
 
 def square(shared, item):
@@ -31,6 +33,25 @@ def test_order_and_form(workers, tmp_path) -> None:
         got = map_processes(square, 2, [4, 1, 3], workers=workers, description="test", resume=resume)
         assert [g["value"].tolist() for g in got] == [e["value"].tolist() for e in expected]
         assert [g["nested"]["a"].tolist() for g in got] == [e["nested"]["a"].tolist() for e in expected]
+
+
+@pytest.mark.parametrize(("cores", "gibibytes", "workers"), [(8, 3.9, 3), (4, 64, 4), (8, 0.5, 1)])
+def test_default_workers(cores: int, gibibytes: float, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounded by the cores that this process may use and by memory; results do not depend on it."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gibibytes * 2**30)))
+    assert default_workers() == workers
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert default_workers() == workers
+
+
+def test_as_many_workers_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("polca.machine.parallel.default_workers", lambda: seen.append(1) or 1)
+    got = map_processes(square, 2, [4, 1], description="test")
+    assert [g["value"].tolist() for g in got] == [[32], [2]]
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

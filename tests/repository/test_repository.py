@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from polca.machine.code import module_files, modules_behind
 from polca.machine.runtime import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,88 +134,16 @@ class TestNothingExecutableIsRead:
                 assert node.value.value is False, node.value.lineno
 
 
-def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those below `if TYPE_CHECKING:`, which never runs."""
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for node in child.orelse:
-                yield from run_time_nodes(node)
-        else:
-            yield from run_time_nodes(child)
-
-
-def module_files(name: str, roots: tuple[Path, ...]) -> set[Path]:
-    """The files that `import name` executes, packages' `__init__` included; empty for other people's modules."""
-    files: set[Path] = set()
-    parts = name.split(".")
-    for root in roots:
-        for depth in range(1, len(parts) + 1):
-            base = root.joinpath(*parts[:depth])
-            files |= {path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()}
-    return files
-
-
-def imported_files(path: Path, roots: tuple[Path, ...]) -> set[Path]:
-    """Files of this repository that `path` imports itself, at its top or inside functions."""
-    files: set[Path] = set()
-    for node in run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                files |= module_files(alias.name, roots)
-        elif isinstance(node, ast.ImportFrom):
-            package = node.module or ""
-            if node.level:
-                anchor = path.parents[node.level - 1].relative_to(next(r for r in roots if path.is_relative_to(r)))
-                package = ".".join([*anchor.parts, *package.split(".")]).strip(".")
-            for alias in node.names:
-                files |= module_files(f"{package}.{alias.name}", roots)
-    return files
-
-
-def code_behind(script: Path, root: Path = ROOT) -> set[str]:
-    """The script and all that it imports of this repository, directly or through others, as paths below `root`."""
-    roots = (root / "src", root / "pipelines")
-    found, waiting = set(), [script]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting.extend(imported_files(path, roots))
-    return {path.relative_to(root).as_posix() for path in found}
-
-
 class TestPipeline:
-    def test_imports_are_followed(self, tmp_path: Path) -> None:
-        """On a made-up package: relative, nested, renamed and type-checking imports, packages and helpers."""
-        for path, code in {
-            "pipelines/stage.py": "import helper\nfrom polca import a\ndef f():\n    import polca.late as l",
-            "pipelines/helper.py": "import os",
-            "pipelines/other.py": "",
-            "src/polca/__init__.py": "from . import runtime",
-            "src/polca/machine/runtime.py": "import sys",
-            "src/polca/a.py": "from polca.sub.c import d\nfrom .sub import e",
-            "src/polca/late.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from polca import unused",
-            "src/polca/unused.py": "",
-            "src/polca/sub/__init__.py": "",
-            "src/polca/sub/c.py": "d = 1",
-            "src/polca/sub/e.py": "from ..a import x",
-        }.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(code)
-        behind = code_behind(tmp_path / "pipelines/stage.py", tmp_path)
-        everything = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.py")}
-        assert everything - behind == {"pipelines/other.py", "src/polca/unused.py"}
-
     @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
     def test_imports_name_the_module(self, path: Path) -> None:
         """Names that the package exports lazily would hide the module that a stage depends on."""
-        roots = (ROOT / "src",)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "polca":
                 for alias in node.names:
-                    own = module_files(f"polca.{alias.name}", roots) - module_files("polca", roots)
-                    assert own, f"line {node.lineno}: import {alias.name} from its own module"
+                    assert module_files(f"polca.{alias.name}"), (
+                        f"line {node.lineno}: import {alias.name} from its own module"
+                    )
 
     @pytest.mark.parametrize("stage", ALL_STAGES)
     def test_stage_depends_on_the_code_that_it_runs(self, stage: str) -> None:
@@ -224,7 +153,8 @@ class TestPipeline:
         assert words[2:] == ["--params", "presets/${preset.name}/params.yaml"]
         assert (ROOT / words[1]).is_file(), f"{words[1]}: no such script"
         declared = [d for d in ALL_STAGES[stage]["deps"] if d.endswith(".py")]
-        needed = code_behind(ROOT / words[1])
+        behind = modules_behind(ROOT / words[1])
+        needed = {path.relative_to(ROOT).as_posix() for path in behind if path.suffix == ".py"}
         assert len(declared) == len(set(declared)), "a dependency is listed twice"
         right = "\n".join(f"      - {path}" for path in sorted(needed))
         assert set(declared) == needed, f"the code that {stage} depends on is, as lines for dvc.yaml:\n{right}"

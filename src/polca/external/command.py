@@ -98,7 +98,7 @@ def analyze(
     from polca.external.analyze import AnalysisSettings, chosen_steps, split, write_analysis
     from polca.external.analyze import analyze as run
     from polca.external.sequences import from_batches, imported
-    from polca.machine.resume import unfinished
+    from polca.machine.resume import resumable
     from polca.method.forward_rules import missing_rule
 
     started = time.monotonic()
@@ -146,7 +146,8 @@ def analyze(
     _say(f"{len(chosen)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
     if reason := missing_rule(loss, checkpoints.load(chosen[0]), evaluation.batches(batch)[0]):
         _say(f"{reason}: each vector takes a torch.func.jvp of its own, which is several times slower")
-    with unfinished(out, _facts(model, loss, checkpoints, chosen, settings, hessian, evaluation)) as work:
+    facts = _facts(model, loss, checkpoints, chosen, settings, hessian, evaluation)
+    with resumable(out, "analyze", facts, entry=__name__) as work:
         found = run(
             loss,
             checkpoints,
@@ -182,7 +183,7 @@ def _facts(
     hessian: "Sequences",
     evaluation: "Sequences",
 ) -> Iterator[bytes]:
-    """Everything on which the results depend, for `unfinished`; of checkpoint files, whether they were changed."""
+    """Everything on which the results depend, for `resumable`; of checkpoint files, whether they were changed."""
     import torch
 
     from polca.machine.resume import files_as_they_are

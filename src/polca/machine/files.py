@@ -37,6 +37,15 @@ def _remove_leftovers(target: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def unwritable(target: Path, error: Exception) -> PolcaError:
+    """What to say where `target` cannot be written: the disk is full, or the system's own reason."""
+    number = getattr(error, "errno", None)
+    full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    mend = "free some space and run again" if full else "make the folder writable and run again"
+    reason = "the disk is full" if full else (os.strerror(number) if number else str(error))
+    return PolcaError(f"cannot write {target}: {reason}: {mend}")
+
+
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` on success, remove it otherwise.
@@ -57,16 +66,31 @@ def writing(target: Path) -> Iterator[Path]:
             shutil.rmtree(target)
         temporary.replace(target)
     except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        mend = "free some space and run again" if full else "make the folder writable and run again"
-        reason = "the disk is full" if full else (os.strerror(number) if number else str(error))
-        raise PolcaError(f"cannot write {target}: {reason}: {mend}") from error
+        raise unwritable(target, error) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
+    """Say in one line that a file is missing, cannot be read, or is not `kind`, which `damage` shows.
+
+    Raises:
+        PolcaError: for each of them.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
+    except PolcaError:
+        raise
+    except damage as error:
+        raise PolcaError(f"{path}: not {kind} ({type(error).__name__}): delete it and run again") from error
+    except OSError as error:
+        raise PolcaError(f"{path}: cannot be read: {error.strerror or error}: mend that and run again") from error
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -102,15 +126,9 @@ def read_npz(path: Path, form: Mapping[str, str] | None = None) -> dict[str, NDA
     Raises:
         PolcaError: missing, damaged, or of another form.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
-    except Exception as error:  # zipfile, NumPy and the OS each raise their own kinds on a damaged file
-        raise PolcaError(
-            f"{path}: not a readable .npz file ({type(error).__name__}): delete it and run again"
-        ) from error
+    # zipfile, NumPy and the OS each raise their own kinds on a damaged file.
+    with reading(path, "a readable .npz file", Exception), np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     if form is not None:
         _check_form(path, arrays, form)
     return arrays
@@ -172,7 +190,8 @@ def read_csv(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
     Raises:
         PolcaError: missing, damaged or cut off.
     """
-    try:
+    damage = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError)
+    with reading(path, "a readable CSV table", *damage):
         with path.open("rb") as handle:
             handle.seek(0, os.SEEK_END)
             if size := handle.tell():
@@ -185,10 +204,6 @@ def read_csv(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
         return pd.read_csv(
             path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=dict.fromkeys(others, "")
         )
-    except FileNotFoundError as error:
-        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PolcaError(f"{path}: not a readable CSV table: delete it and run again") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -199,12 +214,8 @@ def write_text(path: Path, text: str) -> None:
 
 def read_text(path: Path) -> str:
     """Read what `write_text` wrote."""
-    try:
+    with reading(path, "UTF-8 text", UnicodeDecodeError):
         return path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
-    except UnicodeDecodeError as error:
-        raise PolcaError(f"{path}: not UTF-8 text: delete it and run again") from error
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -215,12 +226,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
-    try:
+    with reading(path, "readable JSON", json.JSONDecodeError, UnicodeDecodeError):
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PolcaError(f"{path}: not readable JSON: delete it and run again") from error
     if not isinstance(value, dict):
         raise PolcaError(f"{path}: expected a JSON object")
     return value

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from polca.errors import PolcaError
 from polca.machine import distributed
@@ -63,12 +64,18 @@ def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def default_workers() -> int:
+    """Number of cores that this process may use, at most one a GiB of memory that is free, at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, psutil.virtual_memory().available // 2**30))
+
+
 def map_processes(
     function: Callable[[Any, Any], dict[str, Any]],
     shared: Any,
     items: Sequence[Any],
     *,
-    workers: int,
+    workers: int | None = None,
     description: str,
     resume: Path | None = None,
     shared_out: bool = False,
@@ -78,10 +85,12 @@ def map_processes(
     Args:
         function: a module-level function; returns arrays in (nested) dicts, none of them empty.
         shared: sent once to every process.
+        workers: number of processes; None is `default_workers()`.
         resume: folder in which results are kept, so that a killed run goes on where it was; the caller empties it.
         shared_out: under torchrun each process computes a share of the items, and all get all results; otherwise each
             computes all of them, together.
     """
+    workers = default_workers() if workers is None else workers
     if workers < 1:
         raise PolcaError(f"workers = {workers}: must be at least 1")
     if distributed.world_size() > 1 or device().type != "cpu":

@@ -1,79 +1,105 @@
-"""A folder in which `polca analyze` goes on where it was stopped. (Stages of a preset have `study.stage.resumable`.)"""
+"""A folder in which work goes on where it was stopped: for the stages of a preset, and for `polca analyze`."""
 
+import fnmatch
 import hashlib
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from polca.errors import PolcaError
-
-NAME = ".unfinished"
+from polca.machine import distributed
+from polca.machine.code import code_hash
+from polca.machine.files import PARTIAL, unwritable
+from polca.machine.runtime import device
 
 
 def files_as_they_are(folder: Path) -> Iterator[bytes]:
-    """Name, size and time of change of every file under `folder`, for a fingerprint that need not read them."""
+    """Name, size and time of change of every file under `folder`, for facts that need not read them."""
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         facts = path.stat()
         yield f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode()
 
 
-def _fingerprint(facts: Iterable[bytes]) -> str:
-    """Hash of the facts and of the package's code."""
-    digest = hashlib.sha256()
+def fingerprint(entry: Path | str | None, facts: Iterable[bytes]) -> str:
+    """16 hexadecimal digits of facts and code, so that work of another version is never taken up.
+
+    Args:
+        entry: script or module whose code makes the work, as in `code_hash`.
+        facts: everything else on which the work depends.
+    """
+    # On a GPU, and in another number of processes, results agree within rounding only.
+    place = f"{code_hash(entry)} {torch.__version__} {device().type} {distributed.world_size()}"
+    digest = hashlib.sha256(place.encode())
     for fact in facts:
         digest.update(len(fact).to_bytes(8, "big") + fact)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def unfinished(out: Path, facts: Iterable[bytes]) -> Iterator[Path]:
-    """A folder inside `out` that a kill leaves, the next run with the same facts takes up, and success removes.
+def _holds_work(folder: Path) -> bool:
+    """Whether a whole file is in it; what a killed process was writing is none."""
+    inside = (path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file())
+    return any(not fnmatch.filter(parts, PARTIAL) for parts in inside)
 
-    Work with other facts, or of other code, is removed. Where a run fails before it has anything to keep, nothing
-    stays.
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with suppress(OSError):  # something has been put there, or it was never made
+        for folder in folders:
+            folder.rmdir()
+
+
+@contextmanager
+def resumable(folder: Path, name: str, facts: Iterable[bytes], *, entry: Path | str | None = None) -> Iterator[Path]:
+    """A folder `<name>-<fingerprint>` inside `folder` that a kill leaves and the next run takes up.
+
+    Success removes it, and work of other code or facts is removed at once. Where a run fails before it has kept a
+    file, nothing stays, nor do the folders that were made for it. Under torchrun the first process sees to this.
 
     Args:
-        out: the folder of results; made where it does not exist.
-        facts: everything on which the results depend.
+        folder: made where it does not exist.
+        name: of the work; one run at a time does it.
+        facts: everything on which it depends, besides code, device and number of processes.
+        entry: script or module whose code makes the work, as in `code_hash`; None is the whole package.
 
     Raises:
-        PolcaError: another process is at work in `out`.
+        PolcaError: another run does the same work in `folder`, or it cannot be written.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    work = out / NAME
-    mine = work / _fingerprint(facts)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work / "lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise PolcaError(f"{out}: another polca analyze writes there: wait for it, or choose another --out") from error
-    except OSError as error:
-        raise PolcaError(f"cannot write {out}: {error.strerror}: make it writable, or choose another --out") from error
-    try:
-        for other in work.iterdir():
-            if other.is_dir() and other != mine:
-                shutil.rmtree(other)
-        if mine.is_dir():
-            print(f"{out}: resuming an unfinished run", file=sys.stderr, flush=True)
+    mine = folder / f"{name}-{fingerprint(entry, facts)}"
+    made = [missing for missing in (folder, *folder.parents) if not missing.exists()]
+    first = distributed.is_first()
+    with ExitStack() as stack:
+        if first:
+            lock = folder / f"{name}.lock"
+            stack.callback(_remove_empty, made)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                # A stage that outlives a killed `make` would otherwise share its folder with the next run.
+                stack.enter_context(FileLock(lock, timeout=0))
+                stack.callback(lock.unlink, missing_ok=True)
+                for other in folder.iterdir():
+                    if other != mine and re.fullmatch(rf"{re.escape(name)}-([0-9a-f]{{16}}|done)", other.name):
+                        shutil.rmtree(other, ignore_errors=True)
+                mine.mkdir(exist_ok=True)
+            except Timeout as error:
+                raise PolcaError(f"{folder}: {name} is running already: wait for it, or stop it") from error
+            except OSError as error:
+                raise unwritable(folder, error) from error
+            if _holds_work(mine):
+                print(f"{name}: resuming an unfinished run", file=sys.stderr, flush=True)
+        distributed.barrier()
         try:
             yield mine
         except BaseException:
-            if not mine.is_dir():
-                shutil.rmtree(work)
-                with suppress(OSError):  # something else has been put there
-                    for folder in made:
-                        folder.rmdir()
+            if first and not _holds_work(mine):
+                shutil.rmtree(mine, ignore_errors=True)
             raise
-        # Renamed first, so that no half-removed folder is ever taken up.
-        if mine.is_dir():
-            mine.replace(work / "done")
-        shutil.rmtree(work)
-    finally:
-        lock.release()
+        made.clear()
+        distributed.barrier()
+        if first:
+            # Renamed first, so that no half-removed folder is ever taken up.
+            shutil.rmtree(mine.replace(mine.with_name(f"{name}-done")), ignore_errors=True)

@@ -1,29 +1,29 @@
 """What every stage script shares: its one option, one-line errors, and a folder in which it can resume."""
 
 import errno
-import hashlib
+import inspect
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from filelock import FileLock, Timeout
 
 from polca.errors import PolcaError
-from polca.machine import distributed
-from polca.machine.files import read_params, writing
-from polca.machine.runtime import device, start_pinned, use_device
+from polca.machine import distributed, resume
+from polca.machine.files import PARTIAL, writing
+from polca.machine.runtime import start_pinned, use_device
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.settings import Preset
 from polca.tasks.task import Task
 
-UNFINISHED = shutil.ignore_patterns(".*.partial*")
-"""What a killed process left of a file that it was writing."""
+UNFINISHED = shutil.ignore_patterns(PARTIAL)
+
+_script: Path | None = None
+"""The stage's script, on whose code its unfinished work depends."""
 
 
 def _one_line(error: Exception) -> str | None:
@@ -69,6 +69,8 @@ def run(body: Callable[[Preset], None], parallel: bool = False) -> None:
     Args:
         parallel: marks the heavy stages: torchrun may start them in several processes, and `--device cuda` is for them.
     """
+    global _script
+    _script = Path(inspect.getfile(body))
 
     def command(params: Params, device: Device = None) -> None:
         _run(params, device, parallel, body)
@@ -78,6 +80,8 @@ def run(body: Callable[[Preset], None], parallel: bool = False) -> None:
 
 def run_task(body: Callable[[Preset, Task, TaskPaths], None], parallel: bool = False) -> None:
     """The same for a stage of one task, `--params … --task arithmetic`."""
+    global _script
+    _script = Path(inspect.getfile(body))
 
     def command(
         params: Params,
@@ -89,44 +93,16 @@ def run_task(body: Callable[[Preset, Task, TaskPaths], None], parallel: bool = F
     typer.run(command)
 
 
-def _fingerprint(paths: PresetPaths, sections: tuple[str, ...]) -> str:
-    """Hash of the parameters and of the code, so that work of another version is never taken up."""
-    params: dict[str, Any] = read_params(paths.params)
-    digest = hashlib.sha256(json.dumps({s: params.get(s) for s in sections}, sort_keys=True, default=str).encode())
-    # On a GPU, and in another number of processes, results agree within rounding only.
-    digest.update(f"{device().type} {distributed.world_size()}".encode())
-    code = Path(__file__).parent
-    for source in (*sorted(code.glob("*.py")), *sorted((code / "tasks").glob("*.py"))):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 @contextmanager
-def resumable(paths: PresetPaths, stage: str, *sections: str) -> Iterator[Path]:
-    """A folder that survives a kill and is removed on success; those of older code or parameters are removed at once.
+def resumable(preset: Preset, stage: str, *sections: str) -> Iterator[Path]:
+    """A folder in which a killed stage goes on, if its code and these sections of the parameters are the same.
 
     Outputs cannot serve for this: DVC deletes them before a stage starts.
     """
-    mine = paths.work / f"{stage}-{_fingerprint(paths, sections)}"
-    mine.mkdir(parents=True, exist_ok=True)
-    try:
-        # A stage that outlives a killed `make` would otherwise share its folder with the next run.
-        first = distributed.is_first()
-        with FileLock(paths.work / f"{stage}.lock", timeout=0) if first else nullcontext():
-            if first:
-                for other in paths.work.glob(f"{stage}-*"):
-                    if other != mine:
-                        shutil.rmtree(other, ignore_errors=True)
-                if any(mine.iterdir()):
-                    print(f"{stage}: resuming an unfinished run", file=sys.stderr, flush=True)
-            distributed.barrier()
-            yield mine
-            distributed.barrier()
-            if first:
-                # Renamed first, so that no half-removed folder is ever resumed from.
-                shutil.rmtree(mine.replace(mine.with_name(f"{stage}-done")), ignore_errors=True)
-    except Timeout as error:
-        raise PolcaError(f"{stage} of preset {paths.name} is running already: wait for it, or stop it") from error
+    params = preset.params
+    facts = json.dumps({section: params.get(section) for section in sections}, sort_keys=True, default=str)
+    with resume.resumable(preset.paths.work, stage, [facts.encode()], entry=_script) as work:
+        yield work
 
 
 def publish(work: Path, target: Path) -> None:
