@@ -5,11 +5,11 @@ from typing import Any
 
 from polca.study.archive import Archive
 
-from polca.machine.files import read_json, stacked, write_csv, write_json
+from polca.machine.files import read_json, read_npz, stacked, write_csv, write_json
 from polca.machine.parallel import map_processes
 from polca.study import stages
 from polca.study.paths import TaskPaths
-from polca.study.results import read_labels, read_losses, read_table
+from polca.study.results import read_losses, read_table
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
 from polca.tasks.task import Task
@@ -29,7 +29,7 @@ def cluster(shared: Shared, analysis: str) -> dict[str, int]:
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    labels, losses = read_labels(task, out), read_losses(task, out)
+    labels, losses = read_npz(out.labels), read_losses(out)
     with resumable(preset, f"{task.name}_cluster", task.name) as work:
         done = map_processes(
             cluster,

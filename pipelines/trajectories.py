@@ -1,5 +1,7 @@
 """From projections to the archive: the trajectories of every analysis, and the numbers that need projections."""
 
+from pathlib import Path
+
 from polca.machine.files import write_json, writing
 from polca.machine.parallel import map_processes
 from polca.method.projections import Projections
@@ -9,24 +11,23 @@ from polca.study.settings import Preset
 from polca.study.stage import run_task
 from polca.tasks.task import Task
 
-Shared = tuple[Task, dict[str, Projections], TaskPaths]
+Shared = tuple[Task, dict[str, Projections], Path]
 
 
 def write_analysis(shared: Shared, analysis: str) -> dict[str, int]:
     """Write the archive of one analysis."""
-    task, projections, out = shared
+    task, projections, folder = shared
     archive = stages.archive(task, analysis, projections)
-    archive.save(out.trajectory(analysis))
+    archive.save(folder / f"{analysis}.npz")
     return {"guarded": archive.guarded}
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
     projections = {kind: Projections.load(out.projection(kind)) for kind in stages.bases(task)}
     with writing(out.trajectories) as folder:
-        # Written below the temporary folder, as `out` names its files.
-        there = TaskPaths(folder)
-        map_processes(write_analysis, (task, projections, there), list(task.analyses), description="trajectories")
-        write_json(folder / "facts.json", stages.facts(task, projections))
+        shared = (task, projections, folder)
+        map_processes(write_analysis, shared, list(task.analyses), workers=1, description="trajectories")
+        write_json(folder / out.facts.name, stages.facts(task, projections))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from polca.errors import PolcaError
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: presets, runs, figures and paper lie below it."""
+PARTIAL = ".*.partial*"
+"""Names of what a killed process left of a file that it was writing."""
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -254,7 +254,7 @@ def cluster(
     loss_steps: NDArray[np.integer] | None = None,
     vector_kept: NDArray[np.bool_] | None = None,
     filters: bool | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> Clusters:
     """Cluster the tokens' trajectories, separately for each basis vector (§3.3, §4.1).
 
@@ -269,7 +269,7 @@ def cluster(
         loss_steps: `[C]` their training steps.
         vector_kept: `[K]`, in place of the filter of vectors.
         filters: None applies both filters to projected losses and neither to other trajectories.
-        workers: processes at most; results do not depend on their number.
+        workers: processes at most, None for as many as the machine has cores; results do not depend on their number.
 
     Raises:
         PolcaError: an impossible setting, or arrays that do not fit together.
@@ -310,7 +310,7 @@ def cluster(
     exact = losses.astype(np.float32)
     job = _Job(trajectories.values, exact, kept, filtered, min_cluster_size, min_samples_divisor)
     # An impossible number of workers must reach its check whatever the size of the work.
-    processes = workers if workers < 1 or k * x * x * points >= _PROCESSES_PAY else 1
+    processes = 1 if (workers is None or workers >= 1) and k * x * x * points < _PROCESSES_PAY else workers
     parts = map_processes(
         _cluster_vector, job, range(k), workers=processes, description=f"clusters: {trajectories.name}"
     )

@@ -6,7 +6,7 @@ They know tasks and arrays, no paths of a preset: stage scripts read and write, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,6 @@ from polca.method.projections import Projections, project_bases
 from polca.study.archive import Archive, compress
 from polca.tasks import training
 from polca.tasks.task import Labels, Tables, Task
-
-FORMS: tuple[SecondOrder, ...] = ("none", "paper", "trapezoid", "exact")
 
 
 def directory(task: Task, folder: Path) -> CheckpointDirectory:
@@ -158,7 +156,7 @@ def facts(task: Task, projections: Mapping[str, Projections]) -> dict[str, Any]:
     of the loss: 1 is complete. A task adds its own.
     """
     hessian, polca, breaks = projections["hessian"], task.settings.polca, task.settings.breakthroughs
-    forms = [form for form in FORMS if form != "exact" or hessian.token_curvatures is not None]
+    forms = [form for form in get_args(SecondOrder) if form != "exact" or hessian.token_curvatures is not None]
     shares: dict[str, Any] = {}
     for form in forms:
         whole = completeness(hessian, form)

@@ -117,6 +117,11 @@ class TransformerTask:
     folder: Path
 
     @property
+    def name(self) -> str:
+        """Its section of `params.yaml`."""
+        raise NotImplementedError
+
+    @property
     def keep_graphs(self) -> bool:
         """They fit."""
         return True

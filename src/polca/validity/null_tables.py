@@ -11,15 +11,10 @@ import pandas as pd
 from polca.machine.files import read_csv, read_npz
 from polca.machine.progress import progress
 from polca.method.clustering import Clusters
-from polca.method.projections import Projections
-from polca.study.analyses import trajectories_of
-from polca.study.english_settings import read_english
-from polca.study.paths import PresetPaths
-from polca.study.settings import read_arithmetic
+from polca.study.archive import Archive
+from polca.study.settings import Preset
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import ANALYSES
-from polca.tasks.english.scores import ANALYSES as ENGLISH_ANALYSES
-from polca.tasks.english.scores import TaggedText
 from polca.validity.partitions import members
 from polca.validity.permutation import (
     LEVEL,
@@ -35,14 +30,12 @@ from polca.validity.permutation import (
 from polca.validity.settings import ChanceSettings
 
 
-def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
+def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Best clusters and hidden breakthroughs of every analysis against their nulls, and means beside the maximum."""
-    settings, out = read_arithmetic(paths.params), paths.arithmetic
-    bases = sorted({basis for basis, _ in ANALYSES.values()} - {"none"})
-    projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in bases}
-    skills = read_npz(out.evaluation, EVALUATION_FORM)
+    settings, out = preset.arithmetic().settings, preset.paths.task("arithmetic")
+    skills = read_npz(out.labels, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
-    vectors, partitions = read_csv(out.vector_table), read_csv(out.partition_table)
+    vectors, partitions = read_csv(out.table("vectors")), read_csv(out.table("partitions"))
     best: list[dict[str, Any]] = []
     hidden: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
@@ -51,8 +44,8 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
             # A stream of its own for each analysis, so that none depends on which others there are.
             rng = np.random.default_rng([chance.seed, number])
             head = {"analysis": name, "basis": basis, "strategy": strategy}
-            trajectories = trajectories_of(name, projections, settings)
-            labels = Clusters.load(out.clusters / f"{name}.npz").labels.astype(np.int64)
+            trajectories = Archive.load(out.trajectory(name)).trajectories()
+            labels = Clusters.load(out.cluster(name)).labels.astype(np.int64)
             for null in ("labels", "labels_within_place"):
                 found = label_null(
                     labels, place, carry, chance.permutations, rng, within_place=null == "labels_within_place"
@@ -100,16 +93,16 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
     return {"best": pd.DataFrame(best), "hidden": pd.DataFrame(hidden), "beside": pd.DataFrame(beside)}
 
 
-def english_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
+def english_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Simple labels of every analysis against tokens that swap their tag patterns."""
-    settings, out = read_english(paths.params), paths.english
-    targets = TaggedText.read(out, settings).targets
-    coverage, limit = settings.labels.coverage, settings.labels.simple_tags
+    task, out = preset.english(), preset.paths.task("english")
+    targets, labels = task.tagged(read_npz(out.labels)).targets, task.settings.labels
+    coverage, limit = labels.coverage, labels.simple_tags
     rows: list[dict[str, Any]] = []
     clusters: list[dict[str, Any]] = []
-    for number, name in enumerate(ENGLISH_ANALYSES):
+    for number, name in enumerate(task.analyses):
         rng = np.random.default_rng([chance.seed, len(ANALYSES) + number])
-        found = Clusters.load(out.clusters / f"{name}.npz")
+        found = Clusters.load(out.cluster(name))
         inside, vectors = members(found.labels.astype(np.int64))
         simple = simple_flags(inside, targets.tags, targets.names, coverage, limit)
         drawn = simple_null(inside, targets.tags, targets.names, coverage, limit, chance.permutations, rng)

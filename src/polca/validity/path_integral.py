@@ -176,7 +176,7 @@ def path_gradients(
     steps: Sequence[int],
     intervals: Sequence[int],
     count: int,
-    workers: int = 1,
+    workers: int | None = 1,
     resume: Path | None = None,
 ) -> PathGradients:
     """Gradients of every token at the nodes between checkpoints, projected on `basis` and on the movement itself.

@@ -3,7 +3,7 @@
 Not in the paper, whose settings come without reasons.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from polca.method.breakthrough import Sign
 from polca.method.clustering import OUTLIER, RISING, VECTOR_DROPPED
 from polca.method.decomposition import FORMS, decompose, forms_of
 from polca.method.projections import Projections
-from polca.study.settings import ArithmeticSettings
+from polca.tasks.arithmetic.task import ArithmeticSettings
 from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
 from polca.validity.settings import SensitivitySettings
 
@@ -150,7 +150,7 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
 
 def choices(base: Choice, p: Projections, s: SensitivitySettings) -> Iterator[tuple[str, Any, Choice]]:
     """Each factor's values, the preset's own among them, with all else as in `base`."""
-    grid: dict[str, list[Any]] = {
+    grid: dict[str, Sequence[Any]] = {
         "interval": s.thinning,
         "vectors": s.vectors,
         "second_order": list(forms_of(p)),

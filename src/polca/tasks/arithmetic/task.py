@@ -11,8 +11,8 @@ from torch import Tensor
 
 from polca.machine.files import write_npz
 from polca.method.clustering import Clusters
-from polca.method.completeness import compare_orders, completeness, second_order_rmse
-from polca.method.decomposition import SecondOrder, Trajectories
+from polca.method.completeness import ALL, APP_C, compare_orders, completeness, second_order_rmse
+from polca.method.decomposition import FORMS, SecondOrder, Trajectories
 from polca.method.projections import Projections
 from polca.tasks.arithmetic.data import CONTEXT, ArithmeticData, batch, make_data, model_config
 from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels
@@ -30,15 +30,11 @@ ANALYSES: Mapping[str, Analysis] = {
     "polca": Analysis("hessian", "polca"),
     "polca_random": Analysis("random", "polca"),
     "polca_shuffled_hessian": Analysis("shuffled_hessian", "polca"),
-    "polca_paper": Analysis("hessian", "polca", "paper", "basis"),
-    "polca_paper_current": Analysis("hessian", "polca", "paper", "current"),
-    "polca_exact": Analysis("hessian", "polca", "exact", "basis"),
+    "polca_paper": Analysis("hessian", "polca", *FORMS["paper"]),
+    "polca_paper_current": Analysis("hessian", "polca", *FORMS["paper_current"]),
+    "polca_exact": Analysis("hessian", "polca", *FORMS["exact"]),
 }
 """Tables 8–11, and POLCA with the other forms of its second-order term."""
-
-FORMS: tuple[SecondOrder, ...] = ("none", "paper", "trapezoid", "exact")
-APP_C = {"tokens": slice(0, 400), "intervals": slice(0, 10), "vectors": slice(0, 5)}
-"""App. C compares the second-order terms of 400 tokens, the first 10 checkpoints and the top 5 vectors."""
 
 
 class DataSettings(Section):
@@ -68,11 +64,18 @@ class ArithmeticTask(TransformerTask):
 
     settings: ArithmeticSettings
 
-    name = "arithmetic"
-    analyses = ANALYSES
-
     def __post_init__(self) -> None:
         self.settings.check_curvature(("hessian", "shuffled_hessian", "random"))
+
+    @property
+    def name(self) -> str:
+        """`arithmetic`."""
+        return "arithmetic"
+
+    @property
+    def analyses(self) -> Mapping[str, Analysis]:
+        """See `ANALYSES`."""
+        return ANALYSES
 
     @cached_property
     def data(self) -> ArithmeticData:
@@ -126,9 +129,10 @@ class ArithmeticTask(TransformerTask):
         hessian, polca = projections["hessian"], self.settings.polca
         estimates: dict[str, Any] = {}
         if hessian.token_curvatures is not None:
-            for label, where in (("published_subset", APP_C), ("all", {})):
-                for form in ("paper", "trapezoid"):
-                    error = second_order_rmse(hessian, **where, second_order=form)  # type: ignore[arg-type]
+            approximate: tuple[SecondOrder, ...] = ("paper", "trapezoid")
+            for label, subset in (("published_subset", APP_C), ("all", ALL)):
+                for form in approximate:
+                    error = second_order_rmse(hessian, form, subset=subset)
                     estimates[f"rmse_{form}_{label}"] = error.rmse
                 estimates[f"rms_exact_{label}"], estimates[f"terms_{label}"] = error.rms_exact, error.terms
         orders = compare_orders(hessian, polca.second_order, polca.eigenvalue)

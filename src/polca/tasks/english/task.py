@@ -118,8 +118,15 @@ class EnglishTask(TransformerTask):
     source: Path = ROOT
     root: Path = ROOT
 
-    name = "english"
-    analyses = ANALYSES
+    @property
+    def name(self) -> str:
+        """`english`."""
+        return "english"
+
+    @property
+    def analyses(self) -> Mapping[str, Analysis]:
+        """See `ANALYSES`."""
+        return ANALYSES
 
     def __post_init__(self) -> None:
         self.settings.check_curvature(("hessian",))
