@@ -1,8 +1,15 @@
 """One analysis' trajectories in one file, from which everything later is made: clusters, readings and figures.
 
 Exact at small scale; at the published scale low-rank factors, small enough for git, with the error that they make.
+
+A reading clusters trajectories as they are, or each divided by its own standard deviation over time, and tokens differ
+a hundredfold in the latter. So each token is divided by the power of two next to it before factors are sought. Scores
+are rounded to whole numbers of one unit, which gives every direction the digits that it needs and no more, and which
+bzip2 packs several times as small as scores of two bytes each.
 """
 
+import zipfile
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import read_json, read_npz, write_npz
+from polca.machine.files import read_json, read_npz, write_npz, writing
 from polca.method.decomposition import Trajectories
 
 Floats = NDArray[np.float64]
 
-_EXPONENT = 15
-"""Scores lie between −2^15 and 2^15: float16 ends at 2^16, and loses digits only below 2^-14."""
+_FLAT = 1e-3
+"""A token's standard deviation over time counts as at least this fraction of its largest value: a loss that stays the
+same but for its last digits is not worth more digits than others."""
+_CURVES_PART = 0.1
+"""Part of the squared error left to the rounding of the curves, which are few beside the scores."""
 
 _FORM = {
     "name": "text",
@@ -29,6 +39,7 @@ _FORM = {
     "relative_error": "finite K",
     "values?": "finite K X P",
     "ranks?": "int K",
+    "exponents?": "int K X",
     "scores?": "finite R X",
     "curves?": "finite R P",
     "mean?": "finite K P",
@@ -37,54 +48,74 @@ _FORM = {
 
 @dataclass(frozen=True)
 class Factors:
-    """Trajectories of K vectors in low rank: those of vector k are `scores`ᵀ `curves` + `mean[k]`, over its own rows.
+    """Trajectories of K vectors in low rank: token x of vector k has 2^`exponents[k, x]` (`scores[:, x]`ᵀ `curves` +
+    `mean[k]`), over the vector's own rows.
 
     The rows of all vectors stand one below the other, R = Σ `ranks` of them, so that no vector pays for another's rank.
 
     Attributes:
         ranks: `[K]` rows of each vector.
-        scores: `[R, X]` float16, one number a token.
-        curves: `[R, P]` float32, orthogonal within a vector, with the units (nats) of the trajectories.
-        mean: `[K, P]` float32 mean over tokens.
+        exponents: `[K, X]` int16.
+        scores: `[R, X]` float32, whole numbers where `compress` made them.
+        curves: `[R, P]` float32.
+        mean: `[K, P]` float32.
+
+    Raises:
+        PolcaError: arrays of other kinds or shapes.
     """
 
     ranks: NDArray[np.int64]
-    scores: NDArray[np.float16]
+    exponents: NDArray[np.int16]
+    scores: NDArray[np.float32]
     curves: NDArray[np.float32]
     mean: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        rows, vectors, points = int(self.ranks.sum()), len(self.ranks), self.mean.shape[-1]
-        fits = (
-            (self.scores.dtype, self.curves.dtype, self.mean.dtype) == (np.float16, np.float32, np.float32)
-            and self.scores.ndim == 2
-            and len(self.scores) == rows
-            and (self.curves.shape, self.mean.shape) == ((rows, points), (vectors, points))
-            and (self.ranks >= 0).all()
-        )
-        if not fits:
-            raise PolcaError(
-                f"factors: ranks {self.ranks.tolist()}, scores {self.scores.dtype} {self.scores.shape}, curves "
-                f"{self.curves.dtype} {self.curves.shape} and mean {self.mean.dtype} {self.mean.shape} do not fit "
-                "together: make the archive again"
-            )
+        rows, vectors = int(self.ranks.sum()), len(self.ranks)
+        tokens, points = self.exponents.shape[-1], self.mean.shape[-1]
+        wanted = {
+            "ranks": (np.integer, (vectors,)),
+            "exponents": (np.int16, (vectors, tokens)),
+            "scores": (np.float32, (rows, tokens)),
+            "curves": (np.float32, (rows, points)),
+            "mean": (np.float32, (vectors, points)),
+        }
+        for name, (kind, shape) in wanted.items():
+            array = getattr(self, name)
+            if not np.issubdtype(array.dtype, kind) or array.shape != shape:
+                raise PolcaError(
+                    f"factors: {name} is {array.dtype} {array.shape}, which does not fit ranks that sum to {rows}, "
+                    f"{vectors} vectors, {tokens} tokens and {points} points: make the archive again"
+                )
+        if (self.ranks < 0).any():
+            raise PolcaError(f"factors: ranks {self.ranks.tolist()}: none can be negative: make the archive again")
+
+    def matrix(self, k: int, from_zero: bool) -> NDArray[np.float32]:
+        """Trajectories `[X, P]` of vector k (0 … K − 1), less their first column with `from_zero`."""
+        last = int(self.ranks[: k + 1].sum())
+        rows = slice(last - int(self.ranks[k]), last)
+        curves, mean = self.curves[rows].astype(np.float64), self.mean[k].astype(np.float64)
+        if from_zero:
+            # As good as subtracting the product's first column, and exactly 0 there.
+            curves, mean = curves - curves[:, :1], mean - mean[0]
+        product = self.scores[rows].T.astype(np.float64) @ curves + mean
+        return np.asarray(product * np.ldexp(1.0, self.exponents[k])[:, None], np.float32)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Trajectories of one analysis, K vectors, X tokens and P points: exact `values`, or `factors`.
+    """Trajectories of one analysis, K vectors, X tokens and P points, exact or in factors.
 
     Attributes:
         name, projected, guarded: as in `Trajectories`.
         steps: `[P]` training step of each point.
         vector_steps: `[K]` step at which each basis vector was computed, −1 where none.
-        relative_error: `[K]` Frobenius norm of what the factors leave out, float16 rounding included, over that of the
-            trajectories less their mean over tokens; 0 for exact values.
-        values: `[K, X, P]` float32, or None.
-        factors: see `Factors`, or None.
+        relative_error: `[K]` root mean square over tokens and points of what the factors leave out or round off, each
+            token's in units of its own standard deviation over time; 0 for exact values.
+        values: `[K, X, P]` float32, or `Factors`.
 
     Raises:
-        PolcaError: neither or both of `values` and `factors`, or arrays that do not fit together.
+        PolcaError: arrays that do not fit together.
     """
 
     name: str
@@ -93,31 +124,21 @@ class Archive:
     vector_steps: NDArray[np.int64]
     guarded: int
     relative_error: Floats
-    values: NDArray[np.float32] | None = None
-    factors: Factors | None = None
+    values: NDArray[np.float32] | Factors
 
     def __post_init__(self) -> None:
-        if (self.values is None) == (self.factors is None):
-            raise PolcaError(f"archive {self.name}: give either values or factors")
-        if self.values is not None:
-            shape, kind = (self.values.shape[0], self.values.shape[-1]), self.values.dtype
-        elif self.factors is not None:
-            shape, kind = self.factors.mean.shape, self.factors.mean.dtype
-        vectors = (len(self.vector_steps), len(self.relative_error))
-        if kind != np.float32 or vectors != (shape[0], shape[0]) or len(self.steps) != shape[1]:
+        rows = self.values.mean if isinstance(self.values, Factors) else self.values
+        k, points = len(rows), rows.shape[-1]
+        found = (len(self.vector_steps), len(self.relative_error), len(self.steps))
+        if rows.dtype != np.float32 or found != (k, k, points):
             raise PolcaError(
-                f"archive {self.name}: {kind} trajectories of {shape[0]} vectors at {shape[1]} points do not fit "
-                f"{len(self.steps)} steps, {vectors[0]} vector steps and {vectors[1]} errors: make the archive again"
+                f"archive {self.name}: {rows.dtype} trajectories of {k} vectors at {points} points do not fit "
+                f"{found[0]} vector steps, {found[1]} errors and {found[2]} steps: make the archive again"
             )
 
     def matrix(self, k: int) -> NDArray[np.float32]:
         """Trajectories `[X, P]` of vector k (0 … K − 1); projected losses from factors start at exactly 0 (eq. 8)."""
-        if self.values is not None:
-            return self.values[k]
-        assert self.factors is not None
-        last = int(self.factors.ranks[: k + 1].sum())
-        rows = slice(last - int(self.factors.ranks[k]), last)
-        return _product(self.factors.scores[rows], self.factors.curves[rows], self.factors.mean[k], self.projected)
+        return self.values.matrix(k, self.projected) if isinstance(self.values, Factors) else self.values[k]
 
     def trajectories(self) -> Trajectories:
         """All vectors' trajectories; those of an exact archive bit for bit.
@@ -125,21 +146,26 @@ class Archive:
         Raises:
             PolcaError: values that are not finite.
         """
-        values = self.values
-        if self.factors is not None:
-            k, x = len(self.factors.ranks), self.factors.scores.shape[1]
-            values = np.empty((k, x, len(self.steps)), np.float32)
-            for i in range(k):
-                values[i] = self.matrix(i)
-        assert values is not None
+        if isinstance(self.values, Factors):
+            values = np.empty((*self.values.exponents.shape, len(self.steps)), np.float32)
+            for k in range(len(values)):
+                values[k] = self.matrix(k)
+        else:
+            values = self.values
         return Trajectories(self.name, values, self.steps, self.projected, self.vector_steps, self.guarded)
 
     def save(self, path: Path) -> None:
-        """Write an uncompressed `.npz`, the same bytes every time."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "factors"}
-        if self.factors is not None:
-            arrays |= {f.name: getattr(self.factors, f.name) for f in fields(self.factors)}
-        write_npz(path, {name: np.asarray(a) for name, a in arrays.items() if a is not None})
+        """Write an `.npz`, the same bytes every time: exact values as they are, factors packed by bzip2."""
+        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "values"}
+        if not isinstance(self.values, Factors):
+            write_npz(path, {**arrays, "values": self.values})
+            return
+        arrays |= {f.name: getattr(self.values, f.name) for f in fields(Factors)}
+        # Not zlib, whose bytes differ between its builds.
+        with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_BZIP2) as packed:
+            for name, array in arrays.items():
+                with packed.open(f"{name}.npy", "w", force_zip64=True) as handle:
+                    np.lib.format.write_array(handle, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> "Archive":
@@ -148,75 +174,100 @@ class Archive:
         Raises:
             PolcaError: missing, damaged, not an archive, or not finite; the message names the file.
         """
-        arrays = read_npz(path, _FORM)
+        arrays: dict[str, Any] = read_npz(path, _FORM)
         factors = {f.name: arrays.pop(f.name) for f in fields(Factors) if f.name in arrays}
-        if factors and len(factors) < len(fields(Factors)):
+        if len(factors) != (0 if "values" in arrays else len(fields(Factors))):
             raise PolcaError(
-                f"{path}: has of the factors only {', '.join(factors)}: run the stage that writes it again"
+                f"{path}: has neither exact values alone nor all factors: run the stage that writes it again"
             )
-        name, projected, guarded = (arrays.pop(n).item() for n in ("name", "projected", "guarded"))
+        arrays |= {name: arrays[name].item() for name in ("name", "projected", "guarded")}
         try:
-            return cls(
-                name=name,
-                projected=projected,
-                guarded=guarded,
-                factors=Factors(**factors) if factors else None,
-                **arrays,
-            )
+            if factors:
+                arrays["values"] = Factors(**factors)
+            return cls(**arrays)
         except PolcaError as error:
             raise PolcaError(f"{path}: {error}") from error
 
 
-def _product(
-    scores: NDArray[np.float16], curves: NDArray[np.float32], mean: NDArray[np.float32], from_zero: bool
-) -> NDArray[np.float32]:
-    """Factors `[r, X]`, `[r, P]` and mean `[P]` of one vector multiplied out, `[X, P]`."""
-    shapes, offset = curves.astype(np.float64), mean.astype(np.float64)
-    if from_zero:
-        # As good as subtracting the product's first column, and exactly 0 there.
-        shapes, offset = shapes - shapes[:, :1], offset - offset[0]
-    return (scores.T.astype(np.float64) @ shapes + offset).astype(np.float32)
+@dataclass(frozen=True)
+class _Spectrum:
+    """One vector's trajectories about their mean along their principal directions, before any rounding.
+
+    Attributes:
+        exact: `[X, P]` the trajectories.
+        deviations: `[X]` each token's standard deviation over time, the unit of the error.
+        exponents, mean: as in `Factors`.
+        directions: `[P, r]` orthonormal, largest variance first, the largest entry of each positive.
+        scores: `[X, r]` of the tokens divided by 2^`exponents`, along `directions`.
+    """
+
+    exact: Floats
+    deviations: Floats
+    exponents: NDArray[np.int16]
+    mean: NDArray[np.float32]
+    directions: Floats
+    scores: Floats
+
+    @classmethod
+    def of(cls, matrix: NDArray[np.float32], max_rank: int | None) -> "_Spectrum":
+        exact = matrix.astype(np.float64)
+        deviations = np.maximum(exact.std(axis=1), _FLAT * np.abs(exact).max(axis=1))
+        deviations[deviations == 0] = 1.0
+        exponents = np.rint(np.log2(deviations)).astype(np.int16)
+        scaled = exact * np.ldexp(1.0, -exponents)[:, None]
+        mean = scaled.mean(axis=0).astype(np.float32)
+        centred = scaled - mean
+        variances, directions = np.linalg.eigh(centred.T @ centred)
+        # What is smaller is the rounding of the Gram matrix.
+        least = variances[-1] * len(variances) * np.finfo(np.float64).eps
+        directions = directions[:, ::-1][:, : int((variances > least).sum())][:, :max_rank]
+        largest = np.abs(directions).argmax(axis=0)
+        directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
+        return cls(exact, deviations, exponents, mean, directions, centred @ directions)
+
+    def rounded(self, unit: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores `[r, X]` in whole numbers of `unit` and curves `[r, P]`, without directions where all scores are 0."""
+        scores = np.rint(self.scores / unit).T
+        some = scores.any(axis=1)
+        scores, curves = scores[some], unit * self.directions.T[some]
+        # All curves' rounding makes a given part of the squared error that the scores' makes, each an equal share.
+        energies = np.square(scores).sum(axis=1, keepdims=True)
+        steps = unit * np.sqrt(_CURVES_PART * scores.shape[1] / (curves.shape[1] * energies))
+        powers = np.frexp(steps)[1] - 1
+        curves = np.ldexp(np.rint(np.ldexp(curves, -powers)), powers)
+        return scores.astype(np.float32), curves.astype(np.float32)
+
+    def error(self, product: NDArray[np.float32]) -> float:
+        """Root mean square over tokens and points of what `product` `[X, P]` misses, in units of `deviations`."""
+        return float(np.sqrt(np.square((product - self.exact) / self.deviations[:, None]).mean()))
 
 
 def _low_rank(
     matrix: NDArray[np.float32], relative_error: float, max_rank: int | None, from_zero: bool
-) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.float32], float]:
-    """Scores `[r, X]`, curves `[r, P]`, mean `[P]` of one vector's `[X, P]`, and the relative error that they make."""
-    exact = matrix.astype(np.float64)
-    mean = exact.mean(axis=0).astype(np.float32)
-    centred = exact - mean
-    norm = float(np.linalg.norm(centred))
-    energies, vectors = np.linalg.eigh(centred.T @ centred)
-    energies, vectors = np.clip(energies[::-1], 0.0, None), vectors[:, ::-1]
-    # What is smaller is the rounding of the Gram matrix.
-    limit = int((energies > energies[0] * len(energies) * np.finfo(np.float64).eps).sum())
-    limit = limit if max_rank is None else min(limit, max_rank)
-    vectors = vectors[:, :limit]
-    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(limit)])
-    scores = centred @ vectors
-    exponents = np.frexp(np.abs(scores).max(axis=0))[1] - _EXPONENT
-    rounded = np.ldexp(scores, -exponents).astype(np.float16)
-    curves = np.ldexp(vectors, exponents).astype(np.float32).T
-    # The vectors are orthogonal: the squares of what they leave out and of what float16 rounds off add up.
-    omitted = np.append(energies[::-1].cumsum()[::-1], 0.0)[: limit + 1]
-    rounding = np.square(scores - np.ldexp(rounded.astype(np.float64), exponents)).sum(axis=0)
-    expected = np.sqrt(omitted + np.append(0.0, rounding.cumsum()))
-    error = 0.0
-    for rank in range(min(limit, int((expected > relative_error * norm).sum())), limit + 1):
-        kept = rounded.T[:rank], curves[:rank]
-        error = float(np.linalg.norm(exact - _product(*kept, mean, from_zero))) / norm if norm else 0.0
-        if error <= relative_error:
-            break
-    return *kept, mean, error
+) -> tuple[Factors, float]:
+    """Factors of one vector's trajectories `[X, P]`, K = 1, and the relative error that they make."""
+    spectrum = _Spectrum.of(matrix, max_rank)
+
+    def attempt(quarters: int) -> tuple[Factors, float]:
+        # The first unit is too coarse even if one direction were all, the last one four times too fine for P of them.
+        scores, curves = spectrum.rounded(relative_error * (24 * matrix.shape[1]) ** 0.5 * 2 ** (-quarters / 4))
+        ranks, exponents, mean = np.array([len(scores)]), spectrum.exponents[None], spectrum.mean[None]
+        factors = Factors(ranks, exponents, scores, curves, mean)
+        return factors, spectrum.error(factors.matrix(0, from_zero))
+
+    last = 10 + int(2 * np.log2(matrix.shape[1]))
+    return attempt(bisect_left(range(last), True, key=lambda quarters: attempt(quarters)[1] <= relative_error))
 
 
 def compress(trajectories: Trajectories, relative_error: float, max_rank: int | None = None) -> Archive:
-    """Trajectories as an archive with the least rank whose error is at most `relative_error`, vector by vector.
+    """Trajectories as an archive with the coarsest scores whose error is at most `relative_error`, vector by vector.
 
-    Curves are eigenvectors of the trajectories' `[P, P]` Gram matrix about their mean over tokens, the largest entry of
-    each positive; each token's scores along them are rounded to float16. The error is measured on what the archive
-    gives back. Where float16 or `max_rank` puts the wanted error out of reach, the archive has the least that there is
-    and says how much.
+    Curves are eigenvectors of the `[P, P]` Gram matrix of the trajectories, each divided by the power of two next to
+    its standard deviation over time, about their mean over tokens; the largest entry of each is positive. Tokens'
+    scores along them are rounded to whole numbers of one unit a vector, and directions in which all are 0 are left out.
+    The unit is the largest, on a grid of quarter octaves, with which the error, measured on what the archive gives
+    back, is small enough. Where `max_rank` or float32 puts it out of reach, the archive comes within a few per
+    cent of the least error that there is and says how much that is.
 
     Args:
         relative_error: 0 ≤ error < 1, see `Archive`; 0 keeps all values exactly.
@@ -229,14 +280,14 @@ def compress(trajectories: Trajectories, relative_error: float, max_rank: int | 
 
         >>> import numpy as np, polca
         >>> from polca.study.archive import compress
-        >>> curve, heights = np.array([0.0, -1.0, -3.0]), np.array([1.0, 2.0, 4.0])
+        >>> curve, heights = np.array([0.0, -1.0, -3.0]), np.array([1.0, 1.5, 4.0])
         >>> values = (heights[:, None] * curve)[None].astype(np.float32)
         >>> trajectories = polca.Trajectories("polca", values, np.array([0, 10, 20]), projected=True)
         >>> archive = compress(trajectories, relative_error=0.001)
-        >>> archive.factors.ranks.tolist(), bool(archive.relative_error[0] < 0.001)
+        >>> archive.values.ranks.tolist(), bool(archive.relative_error[0] < 0.001)
         ([1], True)
         >>> archive.trajectories().values.round(2).tolist()
-        [[[0.0, -1.0, -3.0], [0.0, -2.0, -6.0], [0.0, -4.0, -12.0]]]
+        [[[0.0, -1.0, -3.0], [0.0, -1.5, -4.5], [0.0, -4.0, -12.0]]]
     """
     if not 0 <= relative_error < 1:
         raise PolcaError(f"relative_error = {relative_error}: must be at least 0 (exact) and less than 1")
@@ -257,15 +308,9 @@ def compress(trajectories: Trajectories, relative_error: float, max_rank: int | 
         return Archive(**described, relative_error=np.zeros(vectors), values=t.values)
     if t.projected and t.values[:, :, 0].any():
         raise PolcaError(f"trajectories {t.name}: projected losses must start at 0 (eq. 8): decompose again")
-    parts = [_low_rank(matrix, relative_error, max_rank, t.projected) for matrix in t.values]
-    scores, curves, means, errors = zip(*parts, strict=True)
-    factors = Factors(
-        ranks=np.array([len(s) for s in scores]),
-        scores=np.concatenate(scores),
-        curves=np.concatenate(curves),
-        mean=np.stack(means),
-    )
-    return Archive(**described, relative_error=np.array(errors), factors=factors)
+    parts, errors = zip(*(_low_rank(m, relative_error, max_rank, t.projected) for m in t.values), strict=True)
+    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Factors)}
+    return Archive(**described, relative_error=np.array(errors), values=Factors(**joined))
 
 
 _SCALE_ANALYSES = {
@@ -323,7 +368,9 @@ def read_published_scale(directory: Path) -> PublishedScale:
     """Read a folder of `hessian_first_order.npz`, `hessian_trapezoid.npz`, `random_trapezoid.npz`,
     `tokens_and_losses.npz` and `facts.json`.
 
-    In it a vector's trajectories are `scores[k] @ curves[k].T + mean[k]` less their first column, all of one rank.
+    In it a vector's trajectories are `scores[k] @ curves[k].T + mean[k]` less their first column, all of one rank, and
+    `relative_error` is the Frobenius norm of what is left out over that of the trajectories less their mean over
+    tokens.
 
     Raises:
         PolcaError: a file is missing, damaged, of another form, or does not fit the others.
@@ -350,7 +397,8 @@ def read_published_scale(directory: Path) -> PublishedScale:
         try:
             factors = Factors(
                 ranks=np.full(vectors, rank),
-                scores=parts["scores"].swapaxes(1, 2).reshape(vectors * rank, -1),
+                exponents=np.zeros((vectors, tokens), np.int16),
+                scores=parts["scores"].swapaxes(1, 2).reshape(vectors * rank, -1).astype(np.float32),
                 curves=parts["curves"].swapaxes(1, 2).reshape(vectors * rank, -1),
                 mean=parts["mean"],
             )
@@ -363,6 +411,6 @@ def read_published_scale(directory: Path) -> PublishedScale:
             vector_steps=np.full(vectors, -1) if file.startswith("random") else vector_steps,
             guarded=0,
             relative_error=parts["relative_error"].astype(np.float64),
-            factors=factors,
+            values=factors,
         )
     return PublishedScale(archives=archives, **(found | {"losses": found["losses"].astype(np.float32)}))
