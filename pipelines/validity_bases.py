@@ -7,7 +7,7 @@ from polca.machine.parallel import map_processes
 from polca.method.bases import Basis
 from polca.method.checkpoints import select_steps
 from polca.method.further_bases import subspace_overlap
-from polca.method.projections import Projections, project_bases
+from polca.method.projections import Projections, project_bases, thin
 from polca.study.stage import resumable, run
 from polca.tasks.arithmetic import batch
 from polca.tasks.arithmetic_labels import EVALUATION_FORM
@@ -25,7 +25,6 @@ from polca.validity.bases import (
     sample_size,
     score_saved,
 )
-from polca.validity.seeds import thin
 from polca.validity.seeds_settings import read_bases
 
 VECTORS_AT_ONCE = 50

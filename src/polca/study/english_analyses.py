@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.machine.files import EnglishPaths, read_npz
 from polca.method.breakthrough import breakthroughs, hidden_fraction
-from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
+from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import completeness
 from polca.method.decomposition import SecondOrder, Strategy, decompose
 from polca.method.projections import Projections
@@ -271,10 +271,7 @@ def analyse(name: str, projections: Projections, text: TaggedText, settings: Set
                 "vector": k + 1,
                 "vector_step": int(clusters.vector_steps[k]),
                 "kept": bool(clusters.vector_kept[k]),
-                "n_dropped": int((labels == RISING).sum()),
-                "n_clustered": int((labels >= 0).sum()),
-                "n_outliers": int((labels == OUTLIER).sum()),
-                "n_clusters": len(own),
+                **vector_counts(labels),
                 "n_simple": int(own["simple"].sum()),
                 "n_hidden": int(own["hidden"].sum()),
             }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from polca.machine.files import PresetPaths, read_csv, read_npz
 from polca.machine.progress import progress
-from polca.method.clustering import Clusters
+from polca.method.clustering import Clusters, memberships
 from polca.method.projections import Projections
 from polca.study.analyses import trajectories_of
 from polca.study.english_analyses import ANALYSES as ENGLISH_ANALYSES
@@ -19,7 +19,6 @@ from polca.study.english_settings import read_english
 from polca.study.scores import ANALYSES
 from polca.study.settings import read_arithmetic
 from polca.tasks.arithmetic_labels import EVALUATION_FORM
-from polca.validity.partitions import members
 from polca.validity.permutation import (
     LEVEL,
     beside_the_maximum,
@@ -51,15 +50,14 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
             rng = np.random.default_rng([chance.seed, number])
             head = {"analysis": name, "basis": basis, "strategy": strategy}
             trajectories = trajectories_of(name, projections, settings)
-            labels = Clusters.load(out.clusters / f"{name}.npz").labels.astype(np.int64)
-            for null in ("labels", "labels_within_place"):
-                found = label_null(
-                    labels, place, carry, chance.permutations, rng, within_place=null == "labels_within_place"
-                )
-                best.append({**head, "null": null, **found.row()})
+            labels = Clusters.load(out.clusters / f"{name}.npz").labels
+            for name_of_null in ("labels", "labels_within_place"):
+                within = name_of_null == "labels_within_place"
+                null = label_null(labels, place, carry, chance.permutations, rng, within_place=within)
+                best.append({**head, "null": name_of_null, **null.row()})
             # Trajectories without a basis have no vectors to swap.
             if len(labels) > 1:
-                found = vector_null(
+                null = vector_null(
                     trajectories.values,
                     labels,
                     place,
@@ -71,7 +69,7 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
                     min_samples_divisor=settings.clustering.min_samples_divisor,
                     advance=bar.advance,
                 )
-                best.append({**head, "null": "vectors", **found.row()})
+                best.append({**head, "null": "vectors", **null.row()})
             else:
                 bar.advance(chance.vector_permutations)
             share, drawn = time_null(
@@ -86,7 +84,7 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
             hidden.append(
                 {
                     **head,
-                    "clusters": len(members(labels)[0]),
+                    "clusters": len(memberships(labels)[0]),
                     "observed": share,
                     "null_mean": drawn.mean() if len(drawn) else float("nan"),
                     "null_95": np.quantile(drawn, 1 - LEVEL, method="higher") if len(drawn) else float("nan"),
@@ -105,24 +103,24 @@ def english_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.D
     targets = TaggedText.read(out, settings).targets
     coverage, limit = settings.labels.coverage, settings.labels.simple_tags
     rows: list[dict[str, Any]] = []
-    clusters: list[dict[str, Any]] = []
+    simple_clusters: list[dict[str, Any]] = []
     for number, name in enumerate(ENGLISH_ANALYSES):
         rng = np.random.default_rng([chance.seed, len(ANALYSES) + number])
-        found = Clusters.load(out.clusters / f"{name}.npz")
-        inside, vectors = members(found.labels.astype(np.int64))
+        clusters = Clusters.load(out.clusters / f"{name}.npz")
+        inside, vectors = memberships(clusters.labels)
         simple = simple_flags(inside, targets.tags, targets.names, coverage, limit)
         drawn = simple_null(inside, targets.tags, targets.names, coverage, limit, chance.permutations, rng)
-        rows.append({"analysis": name, "kept": int(found.vector_kept.sum()), **simple_row(simple, drawn, vectors)})
+        rows.append({"analysis": name, "kept": int(clusters.vector_kept.sum()), **simple_row(simple, drawn, vectors)})
         for m, size in enumerate(inside.sum(axis=1)):
-            clusters.append(
+            simple_clusters.append(
                 {
                     "analysis": name,
                     "vector": int(vectors[m]) + 1,
-                    "cluster": int(found.cluster_index[m]),
+                    "cluster": int(clusters.cluster_index[m]),
                     "size": int(size),
                     "simple": bool(simple[m]),
                     "by_chance": float(drawn[:, m].mean()),
                 }
             )
     columns = ["analysis", "vector", "cluster", "size", "simple", "by_chance"]
-    return {"simple": pd.DataFrame(rows), "simple_clusters": pd.DataFrame(clusters, columns=columns)}
+    return {"simple": pd.DataFrame(rows), "simple_clusters": pd.DataFrame(simple_clusters, columns=columns)}

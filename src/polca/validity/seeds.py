@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import CheckpointDirectory, select_steps
 from polca.method.projections import Projections, project_bases
 from polca.study.analyses import TABLES, analyse, trajectories_of
-from polca.study.scores import best_clusters, three_best
+from polca.study.scores import SCORES, best_clusters, three_best
 from polca.study.settings import ArithmeticSettings
 from polca.tasks.arithmetic import batch
 from polca.tasks.arithmetic_labels import carry_labels, place_labels
@@ -37,27 +37,6 @@ SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in 
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
 BASES = ("hessian", "shuffled_hessian", "random", "lca")
-SCORES = ("homogeneity", "recall", "f1")
-
-
-def thin(projections: Projections, interval: int) -> Projections:
-    """Projections at the multiples of `interval` training steps, movements added up, without curvature.
-
-    Raises:
-        PolcaError: their checkpoints do not lie on that grid.
-    """
-    steps = select_steps(projections.steps.tolist(), interval, "interval")
-    at = np.searchsorted(projections.steps, steps)
-    path = np.concatenate([np.zeros((1, projections.movements.shape[1])), projections.movements], dtype=np.float64)
-    return replace(
-        projections,
-        steps=projections.steps[at],
-        losses=projections.losses[at],
-        gradients=projections.gradients[at],
-        movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(np.float32),
-        curvatures=None,
-        token_curvatures=None,
-    )
 
 
 def train_and_project(settings: ArithmeticSettings, work: Path) -> dict[str, Projections]:
