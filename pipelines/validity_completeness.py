@@ -2,13 +2,12 @@
 
 from polca.machine.files import PresetPaths, write_csv, write_json
 from polca.method.projections import Projections
+from polca.study.scores import BASES
 from polca.study.stage import run
 from polca.validity.integrators import summary, tables
 from polca.validity.path_integral import PathGradients
 from polca.validity.paths import ValidityPaths
 from polca.validity.settings import read_completeness
-
-BASES = ("hessian", "shuffled_hessian", "random", "lca")
 
 
 def main(paths: PresetPaths) -> None:

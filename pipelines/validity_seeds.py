@@ -3,10 +3,11 @@
 from polca.machine.files import PresetPaths, read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
 from polca.machine.parallel import map_processes
 from polca.method.projections import Projections, thin
+from polca.study.scores import BASES
 from polca.study.stage import resumable, run
 from polca.tasks.arithmetic_labels import EVALUATION_FORM
 from polca.validity.profiles import compare_profiles
-from polca.validity.seeds import BASES, SeedsWork, run_seed, seed_tables, summarize_values, table_values
+from polca.validity.seeds import SeedsWork, run_seed, seed_tables, summarize_values, table_values
 from polca.validity.seeds_settings import read_seeds
 
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.machine.files import PresetPaths, read_csv, read_json, read_params
-from polca.report.tables.clusters import SCORES
 from polca.study.english_results import read_table
+from polca.study.scores import SCORES
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
 

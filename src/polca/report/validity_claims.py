@@ -10,7 +10,7 @@ import pandas as pd
 
 from polca.machine.files import PresetPaths, read_csv
 from polca.report.claims import FAILS, HOLDS, NOT_TESTED
-from polca.report.typeset import LEVEL
+from polca.validity.permutation import LEVEL
 
 Decision = tuple[str, str]
 """Verdict, and the statistic in words."""

@@ -84,11 +84,6 @@ def analyse(
     return Analysis(clusters, tables, trajectories.guarded)
 
 
-def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return float(value) if np.isfinite(value) else None
-
-
 def summarise(
     projections: Mapping[str, Projections], settings: ArithmeticSettings, guarded: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -111,14 +106,14 @@ def summarise(
     for second_order in get_args(SecondOrder):
         whole = completeness(hessian, second_order)
         shares[second_order] = {
-            "fraction": _finite(whole.fraction),
+            "fraction": whole.fraction,
             "allocated": whole.total_allocated,
-            "relative_residual": _finite(whole.relative_residual),
-            "correlation": _finite(whole.correlation),
+            "relative_residual": whole.relative_residual,
+            "correlation": whole.correlation,
         }
     for name in ("random", "shuffled_hessian", "lca"):
         whole = completeness(projections[name], "trapezoid")
-        shares[f"trapezoid_{name}"] = {"fraction": _finite(whole.fraction), "allocated": whole.total_allocated}
+        shares[f"trapezoid_{name}"] = {"fraction": whole.fraction, "allocated": whole.total_allocated}
     places = np.arange(hessian.losses.shape[1]) % 4
     return {
         "parameters": parameter_count(settings.model),
@@ -136,9 +131,9 @@ def summarise(
             for i, label in enumerate(("1000s", "100s", "10s", "1s"))
         },
         "table_12": {
-            "cosine_similarity": _finite(orders.cosine_similarity),
-            "l2_norm": _finite(orders.l2_norm),
-            "relative_l2_norm": _finite(orders.relative_l2_norm),
+            "cosine_similarity": orders.cosine_similarity,
+            "l2_norm": orders.l2_norm,
+            "relative_l2_norm": orders.relative_l2_norm,
         },
         "app_c": estimates,
         "completeness": shares,

@@ -17,7 +17,7 @@ from polca.errors import PolcaError
 from polca.machine.files import EnglishPaths, read_npz
 from polca.method.breakthrough import breakthroughs, hidden_fraction
 from polca.method.clustering import Clusters, cluster, vector_counts
-from polca.method.completeness import completeness
+from polca.method.completeness import completeness, ratio
 from polca.method.decomposition import SecondOrder, Strategy, decompose
 from polca.method.projections import Projections
 from polca.study.english_settings import EnglishSettings, LabelSettings
@@ -280,11 +280,6 @@ def analyse(name: str, projections: Projections, text: TaggedText, settings: Set
     return EnglishAnalysis(clusters, tables, trajectories.guarded)
 
 
-def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return float(value) if np.isfinite(value) else None
-
-
 def constructions(clusters: pd.DataFrame) -> dict[str, int]:
     """How many clusters of a table there are of each of `patterns.FAMILIES`."""
     kinds = [family(*row) for row in clusters[["name", "tags_0", "tags_1"]].itertuples(index=False, name=None)]
@@ -296,19 +291,18 @@ def _counts(name: str, clusters: pd.DataFrame, vectors: pd.DataFrame) -> dict[st
     own, table = vectors[vectors["analysis"] == name], clusters[clusters["analysis"] == name]
     kept = own[own["kept"].astype(bool)]
     dropped, outliers, clustered = (int(kept[c].sum()) for c in ("n_dropped", "n_outliers", "n_clustered"))
-    left = outliers + clustered
     return {
         "vectors": len(own),
         "dropped_vectors": len(own) - len(kept),
         "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
         "vectors_with_simple_label": int((kept["n_simple"] > 0).sum()),
-        "mean_dropped_tokens": dropped / len(kept) if len(kept) else None,
-        "outlier_fraction": outliers / left if left else None,
+        "mean_dropped_tokens": ratio(dropped, len(kept)),
+        "outlier_fraction": ratio(outliers, outliers + clustered),
         "clusters": len(table),
         "clusters_simple": int(table["simple"].sum()),
         "clusters_named": int((table["name"] != "mixed").sum()),
-        "hidden_fraction": _finite(hidden_fraction(clusters, name)[0]),
-        "hidden_onset_fraction": _finite(hidden_fraction(clusters, name, "hidden_onset")[0]),
+        "hidden_fraction": hidden_fraction(clusters, name)[0],
+        "hidden_onset_fraction": hidden_fraction(clusters, name, "hidden_onset")[0],
         "constructions": constructions(table),
     }
 
@@ -322,7 +316,7 @@ def summarise(
     guarded: Mapping[str, int],
     analyses: Collection[str] = tuple(ANALYSES),
 ) -> dict[str, Any]:
-    """Scalars that the paper quotes, and those that it should have; None where one is not defined.
+    """Scalars that the paper quotes, and those that it should have; NaN where one is not defined.
 
     `target_unigram_entropy` is the mean loss on the evaluated tokens, in nats, of a model that knows their frequencies
     and nothing else. Completeness compares the sum of the allocations with the true change of the loss: 1 is complete.
@@ -335,7 +329,7 @@ def summarise(
     """
     means = [float(projections.losses[i].mean(dtype=np.float64)) for i in (0, -1)]
     with np.errstate(over="ignore"):
-        perplexities = [_finite(float(np.exp(mean))) for mean in means]
+        perplexities = [float(np.exp(mean)) for mean in means]
     shares = np.unique(text.targets.ids[:, BEFORE], return_counts=True)[1] / len(text.targets)
     forms: tuple[SecondOrder, ...] = ("none", "trapezoid", "paper")
     whole = {
@@ -357,10 +351,10 @@ def summarise(
         "target_unigram_entropy": float(-(shares * np.log(shares)).sum()),
         "completeness": {
             form: {
-                "fraction": _finite(c.fraction),
+                "fraction": c.fraction,
                 "allocated": c.total_allocated,
-                "relative_residual": _finite(c.relative_residual),
-                "correlation": _finite(c.correlation),
+                "relative_residual": c.relative_residual,
+                "correlation": c.correlation,
             }
             for form, c in whole.items()
         },

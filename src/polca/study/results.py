@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, ArithmeticPaths, EnglishPaths, read_csv, read_json, read_npz, read_params
 from polca.method.clustering import Clusters
-from polca.tasks.arithmetic_labels import EVALUATION_FORM, PLACES
-
-COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
-"""Columns of `clusters.csv` that hold a cluster's skill composition."""
+from polca.study.scores import COUNTS
+from polca.tasks.arithmetic_labels import EVALUATION_FORM
 
 CLUSTER_COLUMNS = (
     *("analysis", "basis", "strategy", "vector", "cluster", "size", "n_carry", "homogeneity", "recall", "f1"),

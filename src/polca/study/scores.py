@@ -30,6 +30,9 @@ ANALYSES: Mapping[str, tuple[str, str]] = {
 }
 """Basis and strategy of every analysis of Tables 8–11, and POLCA with the other forms of its second-order term."""
 
+BASES = ("hessian", "shuffled_hessian", "random", "lca")
+"""Bases of the analyses, whose projections every one of them can be made from."""
+
 CARRY_PLACES = (PLACES.index("100s"), PLACES.index("10s"))
 """The places whose carries Tables 1, 8 and 10 are about."""
 ELIGIBLE_PERCENT = 85

@@ -16,7 +16,7 @@ from polca.study.analyses import trajectories_of
 from polca.study.english_analyses import ANALYSES as ENGLISH_ANALYSES
 from polca.study.english_analyses import TaggedText
 from polca.study.english_settings import read_english
-from polca.study.scores import ANALYSES
+from polca.study.scores import ANALYSES, BASES
 from polca.study.settings import read_arithmetic
 from polca.tasks.arithmetic_labels import EVALUATION_FORM
 from polca.validity.permutation import (
@@ -36,8 +36,7 @@ from polca.validity.settings import ChanceSettings
 def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Best clusters and hidden breakthroughs of every analysis against their nulls, and means beside the maximum."""
     settings, out = read_arithmetic(paths.params), paths.arithmetic
-    bases = sorted({basis for basis, _ in ANALYSES.values()} - {"none"})
-    projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in bases}
+    projections = {basis: Projections.load(out.projections / f"{basis}.npz") for basis in BASES}
     skills = read_npz(out.evaluation, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
     vectors, partitions = read_csv(out.vector_table), read_csv(out.partition_table)

@@ -31,7 +31,7 @@ from polca.validity.partitions import Labels, best_by_vector, clustered_curves, 
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
-"""A vector is above chance where its p-value is at most this, and the null's 95 % point is its counterpart."""
+"""Of every test: above chance is a p-value of at most this, and the null's 95 % point is its counterpart."""
 _TIE = 1e-9
 """Scores that differ by less are equal up to rounding."""
 

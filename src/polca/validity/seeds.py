@@ -17,7 +17,7 @@ from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import CheckpointDirectory, select_steps
 from polca.method.projections import Projections, project_bases
 from polca.study.analyses import TABLES, analyse, trajectories_of
-from polca.study.scores import SCORES, best_clusters, three_best
+from polca.study.scores import BASES, SCORES, best_clusters, three_best
 from polca.study.settings import ArithmeticSettings
 from polca.tasks.arithmetic import batch
 from polca.tasks.arithmetic_labels import carry_labels, place_labels
@@ -36,7 +36,6 @@ ROWS: Mapping[int, Mapping[str, str]] = {
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
-BASES = ("hessian", "shuffled_hessian", "random", "lca")
 
 
 def train_and_project(settings: ArithmeticSettings, work: Path) -> dict[str, Projections]:

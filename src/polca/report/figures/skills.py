@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from polca.report.figures.style import DASHES, Look
-from polca.study.results import COUNTS
+from polca.study.scores import COUNTS
 from polca.tasks.arithmetic_labels import PLACES
 
 MAJORITY = 0.70
