@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from polca.study.archive import Archive
-
 from polca.machine.files import read_json, read_npz, stacked, write_csv, write_json
 from polca.machine.parallel import map_processes
 from polca.study import stages
+from polca.study.archive import Archive
 from polca.study.paths import TaskPaths
 from polca.study.results import read_losses, read_table
 from polca.study.settings import Preset

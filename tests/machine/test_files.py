@@ -15,10 +15,15 @@ from polca.machine import files as artifacts
 def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
     target = tmp_path / "a.json"
     artifacts.write_json(target, {"x": 1})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        artifacts.write_json(target, {"x": float("nan")})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        artifacts.write_json(target, {"x": object()})
     assert artifacts.read_json(target) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_has_no_nan(tmp_path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {"x": float("nan"), "y": [1.5, (np.inf, -np.inf)], "z": {"w": np.nan}})
+    assert artifacts.read_json(tmp_path / "a.json") == {"x": None, "y": [1.5, [None, None]], "z": {"w": None}}
 
 
 def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:

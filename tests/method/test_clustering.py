@@ -289,8 +289,9 @@ class TestClusters:
             np.testing.assert_array_equal(array, getattr(again, name))
         arrays = found.arrays()
         del arrays["medoid"]
-        with pytest.raises(PolcaError, match="not a clusters file"):
-            Clusters.from_arrays(arrays)
+        np.savez(tmp_path / "other.npz", **arrays)
+        with pytest.raises(PolcaError, match=r"other\.npz: has arrays .*, not steps, .*medoid"):
+            Clusters.load(tmp_path / "other.npz")
 
     def test_exact_losses(self) -> None:
         """`loss` trajectories are their own losses; others have no loss curves unless given."""

@@ -10,7 +10,7 @@ from oracles import InMemory, random_directions
 from polca.errors import PolcaError
 from polca.method import projections
 from polca.method.bases import Basis, axis_basis, random_basis
-from polca.method.projections import Projections, project, project_bases
+from polca.method.projections import Projections, project, project_bases, thin
 
 
 @pytest.fixture
@@ -150,3 +150,30 @@ def test_movements_by_tensor_products(run, monkeypatch) -> None:
     for name in bases:
         assert np.abs(plain[name].movements).min() > 0
         np.testing.assert_allclose(other[name].movements, plain[name].movements, rtol=1e-6)
+
+
+def test_unknown_method_is_refused(run) -> None:
+    problem, checkpoints, data = run
+    with pytest.raises(PolcaError, match="method = 'sideways': expected one of auto, backward, forward"):
+        project(problem.loss, checkpoints, random_basis(problem.params, 2, steps=[0, 0]), data, method="sideways")
+
+
+def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None:
+    problems = [make_problem(width=4, layers=1, seed=i) for i in range(5)]
+    first = problems[0]
+    checkpoints = InMemory({10 * i: p.params for i, p in enumerate(problems)})
+    basis = random_basis(first.params, 3, steps=[10, 20, 30])
+    fine, coarse = (
+        project(first.loss, checkpoints, basis, [first.batch], steps=steps, curvature=True)
+        for steps in ([0, 10, 20, 30, 40], [0, 20, 40])
+    )
+    thinned = thin(fine, 20)
+    assert thin(fine, 10) is fine
+    assert thinned.steps.tolist() == [0, 20, 40]
+    np.testing.assert_array_equal(thinned.losses, coarse.losses)
+    np.testing.assert_array_equal(thinned.gradients, coarse.gradients)
+    np.testing.assert_allclose(thinned.movements, coarse.movements, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(thinned.curvatures, coarse.curvatures)
+    np.testing.assert_array_equal(thinned.token_curvatures, coarse.token_curvatures)
+    with pytest.raises(PolcaError, match="interval = 30"):
+        thin(fine, 30)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from polca.method.breakthrough import add_breakthroughs, hidden_fraction
-from polca.method.clustering import cluster
+from polca.method.clustering import cluster, memberships, partition
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
-from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
+from polca.validity.partitions import best_by_vector, eligible_homogeneities, hidden_share
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def test_partition_is_that_of_cluster(world) -> None:
             drop_tokens=filters,
         )
         np.testing.assert_array_equal(labels, wanted.labels)
-    inside, vectors = members(labels)
+    inside, vectors = memberships(labels)
     assert len(inside) == len(wanted) >= 2
     np.testing.assert_array_equal(vectors, wanted.cluster_vector)
 
     table = cluster_scores(wanted, place, carry)
-    scores = homogeneities(inside, place[None], carry[None])
+    scores = eligible_homogeneities(inside, place[None], carry[None])
     np.testing.assert_allclose(scores[:, 0], np.where(table["eligible"], table["homogeneity"], 0))
     best = best_by_vector(scores, vectors, 3)[:, 0]
     listed = best_clusters(table, "polca")
@@ -56,8 +56,8 @@ def test_partition_is_that_of_cluster(world) -> None:
 
 def test_no_cluster() -> None:
     labels = np.full((2, 5), -1)
-    inside, vectors = members(labels)
+    inside, vectors = memberships(labels)
     assert inside.shape == (0, 5)
     carry, place = np.ones((1, 5), bool), np.ones((1, 5), int)
-    assert best_by_vector(homogeneities(inside, place, carry), vectors, 2).tolist() == [[0], [0]]
+    assert best_by_vector(eligible_homogeneities(inside, place, carry), vectors, 2).tolist() == [[0], [0]]
     assert np.isnan(hidden_share(np.zeros((2, 5, 9)), np.arange(9), labels, delta=1, flat_step=3))

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kstest
 
 from polca.errors import PolcaError
-from polca.validity.partitions import members
+from polca.method.clustering import memberships
 from polca.validity.permutation import (
     Null,
     label_null,
@@ -101,7 +101,7 @@ def test_simple_labels() -> None:
     tags = rng.integers(0, 10, (500, 4))
     labels = np.where(np.arange(500) < 40, 0, -1)[None]
     tags[:40, 3] = 7
-    inside, vectors = members(labels)
+    inside, vectors = memberships(labels)
     flags = simple_flags(inside, tags, names, 0.7, 2)
     assert flags.tolist() == [True]
     row = simple_row(flags, simple_null(inside, tags, names, 0.7, 2, 99, rng), vectors)

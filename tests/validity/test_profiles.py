@@ -104,5 +104,5 @@ def test_table_names_the_partners() -> None:
     assert dict(zip(matches["vector"], matches["other_vector"], strict=True)) == {1: 2, 2: 3, 3: 1}
     assert set(matches["other_seed"]) == {7}
     assert found["vector"]["matched"] == pytest.approx(0)
-    assert found["cluster"]["matched"] is None
+    assert np.isnan(found["cluster"]["matched"])
     assert found["cluster"]["items"] == 0

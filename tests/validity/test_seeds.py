@@ -1,4 +1,4 @@
-"""Thinned projections against projections on the coarser grid, a whole seed, and the statistics of Tables 8–11."""
+"""A whole seed, and the statistics of Tables 8–11."""
 
 from dataclasses import replace
 
@@ -6,33 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oracles import InMemory
-from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_csv, read_params
 from polca.machine.parallel import map_processes
-from polca.method.bases import random_basis
-from polca.method.projections import project
-from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values, thin
+from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values
 from polca.validity.settings import read_seeds
-
-
-def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None:
-    problems = [make_problem(width=4, layers=1, seed=i) for i in range(5)]
-    first = problems[0]
-    checkpoints = InMemory({10 * i: p.params for i, p in enumerate(problems)})
-    basis = random_basis(first.params, 3, steps=[10, 20, 30])
-    fine, coarse = (
-        project(first.loss, checkpoints, basis, [first.batch], steps=steps, curvature=True)
-        for steps in ([0, 10, 20, 30, 40], [0, 20, 40])
-    )
-    thinned = thin(fine, 20)
-    assert thinned.steps.tolist() == [0, 20, 40]
-    np.testing.assert_array_equal(thinned.losses, coarse.losses)
-    np.testing.assert_array_equal(thinned.gradients, coarse.gradients)
-    np.testing.assert_allclose(thinned.movements, coarse.movements, rtol=1e-5, atol=1e-7)
-    assert thinned.token_curvatures is None
-    with pytest.raises(PolcaError, match="interval = 30"):
-        thin(fine, 30)
 
 
 @pytest.fixture(scope="module")

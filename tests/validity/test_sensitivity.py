@@ -11,8 +11,7 @@ from polca.study.analyses import analyse
 from polca.errors import PolcaError
 from polca.method.projections import Projections
 from polca.study.settings import read_arithmetic
-from polca.tasks.arithmetic.scores import best_clusters
-from polca.validity.sensitivity import default, first_vectors, measure, sensitivity, thinned
+from polca.validity.sensitivity import default, first_vectors, measure, sensitivity
 from polca.validity.settings import read_chance, read_completeness, read_sensitivity
 
 PRESETS = Path(__file__).parents[2] / "presets"
@@ -37,14 +36,10 @@ def world():
     return settings, p, place, carry
 
 
-def test_thinning_adds_movements(world) -> None:
-    _, p, _, _ = world
-    thin = thinned(p, 5)
-    np.testing.assert_array_equal(thin.steps, [0, 50, 100, 150, 200])
-    np.testing.assert_allclose(thin.movements, -0.05, rtol=1e-6)
-    np.testing.assert_array_equal(thin.gradients[1], p.gradients[5])
-    with pytest.raises(PolcaError, match="does not divide the 20 intervals"):
-        thinned(p, 3)
+def test_values_that_the_projections_do_not_allow(world) -> None:
+    settings, p, place, carry = world
+    with pytest.raises(PolcaError, match=r"validity\.sensitivity\.thinning × polca\.interval = 30: does not fit"):
+        measure(p, place, carry, replace(default(p, settings), interval=3))
     with pytest.raises(PolcaError, match="the basis has 4"):
         first_vectors(p, 5)
 

@@ -4,7 +4,6 @@ Everything goes through the public functions of the package; nothing here knows 
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,8 @@ from polca.machine.files import write_csv, write_json, writing
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
-from polca.method.clustering import OUTLIER, RISING, Clusters, cluster
-from polca.method.completeness import Completeness, completeness
+from polca.method.clustering import Clusters, cluster, vector_counts
+from polca.method.completeness import Completeness, completeness, ratio
 from polca.method.decomposition import EigenvalueAt, SecondOrder, Trajectories, decompose
 from polca.method.projections import Projections, project
 from polca.typing import TokenLossFunction
@@ -300,17 +299,12 @@ def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
 def summary(analysis: Analysis) -> dict[str, Any]:
     """The analysis in numbers, for `summary.json`: losses in nats, completeness as `Completeness`."""
     a, c = analysis, analysis.complete
     losses = a.projections.losses.mean(axis=1, dtype=np.float64)
-    kept = a.clusters.labels[a.clusters.vector_kept]
-    clustered = int((kept >= 0).sum())
-    outliers = int((kept == OUTLIER).sum())
+    kept = vector_counts(a.clusters.labels[a.clusters.vector_kept].ravel())
+    clustered, outliers = kept["n_clustered"], kept["n_outliers"]
     return {
         "settings": asdict(a.settings),
         "steps": a.projections.steps.tolist(),
@@ -322,8 +316,8 @@ def summary(analysis: Analysis) -> dict[str, Any]:
             {
                 "vector": k + 1,
                 "step": int(a.basis.steps[k]),
-                "eigenvalue": _finite(a.basis.eigenvalues[k]),
-                "residual": _finite(a.basis.residuals[k]),
+                "eigenvalue": float(a.basis.eigenvalues[k]),
+                "residual": float(a.basis.residuals[k]),
                 "products": int(a.basis.matvecs[k]),
                 "mean_projected_loss_change": float(c.by_vector[k]),
             }
@@ -333,22 +327,22 @@ def summary(analysis: Analysis) -> dict[str, Any]:
             {
                 "vector": k + 1,
                 "kept": bool(a.clusters.vector_kept[k]),
-                "clusters": int((a.clusters.cluster_vector == k).sum()),
-                "rising": int((labels == RISING).sum()),
-                "outliers": int((labels == OUTLIER).sum()),
-                "clustered": int((labels >= 0).sum()),
+                "clusters": counts["n_clusters"],
+                "rising": counts["n_dropped"],
+                "outliers": counts["n_outliers"],
+                "clustered": counts["n_clustered"],
             }
-            for k, labels in enumerate(a.clusters.labels)
+            for k, counts in enumerate(map(vector_counts, a.clusters.labels))
         ],
         "clusters": len(a.clusters),
-        "outlier_fraction": _finite(outliers / (outliers + clustered)) if outliers + clustered else None,
+        "outlier_fraction": ratio(outliers, outliers + clustered),
         "guarded": a.trajectories.guarded,
         "completeness": {
             "allocated": c.total_allocated,
             "actual": c.total_actual,
-            "fraction": _finite(c.fraction),
-            "relative_residual": _finite(c.relative_residual),
-            "correlation": _finite(c.correlation),
+            "fraction": c.fraction,
+            "relative_residual": c.relative_residual,
+            "correlation": c.correlation,
         },
     }
 

@@ -7,6 +7,7 @@ is ever found under the real name. Nothing is pickled.
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -220,10 +221,20 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
 
 
+def _without_nan(value: Any) -> Any:
+    """The same with None for NaN and infinities, for which JSON has no word."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object with sorted keys."""
+    """Write a JSON object with sorted keys; NaN and infinities become null."""
     with writing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(_without_nan(values), indent=2, sort_keys=True, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

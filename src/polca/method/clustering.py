@@ -6,16 +6,15 @@ then depends on the set of trajectories alone, not on the order of the tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from polca.errors import PolcaError
-from polca.machine.files import read_npz, write_npz
+from polca.machine.arrays import Arrays
 from polca.machine.parallel import map_processes
 from polca.method.decomposition import Trajectories
 
@@ -36,24 +35,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-_FORM = {
-    "steps": "int P",
-    "loss_steps": "int C",
-    "labels": "int K X",
-    "vector_kept": "bool K",
-    "vector_steps": "int K",
-    **dict.fromkeys(("cluster_vector", "cluster_index", "cluster_size", "medoid"), "int M"),
-    "nearest": "int M N",
-    "projected_quartiles": "finite M 3 P",
-    "projected_mean": "finite M P",
-    "projected_medoid": "finite M P",
-    "loss_quartiles": "finite M 3 C",
-    "loss_mean": "finite M C",
-}
-
-
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(Arrays):
     """Clusters of one analysis: K vectors, X tokens, M clusters, ordered by vector, then by cluster number.
 
     Attributes:
@@ -74,6 +57,21 @@ class Clusters:
         loss_quartiles: `[M, 3, C]` quartiles over members of the exact loss.
         loss_mean: `[M, C]` its mean.
     """
+
+    form: ClassVar[Mapping[str, str]] = {
+        "steps": "int P",
+        "loss_steps": "int C",
+        "labels": "int K X",
+        "vector_kept": "bool K",
+        "vector_steps": "int K",
+        **dict.fromkeys(("cluster_vector", "cluster_index", "cluster_size", "medoid"), "int M"),
+        "nearest": "int M N",
+        "projected_quartiles": "finite M 3 P",
+        "projected_mean": "finite M P",
+        "projected_medoid": "finite M P",
+        "loss_quartiles": "finite M 3 C",
+        "loss_mean": "finite M C",
+    }
 
     steps: Integers
     loss_steps: Integers
@@ -98,33 +96,28 @@ class Clusters:
         """Tokens of the cluster in row `cluster` (0 … M − 1), in rising order."""
         return np.flatnonzero(self.labels[self.cluster_vector[cluster]] == self.cluster_index[cluster])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All fields by name, as `clusters/<analysis>.npz` holds them."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "clusters") -> "Clusters":
-        """What `arrays` gave.
+def memberships(labels: NDArray[np.integer]) -> tuple[NDArray[np.bool_], Integers]:
+    """Clusters of `labels [K, X]` as rows, in the order of `Clusters`: members `[M, X]`, and vectors (from 0) `[M]`."""
+    pairs = [(k, c) for k, row in enumerate(labels) for c in range(int(row.max(initial=-1)) + 1)]
+    inside = np.array([labels[k] == c for k, c in pairs], np.bool_).reshape(len(pairs), labels.shape[1])
+    return inside, np.array([k for k, _ in pairs], np.int64)
 
-        Raises:
-            PolcaError: fields are missing or unknown; the message begins with `source`.
-        """
-        if set(arrays) != {f.name for f in fields(cls)}:
-            raise PolcaError(f"{source}: not a clusters file: run the clustering stage again")
-        return cls(**arrays)
 
-    def save(self, path: Path) -> None:
-        """Write all arrays to an `.npz`."""
-        write_npz(path, self.arrays())
+def compositions(inside: NDArray[np.bool_], kinds: NDArray[np.integer], count: int) -> Integers:
+    """How many members `[M, X]` of each cluster are of each of `count` kinds `[X]`, `[M, count]`."""
+    rows = [np.bincount(kinds[row], minlength=count) for row in inside]
+    return np.array(rows, np.int64).reshape(len(inside), count)
 
-    @classmethod
-    def load(cls, path: Path) -> "Clusters":
-        """Read what `save` wrote.
 
-        Raises:
-            PolcaError: missing, damaged, or not clusters.
-        """
-        return cls.from_arrays(read_npz(path, _FORM), str(path))
+def vector_counts(labels: NDArray[np.integer]) -> dict[str, int]:
+    """Of one vector's labels `[X]`: tokens dropped as rising, in clusters and outliers, and clusters."""
+    return {
+        "n_dropped": int((labels == RISING).sum()),
+        "n_clustered": int((labels >= 0).sum()),
+        "n_outliers": int((labels == OUTLIER).sum()),
+        "n_clusters": max(0, int(labels.max(initial=-1)) + 1),
+    }
 
 
 def distances(values: NDArray[np.floating]) -> Floats:
@@ -147,14 +140,15 @@ def hdbscan_labels(values: NDArray[np.floating], min_cluster_size: int, min_samp
     ordered = values[order].astype(np.float64)
     options = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
     if n <= _MATRIX_ROWS:
-        found = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(distances(ordered)).labels_
+        sorted_labels = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(distances(ordered)).labels_
     else:
         exactly = {"approx_min_span_tree": False, "core_dist_n_jobs": 1}
-        found = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options).fit(ordered).labels_
+        tree = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options)
+        sorted_labels = tree.fit(ordered).labels_
     # HDBSCAN may split identical rows where distances tie, and it cannot say which is which.
     first = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
     labels = np.empty(n, np.int64)
-    labels[order] = found[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    labels[order] = sorted_labels[np.flatnonzero(first)[np.cumsum(first) - 1]]
     return _renumber(labels)
 
 
@@ -188,6 +182,37 @@ def rising_vectors(values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.asarray(change.mean(axis=1) > 0)
 
 
+def _partition(
+    values: NDArray[np.floating], min_cluster_size: int, min_samples_divisor: int, drop_tokens: bool
+) -> Integers:
+    """Labels `[X]` of one vector's trajectories `[X, P]`."""
+    labels = np.full(len(values), RISING, np.int64)
+    left = np.flatnonzero(~rising_tokens(values)) if drop_tokens else np.arange(len(values))
+    labels[left] = hdbscan_labels(values[left], min_cluster_size, max(1, len(left) // min_samples_divisor))
+    return labels
+
+
+def partition(
+    values: NDArray[np.floating],
+    *,
+    min_cluster_size: int,
+    min_samples_divisor: int,
+    drop_vectors: bool,
+    drop_tokens: bool,
+) -> Integers:
+    """Labels `[K, X]` of trajectories `[K, X, P]`, as in `Clusters`: `cluster` with its two filters apart.
+
+    Args:
+        drop_vectors: drop vectors whose mean trajectory rises (Algorithm 1).
+        drop_tokens: drop tokens whose trajectory rises (§3.3).
+    """
+    kept = ~rising_vectors(values) if drop_vectors else np.ones(len(values), np.bool_)
+    labels = np.full(values.shape[:2], VECTOR_DROPPED, np.int64)
+    for k in np.flatnonzero(kept):
+        labels[k] = _partition(values[k], min_cluster_size, min_samples_divisor, drop_tokens)
+    return labels
+
+
 @dataclass(frozen=True)
 class _Job:
     """What a worker needs for one vector."""
@@ -209,12 +234,10 @@ def _summary(curves: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray
 def _cluster_vector(job: _Job, k: int) -> dict[str, NDArray[Any]]:
     """Labels of all tokens for vector k, and what is kept of each of its clusters."""
     values = job.values[k]
-    labels = np.full(len(values), VECTOR_DROPPED, np.int64)
     if job.kept[k]:
-        labels[:] = RISING
-        kept = np.flatnonzero(~rising_tokens(values)) if job.filters else np.arange(len(values))
-        min_samples = max(1, len(kept) // job.min_samples_divisor)
-        labels[kept] = hdbscan_labels(values[kept], job.min_cluster_size, min_samples)
+        labels = _partition(values, job.min_cluster_size, job.min_samples_divisor, job.filters)
+    else:
+        labels = np.full(len(values), VECTOR_DROPPED, np.int64)
     count = max(0, int(labels.max()) + 1)
     points, checkpoints = values.shape[1], len(job.losses)
     result: dict[str, NDArray[Any]] = {
@@ -295,9 +318,9 @@ def cluster(
     if x < 1 or points < 1:
         raise PolcaError(f"trajectories {trajectories.name}: no tokens or no points: give at least one of each")
     if losses is None and loss_steps is None:
-        own = trajectories.name == "loss"
-        losses = trajectories.values[0].T if own else np.empty((0, x), np.float32)
-        loss_steps = trajectories.steps if own else np.empty(0, np.int64)
+        exact = trajectories.name == "loss"
+        losses = trajectories.values[0].T if exact else np.empty((0, x), np.float32)
+        loss_steps = trajectories.steps if exact else np.empty(0, np.int64)
     if losses is None or loss_steps is None or losses.shape != (len(loss_steps), x):
         raise PolcaError(f"losses: give losses [checkpoints, {x} tokens] together with loss_steps [checkpoints]")
     filtered = trajectories.projected if filters is None else filters
@@ -307,20 +330,18 @@ def cluster(
             raise PolcaError(f"vector_kept {kept.shape}: give one for each of the {k} vectors")
     else:
         kept = ~rising_vectors(trajectories.values) if filtered else np.ones(k, np.bool_)
-    exact = losses.astype(np.float32)
-    job = _Job(trajectories.values, exact, kept, filtered, min_cluster_size, min_samples_divisor)
+    job = _Job(trajectories.values, losses.astype(np.float32), kept, filtered, min_cluster_size, min_samples_divisor)
     # An impossible number of workers must reach its check whatever the size of the work.
     processes = 1 if (workers is None or workers >= 1) and k * x * x * points < _PROCESSES_PAY else workers
     parts = map_processes(
         _cluster_vector, job, range(k), workers=processes, description=f"clusters: {trajectories.name}"
     )
-    own_steps = trajectories.vector_steps
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "labels"}
     return Clusters(
         steps=trajectories.steps,
         loss_steps=loss_steps.astype(np.int64),
         labels=np.stack([part["labels"] for part in parts]),
         vector_kept=kept,
-        vector_steps=np.full(k, -1, np.int64) if own_steps is None else own_steps,
+        vector_steps=np.full(k, -1, np.int64) if trajectories.vector_steps is None else trajectories.vector_steps,
         **arrays,
     )

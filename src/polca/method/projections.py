@@ -8,10 +8,10 @@ forward mode (`jets`), which also gives the exact curvature. Memory is bounded b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.machine.arrays import Arrays
 from polca.machine.distributed import rank, sum_over_ranks, world_size
-from polca.machine.files import read_npz, write_npz
 from polca.machine.parallel import map_processes
 from polca.machine.runtime import device, on_device, warn_unpinned
 from polca.method.bases import Basis
-from polca.method.checkpoints import Checkpoints
+from polca.method.checkpoints import Checkpoints, select_steps
 from polca.method.forward import directional_derivatives
 from polca.method.reverse import projected_gradients
 from polca.typing import TokenLossFunction
@@ -32,20 +32,8 @@ from polca.typing import TokenLossFunction
 Method = Literal["auto", "backward", "forward"]
 
 
-_FORM = {
-    "steps": "int C",
-    "losses": "finite C X",
-    "gradients": "finite C X K",
-    "movements": "finite C-1 K",
-    "vector_steps": "int K",
-    "eigenvalues": "float K",
-    "curvatures?": "finite C K",
-    "token_curvatures?": "finite C X K",
-}
-
-
 @dataclass(frozen=True)
-class Projections:
+class Projections(Arrays):
     """Loss and curvature along a basis, per token and checkpoint.
 
     Attributes:
@@ -61,6 +49,17 @@ class Projections:
     Tokens are numbered sequence by sequence: x = sequence · targets + target.
     """
 
+    form: ClassVar[Mapping[str, str]] = {
+        "steps": "int C",
+        "losses": "finite C X",
+        "gradients": "finite C X K",
+        "movements": "finite C-1 K",
+        "vector_steps": "int K",
+        "eigenvalues": "float K",
+        "curvatures?": "finite C K",
+        "token_curvatures?": "finite C X K",
+    }
+
     steps: NDArray[np.int64]
     losses: NDArray[np.float32]
     gradients: NDArray[np.float32]
@@ -70,18 +69,27 @@ class Projections:
     curvatures: NDArray[np.float32] | None = None
     token_curvatures: NDArray[np.float32] | None = None
 
-    def save(self, path: Path) -> None:
-        """Write all arrays to an `.npz`."""
-        write_npz(path, {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None})
 
-    @classmethod
-    def load(cls, path: Path) -> "Projections":
-        """Read what `save` wrote.
+def thin(projections: Projections, interval: int, name: str = "interval") -> Projections:
+    """Projections at the multiples of `interval` training steps, movements added up in float64.
 
-        Raises:
-            PolcaError: missing, damaged, not projections, or not finite.
-        """
-        return cls(**read_npz(path, _FORM))
+    Raises:
+        PolcaError: their checkpoints do not lie on that grid; the message calls the interval `name`.
+    """
+    p, steps = projections, select_steps(projections.steps.tolist(), interval, name)
+    if len(steps) == len(p.steps):
+        return p
+    at = np.searchsorted(p.steps, steps)
+    path = np.concatenate([np.zeros((1, p.movements.shape[1])), p.movements], dtype=np.float64)
+    return replace(
+        p,
+        steps=p.steps[at],
+        losses=p.losses[at],
+        gradients=p.gradients[at],
+        movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(np.float32),
+        curvatures=None if p.curvatures is None else p.curvatures[at],
+        token_curvatures=None if p.token_curvatures is None else p.token_curvatures[at],
+    )
 
 
 @dataclass(frozen=True)
@@ -186,13 +194,13 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
         if job.plain or job.axes or loss is None:
             if job.method == "forward":
                 loss, g, _ = directional_derivatives(job.token_loss, params, forward, batch, second_order=False)
-                both = g.movedim(0, -1)
+                gradients = g.movedim(0, -1)
             else:
                 loss, dense, sparse = projected_gradients(job.token_loss, params, batch, job.directions, job.axes)
-                both = torch.cat([dense, sparse], dim=-1)
+                gradients = torch.cat([dense, sparse], dim=-1)
             offset = 0
             for name in job.plain + job.with_axes:
-                note(name, first, both[..., offset : offset + len(job.bases[name])])
+                note(name, first, gradients[..., offset : offset + len(job.bases[name])])
                 offset += len(job.bases[name])
         losses.append(loss.reshape(-1))
     result: dict[str, Any] = {"loss": losses.numpy()}
@@ -216,23 +224,23 @@ def _movements(
     before = checkpoints.load(steps[first])
     for step in steps[first + 1 : last + 1]:
         after = checkpoints.load(step)
-        moved = {name: after[name] - before[name] for name in after}
+        displacement = {name: after[name] - before[name] for name in after}
         for label, basis in bases.items():
             if basis.axes:
-                row = np.array([moved[name].reshape(-1)[i].item() for name, i in basis.axes])
+                row = np.array([displacement[name].reshape(-1)[i].item() for name, i in basis.axes])
             else:
                 row = np.zeros(len(basis))
                 for name, vectors in (resident[label] if on_gpu else basis.vectors).items():
-                    matrix, change = vectors.reshape(len(basis), -1), on_device(moved[name].reshape(-1))
+                    matrix, change = vectors.reshape(len(basis), -1), on_device(displacement[name].reshape(-1))
                     part = (matrix @ change).cpu().numpy() if on_gpu else matrix.numpy() @ change.numpy()
                     row += part.astype(np.float64)
             rows[label].append(row.astype(np.float32))
         before = after
     output = {}
-    for name, found in rows.items():
+    for name, own_rows in rows.items():
         table = np.zeros((intervals, len(bases[name])), np.float32)
-        if found:
-            table[first:last] = np.stack(found)
+        if own_rows:
+            table[first:last] = np.stack(own_rows)
         output[name] = sum_over_ranks([torch.from_numpy(table)])[0].numpy()
     return output
 
@@ -263,8 +271,10 @@ def project_bases(
         resume: folder in which finished checkpoints are kept until all are done.
 
     Raises:
-        PolcaError: a basis has parameters that the checkpoints lack, or a loss is not finite.
+        PolcaError: an unknown method, a basis with parameters that the checkpoints lack, or a loss that is not finite.
     """
+    if method not in get_args(Method):
+        raise PolcaError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
     chosen = list(checkpoints.steps() if steps is None else steps)
     params = checkpoints.load(chosen[0])
     for label, basis in bases.items():
@@ -290,7 +300,7 @@ def project_bases(
         raise PolcaError(
             f"projections: a token loss at step {bad} is NaN or infinite: check the checkpoint and the data"
         )
-    moved = _movements(checkpoints, chosen, bases)
+    movements = _movements(checkpoints, chosen, bases)
     output = {}
     for name, basis in bases.items():
         exact = np.stack([r["second"][name] for r in results]) if name in curvature_of else None
@@ -298,7 +308,7 @@ def project_bases(
             steps=np.array(chosen, np.int64),
             losses=losses,
             gradients=np.stack([r["first"][name] for r in results]),
-            movements=moved[name],
+            movements=movements[name],
             vector_steps=basis.steps,
             eigenvalues=basis.eigenvalues.astype(np.float32),
             curvatures=None if exact is None else exact.mean(axis=1, dtype=np.float64).astype(np.float32),
@@ -314,7 +324,10 @@ def project(
     data: Sequence[Any],
     *,
     curvature: bool = False,
-    **options: Any,
+    steps: Sequence[int] | None = None,
+    method: Method = "auto",
+    workers: int = 1,
+    resume: Path | None = None,
 ) -> Projections:
     """G, Δ, losses and, with `curvature=True`, λ of every evaluation token along `basis` (eqs. 2–7).
 
@@ -323,10 +336,21 @@ def project(
         checkpoints: θ_0 … θ_T.
         basis: K directions.
         data: evaluation sequences in batches.
-        options: as in `project_bases`.
+        steps, method, workers, resume: as in `project_bases`.
+
+    Raises:
+        PolcaError: as `project_bases`.
     """
     warn_unpinned()
     name = basis.kind
     return project_bases(
-        token_loss, checkpoints, {name: basis}, data, curvature_of=(name,) if curvature else (), **options
+        token_loss,
+        checkpoints,
+        {name: basis},
+        data,
+        steps=steps,
+        curvature_of=(name,) if curvature else (),
+        method=method,
+        workers=workers,
+        resume=resume,
     )[name]

@@ -14,9 +14,9 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.machine.files import read_csv, read_json, read_params
-from polca.report.tables.clusters import SCORES
 from polca.study.paths import PresetPaths
 from polca.study.results import read_table
+from polca.tasks.arithmetic.scores import SCORES
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
 

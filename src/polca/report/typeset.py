@@ -14,6 +14,7 @@ from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
+from polca.validity.permutation import LEVEL
 
 SOURCE = Path("paper") / "paper.typ"
 BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}
@@ -28,8 +29,6 @@ STATIC = (
     "benchmarks/speed.pdf",
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
-LEVEL = 0.05
-"""Of every test that the report counts; the result files give the null's corresponding quantile."""
 
 
 def _of_preset(name: str) -> list[str]:

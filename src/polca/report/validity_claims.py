@@ -10,8 +10,7 @@ import pandas as pd
 
 from polca.machine.files import read_csv
 from polca.report.claims import FAILS, HOLDS, NOT_TESTED
-from polca.report.typeset import LEVEL
-from polca.study.paths import PresetPaths
+from polca.validity.permutation import LEVEL
 
 Decision = tuple[str, str]
 """Verdict, and the statistic in words."""

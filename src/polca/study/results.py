@@ -15,11 +15,9 @@ from polca.machine.files import ROOT, read_csv, read_json, read_npz, read_params
 from polca.method.clustering import Clusters
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.stages import ExactLosses
-from polca.tasks.arithmetic.labels import EVALUATION_FORM, PLACES
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
+from polca.tasks.arithmetic.scores import COUNTS
 from polca.tasks.english.scores import TABLES as ENGLISH_TABLES
-
-COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
-"""Columns of `clusters.csv` that hold a cluster's skill composition."""
 
 COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "arithmetic": {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from polca.errors import PolcaError
-from polca.method.clustering import Clusters
+from polca.method.clustering import Clusters, memberships
 from polca.method.decomposition import Trajectories
 
 Measure = Literal["homogeneity", "nmi", "auc"]
@@ -35,12 +35,9 @@ class _Scorer:
         if trajectories.values.shape[:2] != clusters.labels.shape:
             raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster again")
         self.kept = np.flatnonzero(clusters.vector_kept)
-        members = [
-            clusters.labels[v] == c for v, c in zip(clusters.cluster_vector, clusters.cluster_index, strict=True)
-        ]
-        self.members = np.array(members, np.float64).reshape(-1, clusters.labels.shape[1])
-        self.sizes, self.owner = self.members.sum(axis=1), clusters.cluster_vector
-        self.clustered = np.unique(self.owner)
+        inside, self.vectors = memberships(clusters.labels)
+        self.members = inside.astype(np.float64)
+        self.sizes, self.clustered = self.members.sum(axis=1), np.unique(self.vectors)
         last = [rankdata(trajectories.values[k, :, -1]) for k in self.kept]
         self.ranks = np.array(last, np.float64).reshape(-1, clusters.labels.shape[1])
 
@@ -60,9 +57,9 @@ class _Scorer:
 
     def _nmi(self, inside: Floats, k: int) -> Floats:
         """NMI (arithmetic mean) of vector k's clusters with the label, over its clustered tokens."""
-        own = self.owner == k
-        sizes = self.sizes[own]
-        table = np.stack([inside[own], sizes[:, None] - inside[own]])
+        of_vector = self.vectors == k
+        sizes = self.sizes[of_vector]
+        table = np.stack([inside[of_vector], sizes[:, None] - inside[of_vector]])
         n = sizes.sum()
         joint = table / n
         columns = joint.sum(axis=1)
@@ -142,18 +139,18 @@ def construction_scores(
         free = scorer(permuted_labels(truth, permutations, None, seed))
         within = scorer(permuted_labels(truth, permutations, targets, seed))
         for m in MEASURES:
-            found: dict[str, Any] = {"measure": m, "vector": -1, "cluster": -1, "size": 0}
+            score: dict[str, Any] = {"measure": m, "vector": -1, "cluster": -1, "size": 0}
             if len(observed[m]):
                 at, value = int(np.argmax(observed[m][:, 0])), float(_best(observed[m])[0])
-                owners = {"homogeneity": scorer.owner, "nmi": scorer.clustered, "auc": scorer.kept}[m]
-                found |= {"value": value, "vector": int(owners[at]) + 1}
+                vectors = {"homogeneity": scorer.vectors, "nmi": scorer.clustered, "auc": scorer.kept}[m]
+                score |= {"value": value, "vector": int(vectors[at]) + 1}
                 if m == "homogeneity":
                     size = int(scorer.sizes[at])
-                    found |= {"cluster": int(clusters.cluster_index[at]), "size": size}
-                    found["recall"] = value * size / int(truth.sum())
+                    score |= {"cluster": int(clusters.cluster_index[at]), "size": size}
+                    score["recall"] = value * size / int(truth.sum())
                 for prefix, null in (("", _best(free[m])), ("within_", _best(within[m]))):
-                    found[f"{prefix}null_95"] = float(np.quantile(null, 0.95))
-                    found[f"{prefix}p_value"] = float((1 + (null >= value - 1e-12).sum()) / (1 + permutations))
-                found["null_mean"] = float(_best(free[m]).mean())
-            rows.append({**row, **found})
+                    score[f"{prefix}null_95"] = float(np.quantile(null, 0.95))
+                    score[f"{prefix}p_value"] = float((1 + (null >= value - 1e-12).sum()) / (1 + permutations))
+                score["null_mean"] = float(_best(free[m]).mean())
+            rows.append({**row, **score})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))

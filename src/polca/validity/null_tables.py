@@ -10,12 +10,11 @@ import pandas as pd
 
 from polca.machine.files import read_csv, read_npz
 from polca.machine.progress import progress
-from polca.method.clustering import Clusters
+from polca.method.clustering import Clusters, memberships
 from polca.study.archive import Archive
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import ANALYSES
-from polca.validity.partitions import members
 from polca.validity.permutation import (
     LEVEL,
     beside_the_maximum,
@@ -45,15 +44,14 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
             rng = np.random.default_rng([chance.seed, number])
             head = {"analysis": name, "basis": basis, "strategy": strategy}
             trajectories = Archive.load(out.trajectory(name)).trajectories()
-            labels = Clusters.load(out.cluster(name)).labels.astype(np.int64)
-            for null in ("labels", "labels_within_place"):
-                found = label_null(
-                    labels, place, carry, chance.permutations, rng, within_place=null == "labels_within_place"
-                )
-                best.append({**head, "null": null, **found.row()})
+            labels = Clusters.load(out.cluster(name)).labels
+            for name_of_null in ("labels", "labels_within_place"):
+                within = name_of_null == "labels_within_place"
+                null = label_null(labels, place, carry, chance.permutations, rng, within_place=within)
+                best.append({**head, "null": name_of_null, **null.row()})
             # Trajectories without a basis have no vectors to swap.
             if len(labels) > 1:
-                found = vector_null(
+                null = vector_null(
                     trajectories.values,
                     labels,
                     place,
@@ -65,7 +63,7 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
                     min_samples_divisor=settings.clustering.min_samples_divisor,
                     advance=bar.advance,
                 )
-                best.append({**head, "null": "vectors", **found.row()})
+                best.append({**head, "null": "vectors", **null.row()})
             else:
                 bar.advance(chance.vector_permutations)
             share, drawn = time_null(
@@ -80,7 +78,7 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
             hidden.append(
                 {
                     **head,
-                    "clusters": len(members(labels)[0]),
+                    "clusters": len(memberships(labels)[0]),
                     "observed": share,
                     "null_mean": drawn.mean() if len(drawn) else float("nan"),
                     "null_95": np.quantile(drawn, 1 - LEVEL, method="higher") if len(drawn) else float("nan"),
@@ -99,24 +97,24 @@ def english_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataF
     targets, labels = task.tagged(read_npz(out.labels)).targets, task.settings.labels
     coverage, limit = labels.coverage, labels.simple_tags
     rows: list[dict[str, Any]] = []
-    clusters: list[dict[str, Any]] = []
+    simple_clusters: list[dict[str, Any]] = []
     for number, name in enumerate(task.analyses):
         rng = np.random.default_rng([chance.seed, len(ANALYSES) + number])
-        found = Clusters.load(out.cluster(name))
-        inside, vectors = members(found.labels.astype(np.int64))
+        clusters = Clusters.load(out.cluster(name))
+        inside, vectors = memberships(clusters.labels)
         simple = simple_flags(inside, targets.tags, targets.names, coverage, limit)
         drawn = simple_null(inside, targets.tags, targets.names, coverage, limit, chance.permutations, rng)
-        rows.append({"analysis": name, "kept": int(found.vector_kept.sum()), **simple_row(simple, drawn, vectors)})
+        rows.append({"analysis": name, "kept": int(clusters.vector_kept.sum()), **simple_row(simple, drawn, vectors)})
         for m, size in enumerate(inside.sum(axis=1)):
-            clusters.append(
+            simple_clusters.append(
                 {
                     "analysis": name,
                     "vector": int(vectors[m]) + 1,
-                    "cluster": int(found.cluster_index[m]),
+                    "cluster": int(clusters.cluster_index[m]),
                     "size": int(size),
                     "simple": bool(simple[m]),
                     "by_chance": float(drawn[:, m].mean()),
                 }
             )
     columns = ["analysis", "vector", "cluster", "size", "simple", "by_chance"]
-    return {"simple": pd.DataFrame(rows), "simple_clusters": pd.DataFrame(clusters, columns=columns)}
+    return {"simple": pd.DataFrame(rows), "simple_clusters": pd.DataFrame(simple_clusters, columns=columns)}

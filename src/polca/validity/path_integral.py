@@ -9,9 +9,9 @@ the trapezoid rule, Simpson's and the finer ones, and the difference of the last
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polca.errors import PolcaError
-from polca.machine.files import read_npz, write_npz
+from polca.machine.arrays import Arrays
 from polca.machine.parallel import map_processes
 from polca.method.bases import Basis
 from polca.method.checkpoints import Checkpoints
@@ -72,7 +72,7 @@ def spread(available: int, count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class PathGradients:
+class PathGradients(Arrays):
     """Gradients along segments between checkpoints.
 
     Attributes:
@@ -85,6 +85,16 @@ class PathGradients:
         movements: `[I, K]` ⟨b, Δθ⟩.
     """
 
+    form: ClassVar[Mapping[str, str]] = {
+        "intervals": "int I",
+        "steps": "int I 2",
+        "fractions": "finite N",
+        "losses": "finite I N X",
+        "gradients": "finite I N X K",
+        "along": "finite I N X",
+        "movements": "finite I K",
+    }
+
     intervals: NDArray[np.int64]
     steps: NDArray[np.int64]
     fractions: Floats
@@ -92,22 +102,6 @@ class PathGradients:
     gradients: NDArray[np.floating]
     along: NDArray[np.floating]
     movements: Floats
-
-    def save(self, path: Path) -> None:
-        """Write all arrays to an `.npz`."""
-        write_npz(path, {f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> "PathGradients":
-        """Read what `save` wrote.
-
-        Raises:
-            PolcaError: missing, damaged, or not path gradients.
-        """
-        arrays = read_npz(path)
-        if set(arrays) != {f.name for f in fields(cls)}:
-            raise PolcaError(f"{path}: not a file of path gradients: run stage validity_path again")
-        return cls(**arrays)
 
     def integral(self, count: int | None = None) -> Floats:
         """P `[I, X, K]` in nats, by the nested rule with `count` nodes (default: all)."""
@@ -159,11 +153,11 @@ def _at_node(job: _Job, item: str) -> dict[str, Any]:
         name: torch.cat([vectors, (after[name] - before[name])[None]]) for name, vectors in job.basis.vectors.items()
     }
     parts = [projected_gradients(job.token_loss, params, batch, directions) for batch in job.data]
-    both = torch.cat([dense.reshape(-1, dense.shape[-1]) for _, dense, _ in parts])
+    gradients = torch.cat([dense.reshape(-1, dense.shape[-1]) for _, dense, _ in parts])
     return {
         "loss": torch.cat([loss.reshape(-1) for loss, _, _ in parts]).numpy(),
-        "gradients": both[:, :-1].numpy(),
-        "along": both[:, -1].numpy(),
+        "gradients": gradients[:, :-1].numpy(),
+        "along": gradients[:, -1].numpy(),
     }
 
 
@@ -208,10 +202,10 @@ def path_gradients(
         values = np.stack([result[name] for result in results])
         return values.reshape(len(ends), count, *values.shape[1:])
 
-    moved = []
+    movements = []
     for first, last in ends.values():
         before, after = checkpoints.load(first), checkpoints.load(last)
-        moved.append(
+        movements.append(
             sum(
                 v.reshape(len(basis), -1).double().numpy() @ (after[n] - before[n]).reshape(-1).double().numpy()
                 for n, v in basis.vectors.items()
@@ -224,5 +218,5 @@ def path_gradients(
         losses=stacked("loss"),
         gradients=stacked("gradients"),
         along=stacked("along"),
-        movements=np.stack(moved),
+        movements=np.stack(movements),
     )

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import breakthrough_steps
+from polca.method.clustering import memberships, partition
 from polca.tasks.english.patterns import covering_tags, is_simple
-from polca.validity.partitions import Labels, best_by_vector, clustered_curves, homogeneities, members, partition
+from polca.validity.partitions import Labels, best_by_vector, clustered_curves, eligible_homogeneities
 
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
-"""A vector is above chance where its p-value is at most this, and the null's 95 % point is its counterpart."""
+"""Of every test: above chance is a p-value of at most this, and the null's 95 % point is its counterpart."""
 _TIE = 1e-9
 """Scores that differ by less are equal up to rounding."""
 
@@ -87,8 +88,8 @@ def _within(groups: NDArray[np.integer], count: int, rng: np.random.Generator) -
     """Permutations `[count, X]` that leave each token in its group."""
     order = np.empty((count, len(groups)), np.int64)
     for group in np.unique(groups):
-        own = np.flatnonzero(groups == group)
-        order[:, own] = own[_permutations(count, len(own), rng)]
+        members = np.flatnonzero(groups == group)
+        order[:, members] = members[_permutations(count, len(members), rng)]
     return order
 
 
@@ -108,10 +109,10 @@ def label_null(
         place, carry: `[X]` skills.
         within_place: swap among tokens of the same digit only.
     """
-    inside, vectors = members(labels)
+    inside, vectors = memberships(labels)
     order = _within(place, permutations, rng) if within_place else _permutations(permutations, len(place), rng)
     order = np.concatenate([np.arange(len(place))[None], order])
-    scores = best_by_vector(homogeneities(inside, place[order], carry[order]), vectors, len(labels))
+    scores = best_by_vector(eligible_homogeneities(inside, place[order], carry[order]), vectors, len(labels))
     return Null(scores[:, 0], scores[:, 1:])
 
 
@@ -139,8 +140,8 @@ def vector_null(
     k, x, _ = values.shape
 
     def best(some: Labels) -> Floats:
-        inside, vectors = members(some)
-        return best_by_vector(homogeneities(inside, place[None], carry[None]), vectors, k)[:, 0]
+        inside, vectors = memberships(some)
+        return best_by_vector(eligible_homogeneities(inside, place[None], carry[None]), vectors, k)[:, 0]
 
     drawn = np.empty((k, permutations))
     for n in range(permutations):
@@ -184,8 +185,8 @@ def time_null(
 
     def shuffled() -> Iterator[Floats]:
         for c in curves:
-            moved = np.diff(c, axis=1)[:, rng.permutation(c.shape[1] - 1)]
-            yield np.concatenate([c[:, :1], c[:, :1] + np.cumsum(moved, axis=1)], axis=1)
+            increments = np.diff(c, axis=1)[:, rng.permutation(c.shape[1] - 1)]
+            yield np.concatenate([c[:, :1], c[:, :1] + np.cumsum(increments, axis=1)], axis=1)
 
     return share(iter(curves)), np.array([share(shuffled()) for _ in range(permutations)])
 
@@ -196,8 +197,7 @@ def simple_flags(
     """Whether each cluster `[M, X]` has a simple label (§5), for tag patterns `[X, 4]`."""
     flags = []
     for row in inside:
-        own = tags[row]
-        flags.append(is_simple([[names[t] for t in covering_tags(p, coverage)] for p in own.T], limit))
+        flags.append(is_simple([[names[t] for t in covering_tags(p, coverage)] for p in tags[row].T], limit))
     return np.array(flags, np.bool_)
 
 
@@ -225,11 +225,11 @@ def simple_row(simple: NDArray[np.bool_], drawn: NDArray[np.bool_], vectors: NDA
     """
     distinct = np.unique(vectors)
     by_vector = np.array([drawn[:, vectors == k].any(axis=1) for k in distinct]).reshape(len(distinct), len(drawn))
-    found = sum(bool(simple[vectors == k].any()) for k in distinct)
+    with_simple = sum(bool(simple[vectors == k].any()) for k in distinct)
     row: dict[str, Any] = {"clusters": len(simple), "permutations": len(drawn)}
     for name, observed, null in (
         ("clusters", int(simple.sum()), drawn.sum(axis=1)),
-        ("vectors", found, by_vector.sum(axis=0)),
+        ("vectors", with_simple, by_vector.sum(axis=0)),
     ):
         row[f"{name}_simple"] = observed
         row[f"{name}_null_mean"] = float(null.mean())
@@ -250,16 +250,16 @@ def beside_the_maximum(vectors: pd.DataFrame, partitions: pd.DataFrame, analysis
         without any); `outliers`, the share of tokens left by the filter that are in no cluster, and `dropped`, the
         share that the filter dropped, over kept vectors.
     """
-    own = vectors[(vectors["analysis"] == analysis) & vectors["kept"].astype(bool)]
+    kept = vectors[(vectors["analysis"] == analysis) & vectors["kept"].astype(bool)]
     parts = partitions[(partitions["analysis"] == analysis) & (partitions["n_clusters"] > 0)]
-    left = int(own["n_outliers"].sum() + own["n_clustered"].sum())
+    left = int(kept["n_outliers"].sum() + kept["n_clustered"].sum())
     scores = [name for name in partitions if str(name).startswith(("ari_", "nmi_", "silhouette_"))]
     return {
         "vectors": int((vectors["analysis"] == analysis).sum()),
-        "kept": len(own),
+        "kept": len(kept),
         "with_clusters": len(parts),
-        "clusters": int(own["n_clusters"].sum()),
+        "clusters": int(kept["n_clusters"].sum()),
         **{str(name): float(parts[name].mean()) for name in scores},
-        "outliers": int(own["n_outliers"].sum()) / left if left else float("nan"),
-        "dropped": float(own["n_dropped"].mean()) / tokens,
+        "outliers": int(kept["n_outliers"].sum()) / left if left else float("nan"),
+        "dropped": float(kept["n_dropped"].mean()) / tokens,
     }

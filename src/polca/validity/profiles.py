@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from polca.method.clustering import Clusters
+from polca.method.clustering import Clusters, compositions, memberships
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.labels import PLACES
 
@@ -46,8 +46,7 @@ def vector_profiles(trajectories: Trajectories, cells: NDArray[np.int64]) -> Flo
 
 def cluster_profiles(clusters: Clusters, cells: NDArray[np.int64]) -> Floats:
     """Profile of each cluster `[M, 7]`: the fraction of its tokens with each skill."""
-    rows = [np.bincount(cells[clusters.members(m)], minlength=len(CELLS)) for m in range(len(clusters))]
-    counts = np.array(rows, np.float64).reshape(-1, len(CELLS))
+    counts = compositions(memberships(clusters.labels)[0], cells, len(CELLS))
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
@@ -122,10 +121,10 @@ def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.Data
 
     Returns:
         One row a matched pair (kind, seed, other_seed, vector, cluster, other_vector, other_cluster, distance), and
-        `stability` of each kind as a mapping, None where it is not defined.
+        `stability` of each kind as a mapping, NaN where it is not defined.
     """
     matches: list[dict[str, Any]] = []
-    found: dict[str, Any] = {}
+    agreement: dict[str, Any] = {}
     for kind in ("vector", "cluster"):
         mine = profiles[profiles["kind"] == kind]
         runs = [(int(seed), mine[mine["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
@@ -139,7 +138,7 @@ def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.Data
         result = stability(numbers, permutations)
         values = {name: getattr(result, name) for name in ("matched", "unmatched", "same_index", "p_value")}
         values |= {"null_mean": result.null.mean(), "null_5_percent": np.quantile(result.null, 0.05)}
-        found[kind] = {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
-        found[kind] |= {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
+        agreement[kind] = {name: float(v) for name, v in values.items()}
+        agreement[kind] |= {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
     columns = ["kind", "seed", "other_seed", "vector", "cluster", "other_vector", "other_cluster", "distance"]
-    return pd.DataFrame(matches, columns=columns), found
+    return pd.DataFrame(matches, columns=columns), agreement

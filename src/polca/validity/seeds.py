@@ -15,7 +15,7 @@ from polca.method.breakthrough import hidden_fraction
 from polca.method.projections import Projections
 from polca.study import in_memory, stages
 from polca.study.stages import ExactLosses
-from polca.tasks.arithmetic.scores import best_clusters, three_best
+from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
 from polca.validity.profiles import CELLS, cluster_profiles, skill_cells, vector_profiles
@@ -31,7 +31,6 @@ ROWS: Mapping[int, Mapping[str, str]] = {
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
-SCORES = ("homogeneity", "recall", "f1")
 
 
 def _profile_rows(kind: str, seed: int, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:

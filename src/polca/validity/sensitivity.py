@@ -14,11 +14,12 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import Sign
-from polca.method.clustering import OUTLIER, RISING, VECTOR_DROPPED
+from polca.method.clustering import VECTOR_DROPPED, memberships, partition, vector_counts
+from polca.method.completeness import ratio
 from polca.method.decomposition import FORMS, decompose, forms_of
-from polca.method.projections import Projections
+from polca.method.projections import Projections, thin
 from polca.tasks.arithmetic.task import ArithmeticSettings
-from polca.validity.partitions import best_by_vector, hidden_share, homogeneities, members, partition
+from polca.validity.partitions import best_by_vector, eligible_homogeneities, hidden_share
 from polca.validity.settings import SensitivitySettings
 
 FILTERS: Mapping[str, tuple[bool, bool]] = {
@@ -28,27 +29,6 @@ FILTERS: Mapping[str, tuple[bool, bool]] = {
     "neither": (False, False),
 }
 """Which of the two filters drops what rises: vectors, tokens."""
-
-
-def thinned(p: Projections, factor: int) -> Projections:
-    """Every `factor`-th checkpoint; movements add up.
-
-    Raises:
-        PolcaError: the factor does not divide the number of intervals.
-    """
-    intervals = len(p.movements)
-    if factor < 1 or intervals % factor:
-        raise PolcaError(f"validity.sensitivity.thinning = {factor}: does not divide the {intervals} intervals")
-    moved = p.movements.reshape(-1, factor, p.movements.shape[1]).sum(axis=1, dtype=np.float64)
-    return replace(
-        p,
-        steps=p.steps[::factor],
-        losses=p.losses[::factor],
-        gradients=p.gradients[::factor],
-        movements=moved.astype(np.float32),
-        curvatures=None if p.curvatures is None else p.curvatures[::factor],
-        token_curvatures=None if p.token_curvatures is None else p.token_curvatures[::factor],
-    )
 
 
 def first_vectors(p: Projections, count: int) -> Projections:
@@ -111,7 +91,8 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
         best_homogeneity (0 where no cluster is eligible), vectors_kept, clusters, outliers and dropped (shares, as in
         `permutation.beside_the_maximum`), nmi_digit_carry (mean over vectors with clusters), hidden.
     """
-    chosen = first_vectors(thinned(p, choice.interval), choice.vectors)
+    interval = choice.interval * int(p.steps[1] - p.steps[0])
+    chosen = first_vectors(thin(p, interval, "validity.sensitivity.thinning × polca.interval"), choice.vectors)
     trajectories = decompose(chosen, "polca", *FORMS[choice.second_order])
     drop_vectors, drop_tokens = FILTERS[choice.filters]
     labels = partition(
@@ -121,20 +102,20 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
         drop_vectors=drop_vectors,
         drop_tokens=drop_tokens,
     )
-    inside, vectors = members(labels)
-    best = best_by_vector(homogeneities(inside, place[None], carry[None]), vectors, len(labels))
+    inside, vectors = memberships(labels)
+    best = best_by_vector(eligible_homogeneities(inside, place[None], carry[None]), vectors, len(labels))
     kept = labels[(labels != VECTOR_DROPPED).any(axis=1)]
-    left = int((kept != RISING).sum())
+    counts = [vector_counts(row) for row in kept]
+    dropped, outliers, clustered = (sum(c[n] for c in counts) for n in ("n_dropped", "n_outliers", "n_clustered"))
     skill = 2 * place.astype(np.int64) + carry
     agreement = [normalized_mutual_info_score(skill[row >= 0], row[row >= 0]) for row in kept if (row >= 0).any()]
-    interval = int(chosen.steps[1] - chosen.steps[0])
     delta = -(-choice.delta // interval) * interval
     return {
         "best_homogeneity": float(best.max(initial=0.0)),
         "vectors_kept": len(kept),
         "clusters": len(inside),
-        "outliers": int((kept == OUTLIER).sum()) / left if left else float("nan"),
-        "dropped": float((kept == RISING).mean()) if kept.size else float("nan"),
+        "outliers": ratio(outliers, outliers + clustered),
+        "dropped": ratio(dropped, kept.size),
         "nmi_digit_carry": float(np.mean(agreement)) if agreement else float("nan"),
         "hidden": hidden_share(
             trajectories.values,
@@ -162,8 +143,8 @@ def choices(base: Choice, p: Projections, s: SensitivitySettings) -> Iterator[tu
         "sign": ["printed", "corrected"],
     }
     for factor, values in grid.items():
-        own = getattr(base, factor)
-        every = values if own in values else sorted([*values, own])
+        preset = getattr(base, factor)
+        every = values if preset in values else sorted([*values, preset])
         for value in every:
             yield factor, value, replace(base, **{factor: value})
 
@@ -184,6 +165,6 @@ def sensitivity(
     rows = []
     for factor, value, choice in choices(base, p, s):
         shown = value * settings.polca.interval if factor == "interval" else value
-        own = value == getattr(base, factor)
-        rows.append({"factor": factor, "value": shown, "default": own, **measure(p, place, carry, choice)})
+        default_value = value == getattr(base, factor)
+        rows.append({"factor": factor, "value": shown, "default": default_value, **measure(p, place, carry, choice)})
     return pd.DataFrame(rows)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from polca.report.figures.style import DASHES, Look
-from polca.study.results import COUNTS
 from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.scores import COUNTS
 
 MAJORITY = 0.70
 """Share of a cluster from which a skill is its dominant one (the share that the paper's English labels use)."""

@@ -8,7 +8,7 @@ import pandas as pd
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.formats import tidy
 from polca.study.results import Results
-from polca.tasks.arithmetic.scores import three_best
+from polca.tasks.arithmetic.scores import SCORES, three_best
 
 STRATEGIES = {name: name for name in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
 """Tables 8 and 9: analysis by strategy."""
@@ -17,7 +17,6 @@ BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian",
 HEADLINE = ("loss", "loss_change", "lca", "polca")
 """Strategies of Table 1."""
 
-SCORES = ("homogeneity", "recall", "f1")
 _PUBLISHED_SCORES = dict.fromkeys((f"published_{score}" for score in SCORES), "float64")
 _BEST = {
     "rank": "int64",

@@ -6,12 +6,11 @@ from typing import Any
 
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
-from polca.report.tables.clusters import SCORES
 from polca.report.tables.english_settings import parameters, training_tokens
 from polca.report.tables.formats import finite
 from polca.study.results import EnglishResults, Results
 from polca.tasks.arithmetic.data import OUTPUT_DIGITS
-from polca.tasks.arithmetic.scores import ANALYSES, three_best
+from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
 
 Number = float | int | None
 

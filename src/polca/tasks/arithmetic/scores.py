@@ -1,6 +1,7 @@
 """How clusters match the skills: carry homogeneity, recall, F1 (Tables 1, 8, 10), AUC, ARI, NMI, silhouette."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
 from polca.errors import PolcaError
-from polca.method.clustering import OUTLIER, RISING, Clusters, distances
+from polca.method.clustering import Clusters, compositions, distances, memberships, vector_counts
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.labels import PLACES
 
@@ -29,22 +30,27 @@ ANALYSES: Mapping[str, tuple[str, str]] = {
 }
 """Basis and strategy of every analysis of Tables 8–11, and POLCA with the other forms of its second-order term."""
 
+BASES = ("hessian", "shuffled_hessian", "random", "lca")
+"""Bases of the analyses, whose projections every one of them can be made from."""
+
 CARRY_PLACES = (PLACES.index("100s"), PLACES.index("10s"))
 """The places whose carries Tables 1, 8 and 10 are about."""
 ELIGIBLE_PERCENT = 85
 
-_COUNTS = tuple(f"n_{place}_{kind}" for place in PLACES for kind in ("carry", "nocarry"))
+COUNTS = tuple(f"n_{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry"))
+"""Columns of `clusters.csv` that hold a cluster's skill composition."""
+SCORES = ("homogeneity", "recall", "f1")
+"""Columns of `clusters.csv` that Tables 8 and 10 show."""
+
 _HEAD: dict[str, str] = {"analysis": "str", "basis": "str", "strategy": "str", "vector": "int64"}
 _CLUSTER_COLUMNS: dict[str, str] = {
     **_HEAD,
     "cluster": "int64",
     "size": "int64",
     "n_carry": "int64",
-    "homogeneity": "float64",
-    "recall": "float64",
-    "f1": "float64",
+    **dict.fromkeys(SCORES, "float64"),
     "eligible": "bool",
-    **dict.fromkeys(_COUNTS, "int64"),
+    **dict.fromkeys(COUNTS, "int64"),
 }
 _VECTOR_COLUMNS: dict[str, str] = {
     **_HEAD,
@@ -54,7 +60,7 @@ _VECTOR_COLUMNS: dict[str, str] = {
     **dict.fromkeys(("auc_1000s", "auc_100s", "auc_10s"), "float64"),
     "best_cluster": "int64",
     "best_size": "int64",
-    **dict.fromkeys(("best_homogeneity", "best_recall", "best_f1"), "float64"),
+    **dict.fromkeys((f"best_{score}" for score in SCORES), "float64"),
 }
 _SKILLS = ("digit", "carry", "digit_carry")
 _PARTITION_COLUMNS: dict[str, str] = {
@@ -105,16 +111,64 @@ def _check_trajectories(clusters: Clusters, trajectories: Trajectories) -> None:
         raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster them again")
 
 
+@dataclass(frozen=True)
+class CarryMatch:
+    """How M clusters match the carries under each of N labellings.
+
+    Attributes:
+        sizes: `[M]` members.
+        n_carry: `[M, N]` members with a carry.
+        n_wanted: `[M, N]` those in the 10s or 100s place.
+    """
+
+    sizes: NDArray[np.int64]
+    n_carry: NDArray[np.int64]
+    n_wanted: NDArray[np.int64]
+
+    @property
+    def homogeneity(self) -> NDArray[np.float64]:
+        """Fraction of each cluster's tokens with a carry, `[M, N]`."""
+        return np.asarray(self.n_carry / np.maximum(self.sizes, 1)[:, None])
+
+    @property
+    def eligible(self) -> NDArray[np.bool_]:
+        """Whether there is a carry and more than 85 % of the carry tokens are in the 10s or 100s place, `[M, N]`."""
+        return np.asarray(100 * self.n_wanted > ELIGIBLE_PERCENT * self.n_carry)
+
+    def recall(self, vectors: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Each cluster's share of its vector's clustered carry tokens in these places, `[M, N]`; 0 without any.
+
+        Args:
+            vectors: `[M]` vector of each cluster.
+        """
+        same = vectors[:, None] == vectors[None]
+        available = same.astype(np.int64) @ self.n_wanted
+        return np.asarray(self.n_wanted / np.maximum(available, 1))
+
+
+def match_carries(inside: NDArray[np.bool_], place: NDArray[np.integer], carry: NDArray[np.bool_]) -> CarryMatch:
+    """Count carries in clusters.
+
+    Args:
+        inside: `[M, X]` members.
+        place, carry: `[N, X]` labellings.
+    """
+    # Counts are whole numbers far below 2²⁴: single precision is exact.
+    rows = inside.astype(np.float32)
+    wanted = carry & np.isin(place, CARRY_PLACES)
+    n_carry, n_wanted = ((rows @ skill.T.astype(np.float32)).astype(np.int64) for skill in (carry, wanted))
+    return CarryMatch(inside.sum(axis=1), n_carry, n_wanted)
+
+
 def cluster_scores(
     clusters: Clusters, place: NDArray[np.integer], carry: NDArray[np.bool_], analysis: str = "polca"
 ) -> pd.DataFrame:
     """One row a cluster, as in `clusters.csv` but for the columns of `breakthrough.add_breakthroughs`.
 
-    - homogeneity: fraction of the cluster's tokens with a carry;
-    - eligible: there is a carry, and more than 85 % of the carry tokens are in the 10s or 100s place;
-    - recall: the cluster's carry tokens in those two places / all such tokens that are in some cluster of this vector
-      (HDBSCAN outliers and dropped tokens left out; of the denominator the paper says no more than that outliers are);
-      0 where there are none;
+    - homogeneity, eligible: as in `CarryMatch`;
+    - recall: the cluster's carry tokens in the 10s and 100s places / all such tokens that are in some cluster of this
+      vector (HDBSCAN outliers and dropped tokens left out; of the denominator the paper says no more than that outliers
+      are); 0 where there are none;
     - f1: harmonic mean of homogeneity and recall;
     - n_<place>_carry, n_<place>_nocarry: composition.
 
@@ -127,30 +181,23 @@ def cluster_scores(
     """
     head = _head(analysis)
     _check_labels(clusters, place, carry)
-    wanted = carry & np.isin(place, CARRY_PLACES)
-    available = ((clusters.labels >= 0) & wanted).sum(axis=1)
-    rows: list[dict[str, Any]] = []
-    for m in range(len(clusters)):
-        members, vector = clusters.members(m), int(clusters.cluster_vector[m])
-        n_carry, n_wanted = int(carry[members].sum()), int(wanted[members].sum())
-        homogeneity = n_carry / len(members)
-        recall = n_wanted / int(available[vector]) if available[vector] else 0.0
-        counts = np.bincount(2 * place[members].astype(np.int64) + ~carry[members], minlength=len(_COUNTS))
-        rows.append(
-            {
-                **head,
-                "vector": vector + 1,
-                "cluster": int(clusters.cluster_index[m]),
-                "size": len(members),
-                "n_carry": n_carry,
-                "homogeneity": homogeneity,
-                "recall": recall,
-                "f1": harmonic_mean(homogeneity, recall),
-                "eligible": 100 * n_wanted > ELIGIBLE_PERCENT * n_carry,
-                **dict(zip(_COUNTS, counts.tolist(), strict=True)),
-            }
-        )
-    return _frame(rows, _CLUSTER_COLUMNS)
+    inside, vectors = memberships(clusters.labels)
+    matched = match_carries(inside, place[None], carry[None])
+    homogeneity, recall = matched.homogeneity[:, 0], matched.recall(vectors)[:, 0]
+    counts = compositions(inside, 2 * place.astype(np.int64) + ~carry, len(COUNTS))
+    columns = {
+        **{name: np.full(len(inside), value) for name, value in head.items()},
+        "vector": vectors + 1,
+        "cluster": clusters.cluster_index,
+        "size": matched.sizes,
+        "n_carry": matched.n_carry[:, 0],
+        "homogeneity": homogeneity,
+        "recall": recall,
+        "f1": [harmonic_mean(h, r) for h, r in zip(homogeneity.tolist(), recall.tolist(), strict=True)],
+        "eligible": matched.eligible[:, 0],
+        **dict(zip(COUNTS, counts.T, strict=True)),
+    }
+    return pd.DataFrame(columns).astype(_CLUSTER_COLUMNS)
 
 
 def best_clusters(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
@@ -173,7 +220,7 @@ def three_best(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
     """
     best = best_clusters(table, analysis).head(3)
     best.insert(0, "rank", np.arange(1, len(best) + 1))
-    return best[["rank", "vector", "cluster", "homogeneity", "recall", "f1", "size"]]
+    return best[["rank", "vector", "cluster", *SCORES, "size"]]
 
 
 def vector_scores(
@@ -199,24 +246,21 @@ def vector_scores(
     rows: list[dict[str, Any]] = []
     for k, labels in enumerate(clusters.labels):
         last = trajectories.values[k, :, -1]
-        own: Mapping[Any, Any] = numbers.get(k + 1, {})
+        top: Mapping[Any, Any] = numbers.get(k + 1, {})
         rows.append(
             {
                 **_head(analysis),
                 "vector": k + 1,
                 "vector_step": int(clusters.vector_steps[k]),
                 "kept": bool(clusters.vector_kept[k]),
-                "n_dropped": int((labels == RISING).sum()),
-                "n_clustered": int((labels >= 0).sum()),
-                "n_outliers": int((labels == OUTLIER).sum()),
-                "n_clusters": int((clusters.cluster_vector == k).sum()),
+                **vector_counts(labels),
                 **{
                     f"auc_{name}": auc(last[place == PLACES.index(name)], carry[place == PLACES.index(name)])
                     for name in ("1000s", "100s", "10s")
                 },
-                "best_cluster": own.get("cluster", -1),
-                "best_size": own.get("size", 0),
-                **{f"best_{name}": own.get(name, float("nan")) for name in ("homogeneity", "recall", "f1")},
+                "best_cluster": top.get("cluster", -1),
+                "best_size": top.get("size", 0),
+                **{f"best_{score}": top.get(score, float("nan")) for score in SCORES},
             }
         )
     return _frame(rows, _VECTOR_COLUMNS)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import hidden_fraction
-from polca.method.clustering import OUTLIER, RISING, Clusters
+from polca.method.clustering import Clusters, vector_counts
 from polca.tasks.english.patterns import (
     FAMILIES,
     NEWLINE,
@@ -217,10 +217,7 @@ def score_tables(
                 "vector": k + 1,
                 "vector_step": int(clusters.vector_steps[k]),
                 "kept": bool(clusters.vector_kept[k]),
-                "n_dropped": int((row == RISING).sum()),
-                "n_clustered": int((row >= 0).sum()),
-                "n_outliers": int((row == OUTLIER).sum()),
-                "n_clusters": len(own),
+                **vector_counts(row),
                 "n_simple": int(own["simple"].sum()),
                 "n_hidden": int(own["hidden"].sum()),
             }
@@ -239,14 +236,13 @@ def analysis_counts(name: str, clusters: pd.DataFrame, vectors: pd.DataFrame) ->
     own, table = vectors[vectors["analysis"] == name], clusters[clusters["analysis"] == name]
     kept = own[own["kept"].astype(bool)]
     dropped, outliers, clustered = (int(kept[c].sum()) for c in ("n_dropped", "n_outliers", "n_clustered"))
-    left = outliers + clustered
     return {
         "vectors": len(own),
         "dropped_vectors": len(own) - len(kept),
         "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
         "vectors_with_simple_label": int((kept["n_simple"] > 0).sum()),
-        "mean_dropped_tokens": dropped / len(kept) if len(kept) else None,
-        "outlier_fraction": outliers / left if left else None,
+        "mean_dropped_tokens": ratio(dropped, len(kept)),
+        "outlier_fraction": ratio(outliers, outliers + clustered),
         "clusters": len(table),
         "clusters_simple": int(table["simple"].sum()),
         "clusters_named": int((table["name"] != "mixed").sum()),
