@@ -266,7 +266,8 @@ def project_bases(
         curvature_of: names of the bases whose exact token curvatures are computed as well.
         method: `backward` (one backward pass per target position), `forward`, or `auto`, which takes the cheaper of the
             two: `forward` where sequences have more targets than there are vectors.
-        workers: processes, None for as many as the machine has cores; results do not depend on their number. Under torchrun, its processes share the checkpoints
+        workers: processes, None for as many as the machine has cores; results do not depend on their number. Under
+            torchrun, its processes share the checkpoints
             out instead, and each returns everything.
         resume: folder in which finished checkpoints are kept until all are done.
 

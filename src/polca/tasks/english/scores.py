@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.method.breakthrough import hidden_fraction
 from polca.method.clustering import Clusters, vector_counts
+from polca.method.completeness import ratio
 from polca.tasks.english.patterns import (
     FAMILIES,
     NEWLINE,
