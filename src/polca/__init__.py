@@ -14,6 +14,8 @@ one of a module), and anything with `steps()` and `load(step)` serves as checkpo
 Importing the package changes nothing in the process: threads, kernels and environment stay as they are.
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 from polca.errors import PolcaError
 from polca.external.analyze import Analysis, AnalysisSettings, analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
@@ -23,6 +25,11 @@ from polca.method.checkpoints import CheckpointDirectory, Checkpoints
 from polca.method.clustering import Clusters, cluster
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections, project
+
+try:
+    __version__ = version("polca")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "unknown"
 
 __all__ = [
     "Analysis",

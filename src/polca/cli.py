@@ -5,33 +5,42 @@ from typing import Annotated
 
 import typer
 
+import polca
 from polca.errors import PolcaError
 from polca.external.command import analyze
+from polca.machine.extras import needs
 from polca.machine.files import ROOT, read_json, write_json
 from polca.machine.runtime import start_pinned
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, presets
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 
 Preset = Annotated[str, typer.Argument(help="Name of a folder in presets/.")]
-Root = Annotated[Path, typer.Option(help="The checkout to work in.")]
+Root = Annotated[Path, typer.Option(help="The checkout to work in.", show_default="the code's own, or this folder")]
+CHECKOUT = ROOT if (ROOT / "presets").is_dir() else Path()
+"""Of an installed package, whose folder is none, the one that it is started in."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(polca.__version__)
+        raise typer.Exit
 
 
 @app.callback()
-def prepare() -> None:
+def prepare(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     """Pin threads and kernels before any command."""
     start_pinned()
 
 
-def _presets(root: Path) -> list[str]:
-    return sorted(p.parent.name for p in (root / "presets").glob("*/params.yaml"))
-
-
 def _preset(name: str, root: Path) -> PresetPaths:
-    known = _presets(root)
-    if name not in known:
-        raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)})")
-    return PresetPaths(name, root)
+    if not presets(root):
+        raise PolcaError(f"{root.resolve()}: no checkout of polca (it has no presets): name one with --root")
+    return PresetPaths.named(name, root)
 
 
 app.command()(analyze)
@@ -41,7 +50,7 @@ app.command()(analyze)
 def verify(
     preset: Preset = "laptop",
     json: Annotated[Path | None, typer.Option(help="Write the same as JSON to this file.")] = None,
-    root: Root = ROOT,
+    root: Root = CHECKOUT,
 ) -> None:
     """Check the paper's claims, and its numbers, against a preset's committed results.
 
@@ -50,11 +59,13 @@ def verify(
     from rich.console import Console
     from rich.table import Table
 
-    from polca.report.comparison import KINDS
-    from polca.report.verify import counted
-    from polca.report.verify import verify as check
+    paths = _preset(preset, root)
+    with needs("repro"):
+        from polca.report.comparison import KINDS
+        from polca.report.verify import counted
+        from polca.report.verify import verify as check
 
-    found = check(_preset(preset, root))
+    found = check(paths)
     if json is not None:
         write_json(json, found.as_json())
     console = Console()
@@ -83,7 +94,7 @@ def verify(
 
 
 @app.command()
-def metrics(preset: Preset = "laptop", root: Root = ROOT) -> None:
+def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Print every scalar of a preset's metrics.json."""
     from rich.console import Console
     from rich.table import Table
@@ -95,19 +106,20 @@ def metrics(preset: Preset = "laptop", root: Root = ROOT) -> None:
 
 
 @app.command()
-def plan(preset: Preset = "laptop", root: Root = ROOT) -> None:
+def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Say what a preset will take before it is run: arithmetic, disk, memory, time on this machine."""
-    import os
-
     from rich.console import Console
     from rich.table import Table
 
-    from polca.study import plan as planning
-    from polca.study.settings import read_arithmetic
+    from polca.machine.parallel import default_workers
 
     paths = _preset(preset, root)
-    costs, rate = planning.plan(paths), planning.matrix_product_rate()
-    workers, cores = read_arithmetic(paths.params).workers, os.cpu_count() or 1
+    with needs("repro"):
+        from polca.study import plan as planning
+        from polca.study.settings import Preset as ReadPreset
+
+    workers = cores = default_workers()
+    costs, rate = planning.plan(ReadPreset.read(paths), workers), planning.matrix_product_rate()
     table = Table("stage", "TFLOP", "disk, MiB", "memory, MiB", "minutes of one core")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -138,20 +150,21 @@ def explore(
         Path | None,
         typer.Option(help="The file to write; runs/PRESET/explorer.html or FOLDER/explorer.html where not given."),
     ] = None,
-    root: Root = ROOT,
+    root: Root = CHECKOUT,
 ) -> None:
     """Write one HTML page in which to look around in results: clusters, their losses, every token."""
-    from polca.explorer import analysis_page, preset_page, write_page
+    with needs("explore"):
+        from polca.explorer import analysis_page, preset_page, write_page
 
-    known = _presets(root)
+    known = presets(root)
     if source in known:
         paths = PresetPaths(source, root)
-        page, target = preset_page(paths), paths.arithmetic.directory.parent / "explorer.html"
+        page, target = preset_page(paths), paths.run / "explorer.html"
     elif Path(source).is_dir():
         page, target = analysis_page(Path(source)), Path(source) / "explorer.html"
     else:
         raise PolcaError(
-            f"{source}: neither a preset (known: {', '.join(known)}) nor a folder: "
+            f"{source}: neither a preset (known: {', '.join(known) or 'none, without a checkout'}) nor a folder: "
             "name a preset, or the folder that polca analyze wrote (its --out)"
         )
     target = target if output is None else output
@@ -166,3 +179,7 @@ def main() -> None:
     except PolcaError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

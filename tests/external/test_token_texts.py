@@ -11,7 +11,7 @@ import tiny_analysis
 from polca.errors import PolcaError
 from polca.external.sequences import BEFORE, from_batches, next_token
 from polca.external.token_texts import TokenTexts
-from polca.tasks.english.patterns import UNPRINTABLE
+from polca.machine.text import UNPRINTABLE
 
 TEXTS = TokenTexts(["b", "a"], [["a", " b"], ["</script><b>", "\ud800\n\x00 é"]], [0, 1], [1, 0])
 

@@ -2,8 +2,13 @@
 
 import polca  # isort: skip
 
+import importlib.metadata
+
 import numpy as np
 import torch
+from typer.testing import CliRunner
+
+from polca.cli import app
 
 
 def test_every_public_name_resolves() -> None:
@@ -12,6 +17,11 @@ def test_every_public_name_resolves() -> None:
     for name in polca.__all__:
         assert callable(getattr(polca, name)), name
     assert not hasattr(polca, "nothing")
+
+
+def test_version_is_the_package_s() -> None:
+    assert polca.__version__ == importlib.metadata.version("polca")
+    assert CliRunner().invoke(app, ["--version"]).output.split() == [polca.__version__]
 
 
 class Quadratic:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polca.errors import PolcaError
 from polca.external.modules import ModuleLoss, parameters_of
+from polca.machine.extras import needs
 
 _STEP = re.compile(r"(?:step|checkpoint)[-_]?(\d+)")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
@@ -22,10 +23,8 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def _transformers() -> Any:
-    try:
+    with needs("models"):
         import transformers
-    except ImportError as error:
-        raise PolcaError("Hugging Face models need the package transformers: pip install transformers") from error
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.external.token_texts import TokenTexts
-from polca.tasks.english.patterns import NEWLINE, UNPRINTABLE
+from polca.machine.text import UNPRINTABLE, visible
 
 BEFORE, AFTER = 12, 3
 """Tokens of context shown before and after a target."""
@@ -59,7 +59,7 @@ class Sequences:
     def _shown(self, ids: Tensor) -> str:
         numbers = [int(i) for i in ids]
         text = " ".join(map(str, numbers)) if self.decode is None else self.decode(numbers)
-        return "".join(NEWLINE if c == "\n" else c if c.isprintable() else UNPRINTABLE for c in text)
+        return visible(text)
 
     @property
     def _continues(self) -> bool:

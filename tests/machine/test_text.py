@@ -1,0 +1,12 @@
+"""Text on one line, with every character seen."""
+
+import pytest
+
+from polca.machine.text import visible
+
+
+@pytest.mark.parametrize(
+    ("space", "shown"), [(None, "a b⏎��é�"), (" ", "a b⏎  é�"), ("␣", "a␣b⏎␣␣é�")], ids=["kept", "blank", "box"]
+)
+def test_visible(space: str | None, shown: str) -> None:
+    assert visible("a b\n\t\u00a0é\x00", space) == shown
