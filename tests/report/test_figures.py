@@ -17,9 +17,9 @@ from layout import check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.report.figures import FIGURES, render_figure, save_figure
 from polca.report.figures import style as figure_style
-from polca.report.figures.figure_02 import SUMMANDS, carries
+from polca.report.figures.addition import SUMMANDS, carries
 from polca.report.figures.panels import plotted, spread
-from polca.report.figures.skills import PLACE_TONES, dominant_skills, looks
+from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
 from polca.study.results import COUNTS, Results
@@ -95,11 +95,13 @@ def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
 
 
 def test_plotted_cuts_at_the_last_step() -> None:
-    steps = np.array([0, 10, 20, 30])
-    assert steps[plotted(steps, 20)].tolist() == [0, 10, 20]
-    assert steps[plotted(steps, 29)].tolist() == [0, 10, 20]
+    def shown(last_step: int) -> list[int]:
+        steps = np.array([0, 10, 20, 30])
+        return steps[plotted(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()
+
+    assert shown(20) == shown(29) == [0, 10, 20]
     with pytest.raises(PolcaError, match=r"plots\.last_step = 9"):
-        plotted(steps, 9)
+        shown(9)
 
 
 def composition(**counts: int) -> dict[str, int]:
@@ -135,7 +137,7 @@ def test_looks_follow_the_dominant_skill_and_differ() -> None:
     assert [look.color for look in result[:4]] == [tones.carry, tones.no_carry, tones.carry, PLACE_TONES["1s"].both]
     assert [look.name for look in result[:4]] == ["100s, carry", "100s, no carry", "100s, carry", "1s"]
     assert len({(look.color, look.dashes) for look in result}) == len(result)
-    assert [look.carry_share for look in result[:2]] == [1, 0]
+    assert [carry_share(look) for look in result[:2]] == [1, 0]
 
 
 class TestChosenVectors:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from polca.method.clustering import OUTLIER, RISING, Clusters
-from polca.report.figures.panels import Curve, draw_curves, in_clusters, place_labels, say
+from polca.report.figures.panels import Curve, draw_curves, mark_sampling, place_labels
+from polca.report.figures.selection import token_counts
 from polca.report.figures.style import (
     DASHES,
     INK,
@@ -18,10 +19,9 @@ from polca.report.figures.style import (
     heading,
     loss_axis,
     new_figure,
-    step_axis,
+    say,
     styled,
 )
-from polca.report.figures.vectors import mark_sampling
 
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
@@ -52,13 +52,6 @@ def _shortened(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _counts(clusters: Clusters, k: int, number: int) -> str:
-    labels = clusters.labels[k]
-    rising, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
-    text = f"{labels.size:,} tokens: {rising:,} dropped as rising, {outliers:,} outliers"
-    return text + in_clusters(int((labels >= 0).sum()), number)
-
-
 def _list(axes: Axes, looks: list[Look], total: int) -> None:
     """The clusters in words."""
     axes.set_axis_off()
@@ -69,14 +62,8 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
         axes.text(0.02, y, size, color=look.text_color, fontweight="bold", **options).set_in_layout(False)
         axes.text(0.27, y, _shortened(look.name), color=INK, **options).set_in_layout(False)
     if total > len(looks):
-        axes.text(
-            0.02,
-            0.94 - len(looks) * 0.165,
-            f"{total - len(looks)} smaller ones not shown",
-            transform=axes.transAxes,
-            va="top",
-            fontsize=SMALL,
-        )
+        more = f"{total - len(looks)} smaller ones not shown"
+        axes.text(0.02, 0.94 - len(looks) * 0.165, more, transform=axes.transAxes, va="top", fontsize=SMALL)
 
 
 def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
@@ -102,13 +89,14 @@ def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
         at = [m for m in range(len(clusters)) if clusters.cluster_vector[m] == k]
         name = f"Vector {k + 1}" if clusters.vector_steps[k] >= 0 else "All directions"
         sampled = f", sampled at step {clusters.vector_steps[k]:,}" if clusters.vector_steps[k] >= 0 else ""
-        heading(left, name + sampled, _counts(clusters, k, len(rows)))
+        labels = clusters.labels[k]
+        dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
+        heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
         curves = [Curve.of_cluster(look, clusters.projected_quartiles[at[look.number]]) for look in looks]
-        draw_curves(left, clusters.steps, curves)
-        step_axis(left, int(clusters.steps[-1]), ticks=3)
+        draw_curves(left, clusters.steps, curves, ticks=3)
         left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
         loss_axis(left, "projected loss" if sampled else "loss")
-        mark_sampling(left, int(clusters.vector_steps[k]), left.get_xlim()[1], named=False)
+        mark_sampling(left, int(clusters.vector_steps[k]), named=False)
         _list(right, looks, len(rows))
     if rest or not drawn:
         left, right = grid[-1]

@@ -7,12 +7,11 @@ from typing import Any
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.clusters import SCORES
-from polca.report.tables.english_settings import parameters, training_tokens
 from polca.report.tables.formats import finite
+from polca.report.tables.parameters import english_parameters, training_tokens
 from polca.study.english_results import EnglishResults
 from polca.study.results import Results
 from polca.study.scores import ANALYSES, three_best
-from polca.tasks.arithmetic import OUTPUT_DIGITS
 
 Number = float | int | None
 
@@ -66,7 +65,7 @@ def metrics(results: Results) -> dict[str, Number]:
     kept = polca[polca["kept"].astype(bool)]
     second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
     others: dict[str, float | int] = {
-        "training_tokens": results.param("training.steps") * results.param("training.batch_size") * OUTPUT_DIGITS,
+        "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
         "dropped_vectors": len(polca) - len(kept),
         "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
@@ -90,7 +89,7 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     summary = dict(results.summary)
     of_analyses = summary.pop("analyses", {})
     others = {
-        "parameters": parameters(results),
+        "parameters": english_parameters(results),
         "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
         **{name: results.scalar(name) for name in ("tokens", "vectors")},
