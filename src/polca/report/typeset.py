@@ -12,6 +12,7 @@ import typst
 from polca.errors import PolcaError
 from polca.machine.files import PresetPaths, read_json
 from polca.method.decomposition import GUARD
+from polca.report.claims import LEVEL
 from polca.study.scores import ELIGIBLE_PERCENT
 
 SOURCE = Path("paper") / "paper.typ"
@@ -27,8 +28,6 @@ STATIC = (
     "benchmarks/speed.pdf",
 )
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
-LEVEL = 0.05
-"""Of every test that the report counts; the result files give the null's corresponding quantile."""
 
 
 def _of_preset(name: str) -> list[str]:

@@ -12,9 +12,8 @@ from typing import Any
 
 from polca.errors import PolcaError
 from polca.machine.files import PresetPaths, read_params
-from polca.report.claims import FAILS
+from polca.report.claims import FAILS, validity_claims
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
-from polca.report.validity_claims import validity_claims
 from polca.study.english_results import read_table
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
