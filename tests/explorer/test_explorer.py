@@ -239,7 +239,7 @@ class TestPage:
         assert data.isascii()
         assert json.loads(data) == page.to_json()
         assert HOSTILE in json.dumps(json.loads(data)["settings"][1]["tokens"]["sequences"])
-        assert HOSTILE in {v.name for v in page.settings[1].analyses[1].views}
+        assert HOSTILE in {v.look.name for v in page.settings[1].analyses[1].views}
 
     def test_hostile_title(self, page: Page) -> None:
         tags = Elements.of(render(replace(page, title=HOSTILE))).tags

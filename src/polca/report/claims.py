@@ -198,26 +198,24 @@ def _row(table: pd.DataFrame, **keys: str) -> pd.Series | None:
     return found.iloc[0] if len(found) else None
 
 
-def _chance(row: pd.Series | None, counted: str, observed: str, limit: str, p_value: str = "p_value") -> Decision:
+def _above_chance(
+    file: str, counted: str, observed: str = "observed", prefix: str = "", **keys: str
+) -> Callable[[Path], Decision]:
     """Whether a row of a permutation null is above chance; not tested where it counts nothing."""
-    if row is None or pd.isna(row[p_value]) or not row[counted] > 0:
-        return None, "no cluster to test"
-    words = f"p = {row[p_value]:.3g}; observed {row[observed]:.3g}, 95 % of permutations at most {row[limit]:.3g}"
-    return bool(row[p_value] <= LEVEL), words
+
+    def decide(table: pd.DataFrame) -> Decision:
+        row = _row(table, **keys)
+        if row is None or pd.isna(p_value := row[f"{prefix}p_value"]) or not row[counted] > 0:
+            return None, "no cluster to test"
+        limit = row[f"{prefix}null_95"]
+        words = f"p = {p_value:.3g}; observed {row[observed]:.3g}, 95 % of permutations at most {limit:.3g}"
+        return bool(p_value <= LEVEL), words
+
+    return _table(file, decide)
 
 
-def _purer(table: pd.DataFrame) -> Decision:
-    row = _row(table, analysis="polca", null="labels_within_place")
-    return _chance(row, "vectors_eligible", "observed", "null_95")
-
-
-def _more_hidden(table: pd.DataFrame) -> Decision:
-    return _chance(_row(table, analysis="polca"), "clusters", "observed", "null_95")
-
-
-def _more_simple(analysis: str) -> Callable[[pd.DataFrame], Decision]:
-    columns = ("clusters", "clusters_simple", "clusters_null_95", "clusters_p_value")
-    return lambda table: _chance(_row(table, analysis=analysis), *columns)
+def _more_simple(analysis: str) -> Callable[[Path], Decision]:
+    return _above_chance("null_simple.csv", "clusters", "clusters_simple", "clusters_", analysis=analysis)
 
 
 def _nearer(table: pd.DataFrame) -> Decision:
@@ -292,13 +290,13 @@ CHECKS = (
         "check_best_cluster_beats_chance",
         "POLCA's best cluster of carries is purer than chance",
         f"p at most {LEVEL}, skills permuted within each digit",
-        _table("null_best.csv", _purer),
+        _above_chance("null_best.csv", "vectors_eligible", analysis="polca", null="labels_within_place"),
     ),
     Claim(
         "check_hidden_breakthroughs_beat_chance",
         "Hidden breakthroughs of POLCA clusters are more frequent than chance",
         f"p at most {LEVEL}, increments of the trajectories permuted in time",
-        _table("null_hidden.csv", _more_hidden),
+        _above_chance("null_hidden.csv", "clusters", analysis="polca"),
     ),
     Claim(
         "check_second_order_is_nearer",
@@ -310,13 +308,13 @@ CHECKS = (
         "check_english_labels_beat_chance",
         "Simply labelled clusters of English are more frequent than chance",
         f"p at most {LEVEL}, tag patterns permuted over tokens",
-        _table("null_simple.csv", _more_simple("polca")),
+        _more_simple("polca"),
     ),
     Claim(
         "check_english_finer_labels_beat_chance",
         "The same for the finer clusters, which are not the paper's",
         f"p at most {LEVEL}, tag patterns permuted over tokens",
-        _table("null_simple.csv", _more_simple("polca_fine")),
+        _more_simple("polca_fine"),
     ),
 )
 
