@@ -17,9 +17,9 @@ from polca.cli import main
 from polca.errors import PolcaError
 from polca.explorer import Page, preset_page, render
 from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
-from polca.explorer.page import embedded_json
+from polca.explorer.page import embedded_json, page_script
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import ROOT, PresetPaths, read_csv
+from polca.machine.files import PresetPaths, read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
@@ -99,8 +99,7 @@ class TestPacking:
         assert np.abs(found.values() - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
 
     def test_script_has_the_same_levels(self) -> None:
-        script = (ROOT / "src/polca/explorer/explorer.js").read_text(encoding="utf-8")
-        assert re.findall(r"const LEVELS = (\d+);", script) == [str(LEVELS)]
+        assert re.findall(r"const LEVELS = (\d+);", page_script()) == [str(LEVELS)]
 
 
 class TestArithmetic:
