@@ -1,6 +1,5 @@
 """Figures show what the result files hold, legibly, and are the same bytes every time."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown
 from polca.study.results import COUNTS, Results
 from polca.tasks.arithmetic import encode
 from polca.tasks.arithmetic_labels import PLACES, carry_labels
-from synthetic import Synthetic, params
+from synthetic import Synthetic, link_without, params
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +53,6 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: Results) -> di
         "tiny losses": Results(small.directory, params(plots={"last_step": 14000})),
         "many clusters": Results(crowded.directory, cut),
     }
-
-
-@pytest.fixture
-def style() -> Iterator[None]:
-    with styled():
-        yield
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -323,11 +316,7 @@ def test_unknown_figure(results: Results) -> None:
     ],
 )
 def test_missing_file_names_the_stage(file: str, number: int, stage: str, files: Synthetic, tmp_path: Path) -> None:
-    for source in sorted(files.directory.rglob("*.*")):
-        name = source.relative_to(files.directory)
-        if name.as_posix() != file:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).symlink_to(source)
+    link_without(file, files.directory, tmp_path)
     with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
         render_figure(number, Results(tmp_path, params()))
 

@@ -1,7 +1,7 @@
 """Figures of the checks: completeness and integrators, nulls, sensitivity. They only read result tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import seaborn as sns
@@ -217,7 +217,7 @@ def draw_sensitivity(factors: pd.DataFrame) -> Figure:
         factors: `sensitivity_factors.csv`.
     """
     figure = new_figure(PAGE_WIDTH, 6.1, bottom=0.05)
-    above, below = figure.subfigures(2, 1, height_ratios=(4, 1.35))
+    above, below = cast(Any, figure.subfigures(2, 1, height_ratios=(4, 1.35)))
     grid = above.subplots(len(OUTCOMES), len(FACTORS), sharey="row", sharex="col")
     row = below.subplots(1, len(HIDDEN_FACTORS), sharey="row", squeeze=False)
     for panels, outcomes, titles in ((grid, OUTCOMES, FACTORS), (row, {"hidden": OUTCOMES["hidden"]}, HIDDEN_FACTORS)):
