@@ -6,7 +6,6 @@ Stages depend on these small files instead of lists of modules.
 from pathlib import Path
 
 from polca.machine.code import code_hash
-
 from polca.machine.files import write_text, writing
 from polca.study.settings import Preset
 from polca.study.stage import run

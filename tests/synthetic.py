@@ -1,6 +1,6 @@
 """Made-up but plausible result files of the arithmetic setting: sigmoids, and clusters that follow them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,55 @@ def falling(steps: NDArray[np.int64], middle: float, width: float) -> NDArray[np
     return 1 / (1 + np.exp((steps - middle) / width))
 
 
+def link_without(file: str, directory: Path, target: Path) -> None:
+    """All files of `directory` in `target` but one."""
+    for source in sorted(directory.rglob("*.*")):
+        name = source.relative_to(directory)
+        if name.as_posix() != file:
+            (target / name).parent.mkdir(exist_ok=True)
+            (target / name).symlink_to(source)
+
+
+ClusterRow = tuple[int, int, NDArray[np.floating], NDArray[np.floating]]
+"""Vector and number (from 0) of a cluster, projected `[P, n]` and exact `[C, n]` losses of its tokens."""
+
+
+def cluster_arrays(
+    steps: NDArray[np.int64],
+    loss_steps: NDArray[np.int64],
+    labels: NDArray[np.int16],
+    kept: NDArray[np.bool_],
+    vector_steps: NDArray[np.int64],
+    rows: Sequence[ClusterRow],
+) -> dict[str, NDArray[Any]]:
+    """The arrays of `Clusters`, as its file has them."""
+    m, p, c = len(rows), len(steps), len(loss_steps)
+
+    def reduced(part: int, reduce: Callable[[NDArray[np.floating]], Any], *shape: int) -> NDArray[np.float32]:
+        return np.array([reduce(row[part]) for row in rows], np.float32).reshape(m, *shape)
+
+    def quartiles(losses: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.quantile(losses, [0.25, 0.5, 0.75], axis=1)
+
+    return {
+        "steps": steps,
+        "loss_steps": loss_steps,
+        "labels": labels,
+        "vector_kept": kept,
+        "vector_steps": vector_steps,
+        "cluster_vector": np.array([row[0] for row in rows], np.int64),
+        "cluster_index": np.array([row[1] for row in rows], np.int64),
+        "cluster_size": np.array([row[2].shape[1] for row in rows], np.int64),
+        "medoid": np.zeros(m, np.int64),
+        "nearest": np.full((m, 10), -1, np.int64),
+        "projected_quartiles": reduced(2, quartiles, 3, p),
+        "projected_mean": reduced(2, lambda losses: losses.mean(axis=1), p),
+        "projected_medoid": reduced(2, lambda losses: losses[:, 0], p),
+        "loss_quartiles": reduced(3, quartiles, 3, c),
+        "loss_mean": reduced(3, lambda losses: losses.mean(axis=1), c),
+    }
+
+
 @dataclass
 class Synthetic:
     """Writes all result files below `directory`.
@@ -195,7 +244,7 @@ class Synthetic:
         kept = np.array([analysis != "polca" or v + 1 not in self.dropped for v in range(count)])
         sampled = np.array([400 * (v + 1) if count > 1 else -1 for v in range(count)])
         steps = self.steps[1:] if analysis == "loss_change" else self.steps
-        rows: dict[str, list[Any]] = {name: [] for name in ("vector", "index", "size", "projected", "loss")}
+        rows: list[ClusterRow] = []
         for v in range(count):
             if kept[v]:
                 labels[v, self.rng.random(tokens) < 0.4] = -2
@@ -205,11 +254,7 @@ class Synthetic:
                 drops = falling(steps, 700 + 500 * c + 300 * v, 150 + 30 * c)
                 size = (0.3 + 0.2 * c) * np.exp(0.3 * self.rng.standard_normal(len(members)))
                 projected = self.scale * np.outer(drops - drops[0], size)
-                rows["vector"].append(v)
-                rows["index"].append(c)
-                rows["size"].append(len(members))
-                rows["projected"].append(np.quantile(projected, [0.25, 0.5, 0.75], axis=1))
-                rows["loss"].append(np.quantile(self.losses[:, members], [0.25, 0.5, 0.75], axis=1))
+                rows.append((v, c, projected, self.losses[:, members]))
                 clusters.append(self._row(analysis, v, c, members))
             if not kept[v]:
                 labels[v] = -3
@@ -231,26 +276,7 @@ class Synthetic:
                     "best_homogeneity": max(best, default=np.nan),
                 }
             )
-        m, p, c = len(rows["vector"]), len(steps), len(self.steps)
-        projected_q = np.array(rows["projected"], np.float32).reshape(m, 3, p)
-        loss_q = np.array(rows["loss"], np.float32).reshape(m, 3, c)
-        return {
-            "steps": steps,
-            "loss_steps": self.steps,
-            "labels": labels,
-            "vector_kept": kept,
-            "vector_steps": sampled,
-            "cluster_vector": np.array(rows["vector"], np.int64),
-            "cluster_index": np.array(rows["index"], np.int64),
-            "cluster_size": np.array(rows["size"], np.int64),
-            "medoid": np.zeros(m, np.int64),
-            "nearest": np.full((m, 10), -1, np.int64),
-            "projected_quartiles": projected_q,
-            "projected_mean": projected_q[:, 1],
-            "projected_medoid": projected_q[:, 1],
-            "loss_quartiles": loss_q,
-            "loss_mean": loss_q[:, 1],
-        }
+        return cluster_arrays(steps, self.steps, labels, kept, sampled, rows)
 
     def _row(self, analysis: str, vector: int, cluster: int, members: NDArray[np.int64]) -> dict[str, Any]:
         """A row of `clusters.csv`."""

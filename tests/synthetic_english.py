@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.machine.files import EnglishPaths, write_csv, write_json, write_npz
-from synthetic import falling
+from synthetic import ClusterRow, cluster_arrays, falling
 
 PASSAGE = """\
 The harbour of the old town lies between two hills, and for most of its history the only road to it ran along \
@@ -250,7 +250,7 @@ class SyntheticEnglish:
         labels = np.full((len(kinds), self.tokens), -1, np.int16)
         kept = np.array([analysis != "polca" or v + 1 not in self.dropped for v in range(len(kinds))])
         sampled = np.array([400 * (v + 1) if analysis == "polca" else -1 for v in range(len(kinds))])
-        rows: dict[str, list[Any]] = {name: [] for name in ("vector", "index", "size", "projected", "loss")}
+        rows: list[ClusterRow] = []
         for v, names in enumerate(kinds):
             own: list[dict[str, Any]] = []
             if not kept[v]:
@@ -267,13 +267,7 @@ class SyntheticEnglish:
                 wobble = 0.03 * self.rng.standard_normal(len(self.steps))
                 shape = (0.3 + 0.14 * c) * (drops - drops[0]) + wobble - wobble[0]
                 projected = self.scale * np.outer(shape, noise)
-                rows["vector"].append(v)
-                rows["index"].append(c)
-                rows["size"].append(size)
-                quartiles = np.quantile(projected, [0.25, 0.5, 0.75], axis=1)
-                rows["projected"].append((quartiles, projected.mean(axis=1), projected[:, 0]))
-                loss = self.losses[:, members] - 0.25 * c
-                rows["loss"].append((np.quantile(loss, [0.25, 0.5, 0.75], axis=1), loss.mean(axis=1)))
+                rows.append((v, c, projected, self.losses[:, members] - 0.25 * c))
                 own.append(self._row(analysis, v, c, kind, size))
                 contexts += self._context_rows(analysis, v, c, kind)
             clusters += own
@@ -290,28 +284,7 @@ class SyntheticEnglish:
                     "n_hidden": sum(row["hidden"] for row in own),
                 }
             )
-        m, p = len(rows["vector"]), len(self.steps)
-
-        def stacked(name: str, part: int, *shape: int) -> NDArray[np.float32]:
-            return np.array([parts[part] for parts in rows[name]], np.float32).reshape(m, *shape)
-
-        return {
-            "steps": self.steps,
-            "loss_steps": self.steps,
-            "labels": labels,
-            "vector_kept": kept,
-            "vector_steps": sampled,
-            "cluster_vector": np.array(rows["vector"], np.int64),
-            "cluster_index": np.array(rows["index"], np.int64),
-            "cluster_size": np.array(rows["size"], np.int64),
-            "medoid": np.zeros(m, np.int64),
-            "nearest": np.full((m, 10), -1, np.int64),
-            "projected_quartiles": stacked("projected", 0, 3, p),
-            "projected_mean": stacked("projected", 1, p),
-            "projected_medoid": stacked("projected", 2, p),
-            "loss_quartiles": stacked("loss", 0, 3, p),
-            "loss_mean": stacked("loss", 1, p),
-        }
+        return cluster_arrays(self.steps, self.steps, labels, kept, sampled, rows)
 
     def _row(self, analysis: str, vector: int, cluster: int, kind: str, size: int) -> dict[str, Any]:
         """A row of `clusters.csv`."""

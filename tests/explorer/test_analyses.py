@@ -94,18 +94,20 @@ class TestPage:
     def test_clusters_as_in_the_table(self, results: Path, page: Page) -> None:
         table = read_csv(results / "clusters.csv", text=("top_tokens",))
         views = page.settings[0].analyses[0].views
-        assert [v.name for v in views] == table["top_tokens"].tolist()
+        assert [v.look.name for v in views] == table["top_tokens"].tolist()
         assert [v.break_step for v in views] == table["break_step"].tolist()
         assert not any(v.hidden for v in views)
         assert shown(page)["flat_step"] is None
-        looks = [[(v.color, v.dashes) for v in views[:6]], [(v.color, v.dashes) for v in views[6:]]]
+        looks = [[(v.look.color, v.look.dashes) for v in views[:6]], [(v.look.color, v.look.dashes) for v in views[6:]]]
         assert [color for color, _ in looks[0]] == [color for color, _ in COLORS]
         assert all(len(set(own)) == len(own) for own in looks)
 
     def test_more_clusters_than_colours_are_told_apart(self, tmp_path: Path) -> None:
         found = written(tmp_path, strategy="fisher")
         views = analysis_page(tmp_path).settings[0].analyses[0].views
-        first = [(v.color, v.dashes) for v, k in zip(views, found.clusters.cluster_vector, strict=True) if k == 0]
+        first = [
+            (v.look.color, v.look.dashes) for v, k in zip(views, found.clusters.cluster_vector, strict=True) if k == 0
+        ]
         assert len(first) > len(COLORS)
         assert len(set(first)) == len(first)
 

@@ -17,9 +17,9 @@ from polca.cli import main
 from polca.errors import PolcaError
 from polca.explorer import Page, preset_page, render
 from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
-from polca.explorer.page import embedded_json
+from polca.explorer.page import embedded_json, page_script
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import ROOT, read_csv
+from polca.machine.files import read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
@@ -100,8 +100,7 @@ class TestPacking:
         assert np.abs(found.values() - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
 
     def test_script_has_the_same_levels(self) -> None:
-        script = (ROOT / "src/polca/explorer/explorer.js").read_text(encoding="utf-8")
-        assert re.findall(r"const LEVELS = (\d+);", script) == [str(LEVELS)]
+        assert re.findall(r"const LEVELS = (\d+);", page_script()) == [str(LEVELS)]
 
 
 class TestArithmetic:
@@ -240,7 +239,7 @@ class TestPage:
         assert data.isascii()
         assert json.loads(data) == page.to_json()
         assert HOSTILE in json.dumps(json.loads(data)["settings"][1]["tokens"]["sequences"])
-        assert HOSTILE in {v.name for v in page.settings[1].analyses[1].views}
+        assert HOSTILE in {v.look.name for v in page.settings[1].analyses[1].views}
 
     def test_hostile_title(self, page: Page) -> None:
         tags = Elements.of(render(replace(page, title=HOSTILE))).tags

@@ -1,7 +1,5 @@
 """English figures show what the result files hold, legibly, whatever the tokens are, and are the same bytes always."""
 
-from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
 import synthetic
@@ -19,13 +15,13 @@ from layout import body, check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.machine.files import write_csv
 from polca.report.figures import ENGLISH_FIGURES, FIGURES, draw_figure, render_figure, save_figure, save_figures
-from polca.report.figures.concordance import CUT, TARGET_AT, fit_left, fit_right, printable, text_width
+from polca.report.figures.concordance import CUT, TARGET_AT
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
-from polca.report.figures.roles import ROLES, looks
-from polca.report.figures.style import FORMATS, PAGE_WIDTH, styled
+from polca.report.figures.roles import ROLES
+from polca.report.figures.style import FORMATS, PAGE_WIDTH
 from polca.study.results import EnglishResults, Results, read_table
-from polca.tasks.english.patterns import FAMILIES
-from synthetic_english import KINDS, SyntheticEnglish, params
+from synthetic import link_without
+from synthetic_english import SyntheticEnglish, params
 
 WEIRD = [
     ("a $x^{ is ", "$", " and ${}"),
@@ -81,12 +77,6 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: EnglishResults
     }
 
 
-@pytest.fixture
-def style() -> Iterator[None]:
-    with styled():
-        yield
-
-
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
@@ -132,126 +122,6 @@ def test_what_is_missing_is_named(files: SyntheticEnglish, tmp_path: Path) -> No
     (tmp_path / "clusters.csv").write_text("")
     with pytest.raises(PolcaError, match=r"clusters\.csv: not a readable CSV table"):
         _ = results.clusters
-
-
-# --- Typesetting ------------------------------------------------------------------------------------------------------
-
-
-FONT = FontProperties(family="DejaVu Sans", size=7)
-SENTENCES = (
-    "The harbour of the old town lies between two hills.",
-    "W" * 50,
-    "i" * 90,
-    "a b c d e f g h i j k l m n o p q",
-)
-
-
-@pytest.mark.parametrize("sentence", SENTENCES)
-@pytest.mark.parametrize("width", [20.0, 61.5, 150.0, 1000.0])
-def test_texts_are_cut_to_their_width(sentence: str, width: float) -> None:
-    for cut, mirrored in ((fit_right, False), (fit_left, True)):
-        found = cut(sentence, width, FONT)
-        assert text_width(found, FONT) <= width
-        if text_width(sentence, FONT) <= width:
-            assert found == sentence
-            continue
-        kept = found.removeprefix(CUT) if mirrored else found.removesuffix(CUT)
-        assert len(kept) < len(found), "the cut is not marked"
-        assert sentence.endswith(kept) if mirrored else sentence.startswith(kept)
-        # Nothing longer fits, but for a word that would be broken.
-        n = len(kept)
-        rest = sentence[: len(sentence) - n] if mirrored else sentence[n:]
-        step = next((i for i, c in enumerate(reversed(rest) if mirrored else rest) if c != " "), 0) + 1
-        more = CUT + sentence[-n - step :] if mirrored else sentence[: n + step] + CUT
-        border = rest[-1:] if mirrored else rest[:1]
-        assert text_width(more, FONT) > width or border == " "
-
-
-def test_width_is_that_of_the_drawn_text() -> None:
-    """Against Matplotlib's own layout at a high resolution."""
-    figure = Figure(figsize=(6, 1), dpi=1200)
-    for string in ("harbour", "$x^2$ and \\", "W␣⏎…", " of "):
-        drawn = figure.text(0, 0, string, fontproperties=FONT, parse_math=False).get_window_extent()
-        assert text_width(string, FONT) == pytest.approx(drawn.width * 72 / 1200, abs=0.5)
-
-
-def test_printable() -> None:
-    assert printable("a\nb\tc") == "a⏎b c"
-    assert printable("中\x00é$\\ﷺ\u200b")[:2] == "□□"
-    assert printable("naïve ⏎ ␣ … Ωμέγα ¶ $\\^{}") == "naïve ⏎ ␣ … Ωμέγα ¶ $\\^{}"
-
-
-# --- Roles ------------------------------------------------------------------------------------------------------------
-
-# Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
-SIGHT = {
-    "normal": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-}
-
-
-def linear(color: str) -> Any:
-    rgb = np.array(to_rgb(color))
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-
-
-def lab(rgb: Any) -> Any:
-    """CIELAB (D65) of linear RGB."""
-    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ np.clip(rgb, 0, 1)
-    x, y, z = (
-        (t / n) ** (1 / 3) if t / n > (6 / 29) ** 3 else t / n / (3 * (6 / 29) ** 2) + 4 / 29
-        for t, n in zip(xyz, (0.9505, 1, 1.089), strict=True)
-    )
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-def contrast(color: str) -> float:
-    """WCAG contrast with white."""
-    return float(1.05 / (np.array([0.2126, 0.7152, 0.0722]) @ linear(color) + 0.05))
-
-
-class TestRoles:
-    @pytest.mark.parametrize("sight", SIGHT)
-    def test_colours_differ_in_any_sight(self, sight: str) -> None:
-        seen = {name: lab(np.array(SIGHT[sight]) @ linear(role.color)) for name, role in ROLES.items()}
-        for one, other in combinations(seen, 2):
-            assert np.linalg.norm(seen[one] - seen[other]) >= 25, f"{one} looks like {other}"
-
-    def test_texts_can_be_read(self) -> None:
-        assert min(contrast(role.text_color) for role in ROLES.values()) >= 4.5
-        assert min(contrast(role.color) for role in ROLES.values()) >= 1.7
-
-    def test_every_family_of_names_has_one_role(self) -> None:
-        assert sorted(name for role in ROLES.values() for name in role.families) == sorted(FAMILIES)
-
-    def test_looks_follow_the_name_and_differ(self) -> None:
-        expected = {
-            "newline": "line end",
-            "comma": "punctuation",
-            "of": "preposition",
-            "adp": "preposition",
-            "det": "function word",
-            "noun": "noun",
-            "verb": "verb",
-            "piece": "word continuation",
-            "after": "place",
-            "mixed": "mixed",
-        }
-        rows = [
-            {"cluster": i, "size": 50 - i, "name": kind.name, "fit": kind.fit}
-            | dict(zip(("tags_3", "tags_2", "tags_1", "tags_0"), kind.tags, strict=True))
-            for i, kind in enumerate(KINDS.values())
-        ]
-        result = looks(pd.DataFrame(rows[::-1]))
-        assert [look.number for look in result] == list(range(len(KINDS)))
-        assert [look.color for look in result] == [ROLES[expected[kind]].color for kind in KINDS]
-        assert [look.name for look in result] == [kind.name for kind in KINDS.values()]
-        assert len({(look.color, look.dashes) for look in result}) == len(result)
-        # Another vector: the same kind has the same colour.
-        (alone,) = looks(pd.DataFrame(rows[5:6]))
-        assert (alone.color, alone.dashes) == (result[5].color, "-")
 
 
 # --- Which vectors ----------------------------------------------------------------------------------------------------
@@ -498,11 +368,7 @@ def test_figures_of_the_other_setting(results: EnglishResults) -> None:
 def test_missing_file_names_the_stage(
     file: str, number: int, stage: str, files: SyntheticEnglish, tmp_path: Path
 ) -> None:
-    for source in sorted(files.directory.rglob("*.*")):
-        name = source.relative_to(files.directory)
-        if name.as_posix() != file:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).symlink_to(source)
+    link_without(file, files.directory, tmp_path)
     with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
         render_figure(number, EnglishResults(tmp_path, params()))
 

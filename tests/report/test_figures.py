@@ -1,6 +1,5 @@
 """Figures show what the result files hold, legibly, and are the same bytes every time."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ from layout import check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.report.figures import FIGURES, render_figure, save_figure
 from polca.report.figures import style as figure_style
-from polca.report.figures.figure_02 import SUMMANDS, carries
+from polca.report.figures.addition import SUMMANDS, carries
 from polca.report.figures.panels import plotted, spread
-from polca.report.figures.skills import PLACE_TONES, dominant_skills, looks
+from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
-from polca.study.results import COUNTS, Results
+from polca.study.results import Results
 from polca.tasks.arithmetic.data import encode
 from polca.tasks.arithmetic.labels import PLACES, carry_labels
-from synthetic import Synthetic, params
+from polca.tasks.arithmetic.scores import COUNTS
+from synthetic import Synthetic, link_without, params
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,6 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: Results) -> di
         "tiny losses": Results(small.directory, params(plots={"last_step": 14000})),
         "many clusters": Results(crowded.directory, cut),
     }
-
-
-@pytest.fixture
-def style() -> Iterator[None]:
-    with styled():
-        yield
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -95,11 +89,13 @@ def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
 
 
 def test_plotted_cuts_at_the_last_step() -> None:
-    steps = np.array([0, 10, 20, 30])
-    assert steps[plotted(steps, 20)].tolist() == [0, 10, 20]
-    assert steps[plotted(steps, 29)].tolist() == [0, 10, 20]
+    def shown(last_step: int) -> list[int]:
+        steps = np.array([0, 10, 20, 30])
+        return steps[plotted(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()
+
+    assert shown(20) == shown(29) == [0, 10, 20]
     with pytest.raises(PolcaError, match=r"plots\.last_step = 9"):
-        plotted(steps, 9)
+        shown(9)
 
 
 def composition(**counts: int) -> dict[str, int]:
@@ -135,7 +131,7 @@ def test_looks_follow_the_dominant_skill_and_differ() -> None:
     assert [look.color for look in result[:4]] == [tones.carry, tones.no_carry, tones.carry, PLACE_TONES["1s"].both]
     assert [look.name for look in result[:4]] == ["100s, carry", "100s, no carry", "100s, carry", "1s"]
     assert len({(look.color, look.dashes) for look in result}) == len(result)
-    assert [look.carry_share for look in result[:2]] == [1, 0]
+    assert [carry_share(look) for look in result[:2]] == [1, 0]
 
 
 class TestChosenVectors:
@@ -321,11 +317,7 @@ def test_unknown_figure(results: Results) -> None:
     ],
 )
 def test_missing_file_names_the_stage(file: str, number: int, stage: str, files: Synthetic, tmp_path: Path) -> None:
-    for source in sorted(files.directory.rglob("*.*")):
-        name = source.relative_to(files.directory)
-        if name.as_posix() != file:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).symlink_to(source)
+    link_without(file, files.directory, tmp_path)
     with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
         render_figure(number, Results(tmp_path, params()))
 

@@ -3,39 +3,23 @@
 Its text is taken from Typst's HTML, which is made of the same source as the PDF.
 """
 
-import html
 import json
 import re
 import shutil
-from collections.abc import Callable
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import typst
 import yaml
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
-from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown, report_inputs
+from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown
 from polca.study.paths import PresetPaths
+from report_words import changed, others_in, report_words, typed_numbers
 
 PRESET = "smoke"
-PLAIN = """\
-#show align: it => it.body
-#show place: it => it.body
-#show grid: it => for cell in it.children { cell.body + [ ] }
-#show box: it => it.body
-#show block: it => it.body
-#show image: none
-#include "paper/paper.typ"
-"""
-"""What HTML would leave out, without its layout."""
-
-POINTERS = r"Figures?|Table|Section|Appendix|Algorithm|[Ee]quation|\(?eq\.|\[|,|\d{1,2},"
-"""Words after which a number is one of a figure, table, section, equation or reference."""
 
 
 @pytest.fixture
@@ -60,53 +44,7 @@ def paths(tmp_path: Path) -> PresetPaths:
     return PresetPaths(PRESET, tmp_path)
 
 
-def text_of(paths: PresetPaths, change: Callable[[dict[str, Any]], None] = lambda told: None) -> str:
-    """The report's words without formulas and references; `change` what it is told."""
-    main = paths.root / "main.typ"
-    main.write_text(PLAIN, encoding="utf-8")
-    told = json.loads(report_inputs(paths)["report"])
-    change(told)
-    made, _ = typst.compile_with_warnings(
-        str(main),
-        root=str(paths.root),
-        ignore_system_fonts=True,
-        format="html",
-        sys_inputs={"report": json.dumps(told)},
-    )
-    assert isinstance(made, bytes)
-    body = made.decode()
-    body = body[body.index("<body") :]
-    body = re.sub(r"<math\b.*?</math>|<section role=\"doc-bibliography\">.*?</section>", " ", body, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
-
-
 # --- Another run's numbers --------------------------------------------------------------------------------------------
-
-
-def other(number: str) -> str:
-    """Another number of the same kind."""
-    if re.fullmatch(r"\d[\d,]*", number):
-        return str(3 * int(number.replace(",", "")) + 7)
-    return f"{1.43 * float(number) + 0.123:.6g}"
-
-
-def others_in(words: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{64}", words):
-        return words[::-1]
-    return re.sub(r"\d[\d,]*\d(?![\d.e])|\d+\.\d+(?:e[-+]?\d+)?|\d+(?:e[-+]?\d+)?", lambda m: other(m.group()), words)
-
-
-def changed(value: Any) -> Any:
-    """The same tree with other numbers."""
-    if isinstance(value, dict):
-        return {key: changed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [changed(item) for item in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, str):
-        return others_in(value)
-    return 3 * value + 7 if isinstance(value, int) else 1.43 * value + 0.123
 
 
 def change_table(path: Path) -> None:
@@ -140,35 +78,10 @@ def change_everything(root: Path) -> None:
     bases.write_text("".join(bases.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
 
 
-def typed_numbers(before: str, after: str) -> list[str]:
-    """Numbers that stand in both texts beside the same word."""
-    a, b = before.split(), after.split()
-    found = []
-    for start, _, size in SequenceMatcher(a=a, b=b, autojunk=False).get_matching_blocks():
-        for i in range(start, start + size):
-            word, previous = a[i], a[i - 1] if i else ""
-            beside = [a[k] for k in (i - 1, i + 1) if start <= k < start + size]
-            if re.search(r"\d", word) and any(not re.search(r"\d", w) for w in beside) and not named(a[i:], previous):
-                found.append(" ".join([*a[max(0, i - 4) : i], f"[{word}]", *a[i + 1 : i + 4]]))
-    return found
-
-
-def named(words: list[str], previous: str) -> bool:
-    """Whether the first word's number is no quantity: of a place, figure, equation, reference, heading or file."""
-    word = words[0]
-    place = re.fullmatch(r"\(?10{0,3}s[),.]*", word)
-    name = re.fullmatch(r"F1,?|SHA-256", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
-    follows = re.fullmatch(POINTERS, previous)
-    pointer = follows and re.fullmatch(r"[BSV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
-    equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;]?(?:–\(7\),)?", word)
-    heading = re.fullmatch(r"\d{1,2}(?:\.\d)?", word) and words[1:2] and words[1][:1].isupper()
-    return bool(place or name or pointer or equation or heading)
-
-
 def test_the_report_has_no_number_of_its_own(paths: PresetPaths) -> None:
-    before = text_of(paths)
+    before = report_words(paths)
     change_everything(paths.root)
-    after = text_of(paths, lambda told: told.update(constants=changed(told["constants"])))
+    after = report_words(paths, change=lambda told: told.update(constants=changed(told["constants"])))
     assert not (found := typed_numbers(before, after)), "\n".join(found)
 
 
@@ -177,9 +90,9 @@ def test_the_search_for_typed_numbers_finds_them(paths: PresetPaths) -> None:
     text = source.read_text(encoding="utf-8")
     at = text.index("= Method <method>")
     source.write_text(text[:at] + "The best has 0.423 of them and 1039 tokens.\n\n" + text[at:], encoding="utf-8")
-    before = text_of(paths)
+    before = report_words(paths)
     change_everything(paths.root)
-    found = typed_numbers(before, text_of(paths))
+    found = typed_numbers(before, report_words(paths))
     assert any("0.423" in words for words in found)
     assert any("1039" in words for words in found)
 
@@ -190,7 +103,7 @@ def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
     values["arithmetic_polca_best_homogeneity"] = 0.98765
     values["english_loss_last"] = 4.32109
     metrics.write_text(json.dumps(values), encoding="utf-8")
-    text = text_of(paths)
+    text = report_words(paths)
     assert "carry homogeneity of 0.988, published 0.973" in text
     assert "to 4.32 nats" in text
 
@@ -203,16 +116,16 @@ def test_the_abstract_says_what_the_checks_make_of_the_claims(paths: PresetPaths
     for p_value, words in ((0.9, "They do not bear out that"), (0.001, "does not have ( Section 9 ) bear out that")):
         table.loc[row, "p_value"] = p_value
         table.to_csv(best, index=False)
-        assert f"{words} {claim}" in text_of(paths).replace("’", "'")
+        assert f"{words} {claim}" in report_words(paths).replace("’", "'")
     shutil.rmtree(best.parent)
-    assert "Checks that the original does not have ( Section 9 ) are missing here." in text_of(paths)
+    assert "Checks that the original does not have ( Section 9 ) are missing here." in report_words(paths)
 
 
 # --- All of it --------------------------------------------------------------------------------------------------------
 
 
 def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> None:
-    text = text_of(paths)
+    text = report_words(paths)
     for number in range(1, 12):
         assert text.count(f"Figure {number}. ") == 1, number
     published = yaml.safe_load((ROOT / "data/published.yaml").read_text(encoding="utf-8"))
@@ -226,7 +139,7 @@ def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> 
 def test_results_that_do_not_exist_are_shown_as_missing(paths: PresetPaths) -> None:
     shutil.rmtree(paths.figures)
     shutil.rmtree(paths.metrics.parent)
-    text = text_of(paths)
+    text = report_words(paths)
     for number in range(1, 12):
         assert f"missing: figures/{PRESET}/figure_{number:02d}.pdf has not been made" in text
     for number in range(1, 13):
@@ -240,7 +153,7 @@ def test_one_missing_value_is_shown_as_missing(paths: PresetPaths) -> None:
     del values["arithmetic_completeness_trapezoid_fraction"]
     paths.metrics.write_text(json.dumps(values), encoding="utf-8")
     (paths.figures / "figure_04.pdf").unlink(missing_ok=True)
-    text = text_of(paths)
+    text = report_words(paths)
     assert "account for at all: missing of it" in text
     assert text.count("has not been made") == len([n for n in range(1, 12) if not has_figure(paths, n)])
 

@@ -6,37 +6,13 @@ import pandas as pd
 from layout import check_layout, words
 from polca.machine.files import ROOT, read_params
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
-from polca.report.figures.validity_seeds import NAMES, draw_constructions, draw_profiles, draw_seeds
+from polca.report.figures.validity import ANALYSES
+from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
 from polca.validity.construction_scores import COLUMNS, MEASURES
 from polca.validity.profiles import CELLS, compare_profiles
-from polca.validity.seeds import ROWS, summarize_values, table_values
+from polca.validity.seeds import summarize_values
 from polca.validity.treebank import CONSTRUCTIONS
-
-SEEDS = range(5)
-
-
-def made_up_values() -> pd.DataFrame:
-    """Five seeds; the exact loss never has an eligible cluster, POLCA has one in three of them."""
-    generator = np.random.default_rng(0)
-    analyses = list(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
-    clusters = pd.DataFrame(
-        [
-            {
-                "seed": s, "analysis": a, "vector": 1, "cluster": 0, "size": 30, "homogeneity": generator.random(),
-                "recall": 0.5, "f1": 0.6, "eligible": a != "loss" and (a != "polca" or s < 3), "hidden": s == 0,
-            }
-            for s in SEEDS
-            for a in analyses
-        ]
-    )  # fmt: skip
-    vectors = pd.DataFrame(
-        [
-            {"seed": s, "analysis": a, **{f"auc_{p}": generator.uniform(0.5, 1) for p in ("1000s", "100s", "10s")}}
-            for s in SEEDS
-            for a in analyses
-        ]
-    )
-    return table_values(clusters, vectors)
+from synthetic_seeds import SEEDS, made_up_values
 
 
 def test_seeds() -> None:
@@ -48,7 +24,7 @@ def test_seeds() -> None:
         shown = words(figure)
         same = encode(draw_seeds(values, summary))["png"] == encode(draw_seeds(values, summary))["png"]
     assert same
-    assert all(name in shown for name in NAMES.values())
+    assert all(name in shown for name in ANALYSES.values())
     assert shown.splitlines().count("0 of 5") == 1
     assert shown.splitlines().count("3 of 5") == 1
     first = figure.axes[0]
@@ -76,7 +52,8 @@ def test_profiles_stand_in_the_order_of_their_partners() -> None:
     with styled():
         figure = draw_profiles(profiles, matches)
         check_layout(figure, PAGE_WIDTH)
-    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    panels = [axes for axes in figure.axes if axes.get_title().startswith("seed ")]
+    pictures = [np.asarray(axes.collections[0].get_array()).reshape(base.shape) for axes in panels]
     assert len(pictures) == len(SEEDS)
     for picture in pictures:
         np.testing.assert_allclose(picture, base)
@@ -101,5 +78,6 @@ def test_constructions() -> None:
         shown = words(figure)
     assert "preposition after clause (50)" in shown
     auc = table[(table["analysis"] == "polca") & (table["measure"] == "auc")]["value"]
-    drawn = np.concatenate([c.get_offsets() for c in figure.axes[1].collections])[:, 0]
+    # The dots are drawn after the two thresholds.
+    drawn = np.asarray(figure.axes[1].collections[-1].get_offsets())[:, 0]
     np.testing.assert_allclose(np.sort(drawn), np.sort(auc))

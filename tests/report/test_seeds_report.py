@@ -1,6 +1,5 @@
 """The report's part on seeds, bases and the treebank: numbers are those of result files; what was not run is said."""
 
-import html
 import json
 import re
 import shutil
@@ -9,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import typst
 import yaml
-from test_paper import PLAIN, changed, typed_numbers
-from test_validity_seeds_figures import made_up_values
 
 from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
-from polca.report.typeset import report_inputs
 from polca.study.paths import PresetPaths
 from polca.validity.bases import FURTHER, OWN
 from polca.validity.construction_scores import COLUMNS, MEASURES
 from polca.validity.seeds import summarize_values
 from polca.validity.treebank import CONSTRUCTIONS
+from report_words import PLAIN, changed, report_words, typed_numbers
+from synthetic_seeds import made_up_values
 
 SOURCE = "paper/validity_seeds.typ"
 
@@ -76,25 +73,8 @@ def write_results(paths: PresetPaths) -> None:
 
 def text_of(paths: PresetPaths, level: float = 0.05) -> str:
     """The words of this part alone, without its tables."""
-    main = paths.root / "main.typ"
-    main.write_text(
-        PLAIN.replace("paper/paper.typ", SOURCE) + '\n#bibliography("paper/references.bib")\n', encoding="utf-8"
-    )
-    told = json.loads(report_inputs(paths)["report"])
-    told["constants"]["level"] = level
-    made, _ = typst.compile_with_warnings(
-        str(main),
-        root=str(paths.root),
-        ignore_system_fonts=True,
-        format="html",
-        sys_inputs={"report": json.dumps(told)},
-    )
-    assert isinstance(made, bytes)
-    body = made.decode()
-    body = body[body.index("<body") :]
-    for left_out in (r"<section role=\"doc-bibliography\">.*?</section>", r"<table.*?</table>"):
-        body = re.sub(left_out, " ", body, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+    plain = PLAIN.replace("paper/paper.typ", SOURCE) + '\n#bibliography("paper/references.bib")\n'
+    return report_words(paths, plain, r"<table.*?</table>", lambda told: told["constants"].update(level=level))
 
 
 def test_what_was_not_run_is_said(paths: PresetPaths) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from polca.machine.files import write_csv
-from polca.report.validity_claims import CHECKS, validity_claims
+from polca.report.claims import CHECKS, validity_claims
 from polca.study.paths import PresetPaths
 
 

@@ -12,8 +12,7 @@ import yaml
 from polca.cli import main
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
-from polca.report.claims import CLAIMS
-from polca.report.validity_claims import CHECKS
+from polca.report.claims import CHECKS, CLAIMS
 from polca.report.verify import expected_claims, verify
 from polca.study.paths import PresetPaths
 
@@ -56,7 +55,7 @@ def test_claims_and_numbers_are_printed(root: Path, monkeypatch, capsys) -> None
     assert told["passed"] is True
     assert told["scale_is_the_papers"] == {"arithmetic": False, "english": False}
     table = pd.read_csv(PresetPaths("smoke", root).tables / "claims.csv")
-    assert [c["claim"] for c in told["claims"]] == [*table["claim"], *(name for name, *_ in CHECKS)]
+    assert [c["claim"] for c in told["claims"]] == [*table["claim"], *(check.name for check in CHECKS)]
     assert {row["kind"] for row in told["numbers"]} <= told["tolerances"].keys()
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.explorer.packing import quantise
-from polca.explorer.presets import QUANTITIES, SHOWN_VALUES, TITLES
-from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
+from polca.explorer.presets import SHOWN_VALUES, titled
+from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
 from polca.external.analyze import AnalysisSettings, top_tokens
 from polca.external.token_texts import TokenTexts
@@ -19,9 +19,8 @@ from polca.machine.files import read_csv, read_json
 from polca.method.clustering import VECTOR_DROPPED, Clusters
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
-from polca.report.figures.projected_losses import COLORS
+from polca.report.figures.projected_losses import look
 from polca.report.figures.roles import ROLES
-from polca.report.figures.style import DASHES
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
@@ -107,26 +106,6 @@ def _table(path: Path, clusters: Clusters, names: Sequence[str]) -> pd.DataFrame
     return table
 
 
-def _views(table: pd.DataFrame) -> list[ClusterView]:
-    """Clusters in the colours of `projected_losses.pdf`, and beyond those it draws in the same ones, dashed anew."""
-    views = []
-    for row in table.to_dict("records"):
-        again, rank = divmod(int(row["cluster"]), len(COLORS))
-        color, text_color = COLORS[rank]
-        dashes = DASHES[(rank % 2 + 2 * again) % len(DASHES)]
-        views.append(
-            ClusterView(
-                name=str(row["top_tokens"]),
-                color=color,
-                text_color=text_color,
-                dashes=() if isinstance(dashes, str) else dashes[1],
-                break_step=float(row["break_step"]),
-                hidden=row["hidden"] == "True",
-            )
-        )
-    return views
-
-
 def _facet(names: Sequence[str]) -> Facet:
     """Every token where there are few (the classes of images, say), else the most frequent and all others as one.
 
@@ -181,8 +160,9 @@ def analysis_page(directory: Path) -> Page:
         raise PolcaError(f"{directory / 'tokens.json'}: {len(texts)} tokens, not those of projections.npz: {AGAIN}")
     table = _table(directory / "clusters.csv", clusters, texts.names)
     key = _title(settings)
-    title, note = TITLES[key]
-    quantity, unit = QUANTITIES.get(settings.strategy, ("projected loss", "nats"))
+    views = [
+        ClusterView(look(row), float(row["break_step"]), row["hidden"] == "True") for row in table.to_dict("records")
+    ]
     shown = {settings.strategy: trajectories}
     # The page takes tokens' exact losses from trajectories of this name.
     shown.setdefault("loss", decompose(projections, "loss"))
@@ -196,6 +176,6 @@ def analysis_page(directory: Path) -> Page:
         losses=projections.losses,
         facets=[_facet(texts.names)],
         trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
-        analyses=[Analysis(key, title, note, quantity, unit, settings.strategy, clusters, _views(table))],
+        analyses=[titled(key, settings.strategy, settings.strategy, clusters, views)],
     )
     return Page("Hidden breakthroughs", f"results of polca analyze, {directory.resolve().name}", [setting])

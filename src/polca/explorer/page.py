@@ -14,6 +14,9 @@ from plotly.offline import get_plotlyjs
 from polca.explorer.schema import Page
 from polca.machine.files import write_text
 
+PARTS = ("explorer.data.js", "explorer.charts.js", "explorer.tokens.js")
+"""The page's script: the body of one function."""
+
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
@@ -27,6 +30,11 @@ def _file(name: str) -> str:
     return (resources.files("polca.explorer") / name).read_text(encoding="utf-8")
 
 
+def page_script() -> str:
+    """The script that draws the page."""
+    return '"use strict";\n(async () => {\n' + "\n".join(_file(name) for name in PARTS) + "})();\n"
+
+
 def _hash(script: str) -> str:
     """The script as a content security policy names it."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii") + "'"
@@ -37,7 +45,7 @@ def render(page: Page) -> str:
 
     Its content security policy lets only the two embedded scripts run, by their hashes, and forbids every request.
     """
-    plotly, script = get_plotlyjs().replace("\r\n", "\n"), _file("explorer.js")
+    plotly, script = get_plotlyjs().replace("\r\n", "\n"), page_script()
     return Template(_file("explorer.html")).substitute(
         title=html.escape(page.title),
         scripts=f"{_hash(plotly)} {_hash(script)}",

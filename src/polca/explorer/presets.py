@@ -1,18 +1,19 @@
 """Pages from the result files of a preset."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from polca.errors import PolcaError
 from polca.explorer import skills, speech
 from polca.explorer.packing import TokenTrajectories, quantise
-from polca.explorer.schema import Analysis, ClusterView, Page, Setting
+from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
 from polca.machine.files import read_params
 from polca.method.clustering import Clusters
-from polca.method.decomposition import decompose
+from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
+from polca.report.figures.roles import looks as role_looks
+from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
 from polca.study import english_analyses
 from polca.study.analyses import trajectories_of
@@ -50,51 +51,77 @@ QUANTITIES: Mapping[str, tuple[str, str]] = {
 """What is clustered, and its unit, by strategy; projected loss in nats otherwise."""
 
 
-def _analysis(
-    results: SettingResults, name: str, strategy: str, key: str, clusters: Clusters, looks: Mapping[int, list[Look]]
-) -> Analysis:
-    """An analysis with the looks of its clusters, given by vector."""
-    own = results.clusters[results.clusters["analysis"] == name].to_dict("records")
-    rows = {(int(row["vector"]), int(row["cluster"])): row for row in own}
+Looks = Callable[[pd.DataFrame], list[Look]]
+"""Looks of one vector's clusters (rows of `clusters.csv`), as in the figures."""
+
+
+def titled(name: str, strategy: str, trajectories: str, clusters: Clusters, views: Sequence[ClusterView]) -> Analysis:
+    """An analysis under its title, with what is clustered."""
+    return Analysis(
+        name,
+        *TITLES.get(name, (name, "")),
+        *QUANTITIES.get(strategy, ("projected loss", "nats")),
+        trajectories=trajectories,
+        clusters=clusters,
+        views=views,
+    )
+
+
+def _views(results: SettingResults, name: str, clusters: Clusters, looks: Looks) -> list[ClusterView]:
+    """The clusters of an analysis as `clusters.csv` has them."""
+    table = results.clusters[results.clusters["analysis"] == name]
+    rows = table.set_index(["vector", "cluster"])[["break_step", "hidden"]].to_dict("index")
+    found = {(vector, look.number): look for vector, own in table.groupby("vector") for look in looks(own)}
     views = []
-    for m in range(len(clusters)):
-        vector, number = int(clusters.cluster_vector[m]) + 1, int(clusters.cluster_index[m])
-        found = [look for look in looks.get(vector, []) if look.number == number]
-        if not found:
+    for vector, number in zip(clusters.cluster_vector + 1, clusters.cluster_index, strict=True):
+        if (vector, number) not in found:
             raise PolcaError(
                 f"{results.paths.cluster_table}: lacks cluster {number} of vector {vector} of {name}: "
                 f"run stage {results.setting}_cluster again"
             )
-        look, row = found[0], rows[vector, number]
-        views.append(
-            ClusterView(
-                name=look.name,
-                color=look.color,
-                text_color=look.text_color,
-                dashes=() if isinstance(look.dashes, str) else look.dashes[1],
-                fit=float(getattr(look, "fit", 0.0)),
-                break_step=float(row["break_step"]),
-                hidden=bool(row["hidden"]),
-            )
-        )
-    quantity, unit = QUANTITIES.get(strategy, ("projected loss", "nats"))
-    title, note = TITLES.get(name, (name, ""))
-    return Analysis(name, title, note, quantity, unit, key, clusters, views)
+        row = rows[vector, number]
+        views.append(ClusterView(found[vector, number], float(row["break_step"]), bool(row["hidden"])))
+    return views
 
 
-def _names(results: SettingResults, known: Mapping[str, Any]) -> list[str]:
+def _names(results: SettingResults, known: Iterable[str]) -> list[str]:
     """The analyses of the result files, the shown one first."""
     present = [str(name) for name in results.vectors["analysis"].unique() if name in known]
     return sorted(present, key=lambda name: name != results.shown_analysis)
 
 
-def _by_vector(results: SettingResults, name: str) -> dict[int, pd.DataFrame]:
-    rows = results.clusters[results.clusters["analysis"] == name]
-    return {int(str(vector)): table for vector, table in rows.groupby("vector")}
-
-
-def _most(results: SettingResults, name: str) -> int:
-    return SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
+def _setting(
+    results: SettingResults,
+    note: str,
+    flat_step: int | None,
+    tokens: Tokens,
+    facets: Sequence[Facet],
+    analyses: Mapping[str, tuple[str, str]],
+    trajectories: Callable[[str], Trajectories],
+    looks: Looks,
+) -> Setting:
+    """A setting of a preset; `analyses` are strategy and key of the trajectories by name, the shown one first."""
+    quantised: dict[str, TokenTrajectories] = {}
+    shown = []
+    for name, (strategy, key) in analyses.items():
+        # Analyses that differ in their clustering alone share their trajectories.
+        if key not in quantised:
+            most = SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
+            quantised[key] = quantise(trajectories(name), most)
+        clusters = results.curves(name)
+        shown.append(titled(name, strategy, key, clusters, _views(results, name, clusters, looks)))
+    return Setting(
+        id=results.setting,
+        title=results.setting.capitalize(),
+        note=note,
+        flat_step=flat_step,
+        tokens=tokens,
+        steps=results.losses.steps,
+        losses=results.losses.losses,
+        facets=facets,
+        trajectories=quantised,
+        analyses=shown,
+    )
 
 
 def arithmetic_setting(results: Results, settings: ArithmeticSettings) -> Setting:
@@ -106,23 +133,15 @@ def arithmetic_setting(results: Results, settings: ArithmeticSettings) -> Settin
     names = _names(results, ANALYSES)
     bases = {"hessian", *(ANALYSES[name][0] for name in names)} - {"none"}
     projections = {b: Projections.load(results.paths.projections / f"{b}.npz") for b in sorted(bases)}
-    analyses, trajectories = [], {}
-    for name in names:
-        trajectories[name] = quantise(trajectories_of(name, projections, settings), _most(results, name))
-        looks = {vector: skills.looks(table) for vector, table in _by_vector(results, name).items()}
-        analyses.append(_analysis(results, name, ANALYSES[name][1], name, results.curves(name), looks))
-    evaluation, exact = results.evaluation, results.losses
-    return Setting(
-        id="arithmetic",
-        title="Arithmetic",
-        note="Output digits of three-digit additions.",
-        flat_step=settings.breakthroughs.flat_step,
-        tokens=skills.tokens(evaluation.tokens),
-        steps=exact.steps,
-        losses=exact.losses,
-        facets=skills.facets(evaluation),
-        trajectories=trajectories,
-        analyses=analyses,
+    return _setting(
+        results,
+        "Output digits of three-digit additions.",
+        settings.breakthroughs.flat_step,
+        skills.tokens(results.evaluation.tokens),
+        skills.facets(results.evaluation),
+        {name: (ANALYSES[name][1], name) for name in names},
+        lambda name: trajectories_of(name, projections, settings),
+        skill_looks,
     )
 
 
@@ -132,30 +151,17 @@ def english_setting(results: EnglishResults, settings: EnglishSettings) -> Setti
     Raises:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
-    names, paths = _names(results, english_analyses.ANALYSES), results.paths
-    projections, text = Projections.load(paths.projections), TaggedText.read(paths, settings)
-    analyses: list[Analysis] = []
-    trajectories: dict[str, TokenTrajectories] = {}
-    for name in names:
-        # Analyses that differ in their clustering alone share their trajectories; the shown one comes first.
-        strategy = english_analyses.ANALYSES[name]
-        if strategy not in trajectories:
-            found = decompose(projections, strategy, settings.polca.second_order, settings.polca.eigenvalue)
-            trajectories[strategy] = quantise(found, _most(results, name))
-        looks = {vector: speech.looks(table) for vector, table in _by_vector(results, name).items()}
-        analyses.append(_analysis(results, name, strategy, strategy, results.curves(name), looks))
-    exact = results.losses
-    return Setting(
-        id="english",
-        title="English",
-        note="Tokens of running text.",
-        flat_step=settings.breakthroughs.flat_step,
-        tokens=speech.tokens(text),
-        steps=exact.steps,
-        losses=exact.losses,
-        facets=speech.facets(text),
-        trajectories=trajectories,
-        analyses=analyses,
+    projections, text = Projections.load(results.paths.projections), TaggedText.read(results.paths, settings)
+    strategies, polca = english_analyses.ANALYSES, settings.polca
+    return _setting(
+        results,
+        "Tokens of running text.",
+        settings.breakthroughs.flat_step,
+        speech.tokens(text),
+        speech.facets(text),
+        {name: (strategies[name], strategies[name]) for name in _names(results, strategies)},
+        lambda name: decompose(projections, strategies[name], polca.second_order, polca.eigenvalue),
+        role_looks,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.explorer.packing import TokenTrajectories, curve, pack
 from polca.method.clustering import Clusters
+from polca.report.figures.style import Look
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,35 @@ class Tokens:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """How one cluster is named and drawn.
+    """How one cluster is named and drawn, and when it breaks through.
 
     Attributes:
-        name: what it is, in words.
-        fit: share of its tokens that the name fits; 0 where it has none.
-        color, text_color: of lines, and dark enough to read.
-        dashes: lengths of dashes and gaps in points; empty for a solid line.
+        look: name, colours and dashes, as in the figures.
         break_step: eq. 9's breakthrough, mean over members; NaN where there is none.
         hidden: whether that is later than the setting's `flat_step` (eq. 10).
     """
 
-    name: str
-    color: str
-    text_color: str
-    dashes: Sequence[float] = ()
-    fit: float = 0.0
+    look: Look
     break_step: float = float("nan")
     hidden: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page holds it, without what `Clusters` knows; dashes as lengths of dashes and gaps."""
+        lengths = () if isinstance(self.look.dashes, str) else self.look.dashes[1]
+        return {
+            "name": self.look.name,
+            "fit": round(self.look.fit, 4),
+            "color": self.look.color,
+            "text_color": self.look.text_color,
+            "dash": ",".join(f"{1.6 * length:.4g}px" for length in lengths) or "solid",
+            "break_step": round(self.break_step, 1) if np.isfinite(self.break_step) else None,
+            "hidden": self.hidden,
+        }
+
+
+def _named(thing: object, *names: str) -> dict[str, Any]:
+    """Attributes of these names."""
+    return {name: getattr(thing, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -109,13 +121,7 @@ class Analysis:
             vectors[int(c.cluster_vector[m])]["clusters"].append(
                 {
                     "number": int(c.cluster_index[m]),
-                    "name": view.name,
-                    "fit": round(view.fit, 4),
-                    "color": view.color,
-                    "text_color": view.text_color,
-                    "dash": ",".join(f"{1.6 * length:.4g}px" for length in view.dashes) or "solid",
-                    "break_step": round(view.break_step, 1) if np.isfinite(view.break_step) else None,
-                    "hidden": view.hidden,
+                    **view.to_json(),
                     "size": int(c.cluster_size[m]),
                     "medoid": int(c.medoid[m]),
                     "nearest": [int(t) for t in c.nearest[m] if t >= 0],
@@ -124,12 +130,7 @@ class Analysis:
                 }
             )
         return {
-            "id": self.id,
-            "title": self.title,
-            "note": self.note,
-            "quantity": self.quantity,
-            "unit": self.unit,
-            "trajectories": self.trajectories,
+            **_named(self, "id", "title", "note", "quantity", "unit", "trajectories"),
             "steps": c.steps.tolist(),
             "labels": pack(c.labels),
             "vectors": vectors,
@@ -191,11 +192,7 @@ class Setting:
     def to_json(self) -> dict[str, Any]:
         """As the page holds it."""
         return {
-            "id": self.id,
-            "title": self.title,
-            "note": self.note,
-            "flat_step": self.flat_step,
-            "start": self.start,
+            **_named(self, "id", "title", "note", "flat_step", "start"),
             "exact": {"steps": self.steps.tolist(), "mean": curve(self.losses.mean(axis=1, dtype=np.float64))},
             "tokens": {
                 "sequences": [list(sequence) for sequence in self.tokens.sequences],
@@ -240,8 +237,4 @@ class Page:
 
     def to_json(self) -> dict[str, Any]:
         """As the page holds it."""
-        return {
-            "title": self.title,
-            "source": self.source,
-            "settings": [setting.to_json() for setting in self.settings],
-        }
+        return {**_named(self, "title", "source"), "settings": [setting.to_json() for setting in self.settings]}

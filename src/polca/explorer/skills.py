@@ -1,13 +1,10 @@
 """Additions, their skills and the colours of these, as the page shows them."""
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from polca.explorer.schema import Facet, Tokens
 from polca.report.figures.skills import GREYS, PLACE_TONES
-from polca.report.figures.skills import looks as cluster_looks
-from polca.report.figures.style import Look
 from polca.study.results import Evaluation
 from polca.tasks.arithmetic.labels import PLACES
 
@@ -15,11 +12,6 @@ SYMBOLS = (*"0123456789", "+", "=")
 """The input vocabulary by id."""
 OUTPUTS = 4
 """Output digits of an addition; they stand at its end."""
-
-
-def looks(clusters: pd.DataFrame) -> list[Look]:
-    """Looks of one vector's clusters, as in the figures."""
-    return [*cluster_looks(clusters)]
 
 
 def tokens(additions: NDArray[np.uint8]) -> Tokens:

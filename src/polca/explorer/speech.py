@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from polca.explorer.schema import Facet, Tokens
 from polca.report.figures.roles import ROLES
-from polca.report.figures.roles import looks as cluster_looks
-from polca.report.figures.style import Look
 from polca.tasks.english.patterns import NEWLINE, UNPRINTABLE
 from polca.tasks.english.scores import BETWEEN, TaggedText
 from polca.tasks.english.text import BEFORE, PAD
@@ -25,11 +22,6 @@ ROLE_OF_TAG: Mapping[str, str] = {
 }
 """Role whose colour a part of speech has; grey for the others."""
 OTHER = "#B8B8B8"
-
-
-def looks(clusters: pd.DataFrame) -> list[Look]:
-    """Looks of one vector's clusters, as in the figures."""
-    return [*cluster_looks(clusters)]
 
 
 def _visible(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The paper's claims as claims: for each its sentence, the statistic that decides it, the rule, and what came out.
+"""The paper's claims: for each its sentence, the statistic that decides it, the rule, and what came out.
+
+`CLAIMS` are decided by the results of a run; `CHECKS`, whether what holds also beats chance and the truth, by what
+`make validity` left in `paper/<preset>/validity/`. A check that was not run, or has nothing to check, is not tested.
 
 A claim that fails at a preset's scale is shown as failed. Thresholds of the claims about addition were set before any
 run, the preset's scale and second-order form were not (docs/choices.md); the rules of the claims about English, all
@@ -13,12 +16,16 @@ The criterion, by kind of statement:
 A claim of several parts fails if one part fails, and holds if all hold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from polca.machine.files import read_csv
 from polca.method.breakthrough import hidden_fraction
+from polca.study.paths import PresetPaths
 from polca.study.results import EnglishResults, Results
 from polca.tasks.arithmetic.scores import three_best
 from polca.tasks.english.scores import constructions
@@ -28,14 +35,33 @@ Decision = tuple[bool | None, str]
 """Whether a claim holds, None where that is not tested, and the statistic in words."""
 
 
+LEVEL = 0.05
+"""Of every test that the report counts; the result files give the null's corresponding quantile."""
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One claim about addition, or, where its name begins with `english_`, about English."""
+    """One claim about addition, or, where its name begins with `english_`, about English.
+
+    `decide` takes the results of both settings; of a check, whose name begins with `check_`, the folder of its tables.
+    """
 
     name: str
     sentence: str
     rule: str
-    decide: Callable[[Results, EnglishResults], Decision]
+    decide: Callable[..., Decision]
+
+    def row(self, *evidence: Any) -> dict[str, str]:
+        """Claim, sentence, rule, statistic, verdict (`holds`, `fails` or `not tested`)."""
+        holds, statistic = self.decide(*evidence)
+        verdict = {True: HOLDS, False: FAILS, None: NOT_TESTED}[holds]
+        return {
+            "claim": self.name,
+            "sentence": self.sentence,
+            "rule": self.rule,
+            "statistic": statistic,
+            "verdict": verdict,
+        }
 
 
 def _all(*parts: bool | None) -> bool | None:
@@ -92,23 +118,32 @@ def _order(results: Results, _: EnglishResults) -> Decision:
     return _all(at_least, _less(lca, first)), _say(results, *names)
 
 
-def _fractions(results: Results | EnglishResults, *analyses: str) -> tuple[list[float | None], str]:
-    """Fraction of each analysis' clusters with a hidden breakthrough, None where it has no cluster."""
-    found = [hidden_fraction(results.clusters, name) for name in analyses]
-    words = [
-        f"{name}: {value:.3g} of {count} clusters" if count else f"{name}: no cluster"
-        for name, (value, count) in zip(analyses, found, strict=True)
-    ]
-    return [value if count else None for value, count in found], "; ".join(words)
+def _sides(
+    results: Results | EnglishResults, analyses: Sequence[str], measure: Callable[[pd.DataFrame], tuple[float, str]]
+) -> tuple[list[float | None], str]:
+    """A measure of each analysis' clusters, None where it has no cluster, and all in words."""
+    values: list[float | None] = []
+    words = []
+    for name in analyses:
+        clusters = _clusters(results, name)
+        value, said = measure(clusters) if len(clusters) else (None, "no cluster")
+        values.append(value)
+        words.append(f"{name}: {said}")
+    return values, "; ".join(words)
+
+
+def _fraction_hidden(clusters: pd.DataFrame) -> tuple[float, str]:
+    fraction, count = hidden_fraction(clusters, clusters["analysis"].iloc[0])
+    return fraction, f"{fraction:.3g} of {count} clusters"
 
 
 def _hidden(results: Results, _: EnglishResults) -> Decision:
-    (polca, loss), words = _fractions(results, "polca", "loss")
+    (polca, loss), words = _sides(results, ("polca", "loss"), _fraction_hidden)
     return _all((polca or 0.0) > 0, None if loss is None else loss == 0), words
 
 
 def _random_fewer(results: Results, _: EnglishResults) -> Decision:
-    (polca, random), words = _fractions(results, "polca", "polca_random")
+    (polca, random), words = _sides(results, ("polca", "polca_random"), _fraction_hidden)
     return _less(random, polca), words
 
 
@@ -123,30 +158,75 @@ def _most_simple(_: Results, english: EnglishResults) -> Decision:
 
 
 def _english_hidden(_: Results, english: EnglishResults) -> Decision:
-    (polca,), words = _fractions(english, "polca")
+    (polca,), words = _sides(english, ("polca",), _fraction_hidden)
     return (polca or 0.0) > 0, words
 
 
 def _loss_less_simple(_: Results, english: EnglishResults) -> Decision:
-    shares: list[float | None] = []
-    words = []
-    for name in ("loss", "polca"):
-        simple = _clusters(english, name)["simple"].astype(bool)
-        shares.append(float(simple.mean()) if len(simple) else None)
-        words.append(f"{name}: {simple.sum()} of {len(simple)} clusters" if len(simple) else f"{name}: no cluster")
-    return _less(*shares), "; ".join(words)
+    def simple(clusters: pd.DataFrame) -> tuple[float, str]:
+        flags = clusters["simple"].astype(bool)
+        return float(flags.mean()), f"{flags.sum()} of {len(flags)} clusters"
+
+    values, words = _sides(english, ("loss", "polca"), simple)
+    return _less(*values), words
 
 
 def _more_constructions(_: Results, english: EnglishResults) -> Decision:
-    kinds: list[float | None] = []
-    words = []
-    for name in ("loss", "polca"):
-        table = _clusters(english, name)
-        found = [k for k, count in constructions(table).items() if count and k not in ("mixed", "other")]
-        kinds.append(len(found) if len(table) else None)
-        words.append(f"{name}: {len(found)} in {len(table)} clusters" if len(table) else f"{name}: no cluster")
-    return _less(*kinds), "; ".join(words)
+    def kinds(clusters: pd.DataFrame) -> tuple[float, str]:
+        named = [k for k, count in constructions(clusters).items() if count and k not in ("mixed", "other")]
+        return len(named), f"{len(named)} in {len(clusters)} clusters"
 
+    values, words = _sides(english, ("loss", "polca"), kinds)
+    return _less(*values), words
+
+
+# --- Checks -----------------------------------------------------------------------------------------------------------
+
+
+def _table(name: str, decide: Callable[[pd.DataFrame], Decision]) -> Callable[[Path], Decision]:
+    """A decision by a table of the folder that `make validity` fills."""
+
+    def in_folder(folder: Path) -> Decision:
+        path = folder / name
+        return decide(read_csv(path)) if path.is_file() else (None, "`make validity` has not been run")
+
+    return in_folder
+
+
+def _row(table: pd.DataFrame, **keys: str) -> pd.Series | None:
+    found = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
+    return found.iloc[0] if len(found) else None
+
+
+def _above_chance(
+    file: str, counted: str, observed: str = "observed", prefix: str = "", **keys: str
+) -> Callable[[Path], Decision]:
+    """Whether a row of a permutation null is above chance; not tested where it counts nothing."""
+
+    def decide(table: pd.DataFrame) -> Decision:
+        row = _row(table, **keys)
+        if row is None or pd.isna(p_value := row[f"{prefix}p_value"]) or not row[counted] > 0:
+            return None, "no cluster to test"
+        limit = row[f"{prefix}null_95"]
+        words = f"p = {p_value:.3g}; observed {row[observed]:.3g}, 95 % of permutations at most {limit:.3g}"
+        return bool(p_value <= LEVEL), words
+
+    return _table(file, decide)
+
+
+def _more_simple(analysis: str) -> Callable[[Path], Decision]:
+    return _above_chance("null_simple.csv", "clusters", "clusters_simple", "clusters_", analysis=analysis)
+
+
+def _nearer(table: pd.DataFrame) -> Decision:
+    first, second = (_row(table, form=form) for form in ("none", "paper"))
+    if first is None or second is None:
+        return None, "not measured"
+    words = f"eq. 4: {second['relative_rmse']:.3g}; first order: {first['relative_rmse']:.3g}"
+    return bool(second["relative_rmse"] < first["relative_rmse"]), words
+
+
+# --- Claims -----------------------------------------------------------------------------------------------------------
 
 CLAIMS = (
     Claim(
@@ -205,20 +285,50 @@ CLAIMS = (
     ),
 )
 
+CHECKS = (
+    Claim(
+        "check_best_cluster_beats_chance",
+        "POLCA's best cluster of carries is purer than chance",
+        f"p at most {LEVEL}, skills permuted within each digit",
+        _above_chance("null_best.csv", "vectors_eligible", analysis="polca", null="labels_within_place"),
+    ),
+    Claim(
+        "check_hidden_breakthroughs_beat_chance",
+        "Hidden breakthroughs of POLCA clusters are more frequent than chance",
+        f"p at most {LEVEL}, increments of the trajectories permuted in time",
+        _above_chance("null_hidden.csv", "clusters", analysis="polca"),
+    ),
+    Claim(
+        "check_second_order_is_nearer",
+        "The second-order term of eq. 4 brings the allocation nearer to the true loss change along a direction",
+        "relative error against the path integral: eq. 4, λ fixed, below first order",
+        _table("completeness_integrators.csv", _nearer),
+    ),
+    Claim(
+        "check_english_labels_beat_chance",
+        "Simply labelled clusters of English are more frequent than chance",
+        f"p at most {LEVEL}, tag patterns permuted over tokens",
+        _more_simple("polca"),
+    ),
+    Claim(
+        "check_english_finer_labels_beat_chance",
+        "The same for the finer clusters, which are not the paper's",
+        f"p at most {LEVEL}, tag patterns permuted over tokens",
+        _more_simple("polca_fine"),
+    ),
+)
+
 
 def check_claims(results: Results, english: EnglishResults) -> pd.DataFrame:
-    """One row a claim: claim, sentence, rule, statistic, verdict (`holds`, `fails` or `not tested`)."""
-    verdicts = {True: HOLDS, False: FAILS, None: NOT_TESTED}
-    rows = []
-    for claim in CLAIMS:
-        holds, statistic = claim.decide(results, english)
-        rows.append(
-            {
-                "claim": claim.name,
-                "sentence": claim.sentence,
-                "rule": claim.rule,
-                "statistic": statistic,
-                "verdict": verdicts[holds],
-            }
-        )
-    return pd.DataFrame(rows)
+    """One row a claim of `CLAIMS`, as `Claim.row`."""
+    return pd.DataFrame([claim.row(results, english) for claim in CLAIMS])
+
+
+def validity_claims(paths: PresetPaths) -> list[dict[str, str]]:
+    """`Claim.row` of each of `CHECKS`.
+
+    Raises:
+        PolcaError: a result file is damaged.
+    """
+    folder = paths.metrics.parent / "validity"
+    return [check.row(folder) for check in CHECKS]

@@ -58,6 +58,14 @@ KINDS: Mapping[str, Kind] = {
 
 ARITHMETIC, ENGLISH = "arithmetic", "english"
 SETTINGS_TABLES = {ARITHMETIC: (2, 3, 4), ENGLISH: (5, 6, 7)}
+RESULT_TABLES: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    1: (("strategy",), (*SCORES, "fraction_hidden")),
+    8: (("strategy", "rank"), SCORES),
+    9: (("strategy",), ("fraction_hidden",)),
+    10: (("basis", "rank"), SCORES),
+    11: (("basis",), ("fraction_hidden",)),
+}
+"""Tables of shares: the columns that name a row, and those with numbers."""
 NOT_COMPARED: Mapping[str, str] = {
     "table_02.hardware": "not a number",
     "table_03.polca_interval_in_text": "accepted beside Table 3's `polca_interval`, which it contradicts",
@@ -184,28 +192,26 @@ def _shown(value: float) -> str:
 
 def _pairs_of_tables(paths: PresetPaths, published: Mapping[str, Any]) -> Iterator[_Pair]:
     """Tables 1 and 8–12, all of addition."""
-    values = (*SCORES, "fraction_hidden")
-    for row in _table(paths, 1, ("strategy", *values)).to_dict("records"):
-        for name in values:
-            theirs = _part(published, f"table_01.{row['strategy']}.{name}")
-            yield _Pair("Table 1", f"{row['strategy']}, {name}", "share", theirs, row[name])
-    for number, head in ((8, "strategy"), (10, "basis")):
-        found = _table(paths, number, (head, "rank", *SCORES)).set_index([head, "rank"]).to_dict("index")
-        for group, ranks in _part(published, f"table_{number:02d}").items():
-            for rank, scores in enumerate(ranks, start=1):
-                own = found.get((group, rank))
-                for name, theirs in zip(SCORES, scores, strict=True):
-                    what = f"{group}, rank {rank}, {name}"
-                    yield _Pair(f"Table {number}", what, "share", theirs, own[name] if own else math.nan)
-        fractions = _table(paths, number + 1, (head, "fraction_hidden")).set_index(head)["fraction_hidden"].to_dict()
-        for group, theirs in _part(published, f"table_{number + 1:02d}").items():
-            ours = fractions.get(group, math.nan)
-            yield _Pair(f"Table {number + 1}", f"{group}, fraction_hidden", "share", theirs, ours)
+    for number, (keys, names) in RESULT_TABLES.items():
+        table = _table(paths, number, (*keys, *names))
+        for group, values in _part(published, f"table_{number:02d}").items():
+            rows = {row.get("rank", 1): row for row in table[table[keys[0]] == group].to_dict("records")}
+            ranks = _listed(values)
+            for rank, printed in enumerate(ranks, start=1):
+                ours = rows.get(rank, {})
+                theirs = printed if isinstance(printed, Mapping) else dict(zip(names, _listed(printed), strict=True))
+                of = f"{group}, rank {rank}" if "rank" in keys else group
+                for name in names:
+                    yield _Pair(f"Table {number}", f"{of}, {name}", "share", theirs[name], ours.get(name, math.nan))
     # The heads as printed contradict the text (docs/choices.md), so the other reading is what can be judged.
     table = _table(paths, 12, ("reading", "quantity", "value", "published"))
     for row in table[table["reading"] == "heads_swapped"].to_dict("records"):
         kind = "cosine" if row["quantity"] == "cosine_similarity" else "magnitude"
         yield _Pair("Table 12", f"{row['quantity']}, heads swapped", kind, row["published"], row["value"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _ratio(scalars: Mapping[str, Any], name: str) -> tuple[float, str]:

@@ -12,9 +12,9 @@ import typst
 from polca.errors import PolcaError
 from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
+from polca.report.claims import LEVEL
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
-from polca.validity.permutation import LEVEL
 
 SOURCE = Path("paper") / "paper.typ"
 BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}

@@ -12,9 +12,8 @@ from typing import Any
 
 from polca.errors import PolcaError
 from polca.machine.files import read_params
-from polca.report.claims import FAILS
+from polca.report.claims import FAILS, validity_claims
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
-from polca.report.validity_claims import validity_claims
 from polca.study.paths import PresetPaths
 from polca.study.results import read_table
 

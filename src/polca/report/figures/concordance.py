@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import TextToPath
 
-from polca.report.figures.panels import letter, percent
-from polca.report.figures.roles import NamedLook
-from polca.report.figures.style import INK, MUTED, NORMAL, RULE, SMALL
+from polca.report.figures.style import INK, MUTED, NORMAL, RULE, SMALL, Look, letter, note, percent
 
 Context = tuple[str, str, str]
 """Text before the target, the target, text after it."""
@@ -94,34 +92,22 @@ def draw_concordance(
     size: tuple[float, float],
     panel: str,
     remark: str,
-    looks: Sequence[NamedLook],
-    contexts: Sequence[Sequence[Context]],
+    table: Sequence[tuple[Look, Sequence[Context]]],
 ) -> None:
-    """Fill `axes` of `size` points; `panel` is their letter, `remark` says what is shown."""
+    """Fill `axes` of `size` points; `panel` is their letter, `remark` says what is shown, `table` has each cluster."""
     width, height = size
     axes.set_axis_off()
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     letter(axes, panel, x=0)
     for x, offset, text, side in ((0, 12, remark, "left"), (1, 0, "tokens, fit", "right")):
-        axes.annotate(
-            text,
-            xy=(x, 1),
-            xycoords="axes fraction",
-            xytext=(offset, 3),
-            textcoords="offset points",
-            ha=side,
-            va="bottom",
-            fontsize=SMALL,
-            color=MUTED,
-            annotation_clip=False,
-        )
+        note(axes, text, (x, 1), (offset, 3), ha=side, va="bottom", color=MUTED)
     axes.plot([0, width], [0, 0], color=RULE, linewidth=0.6, clip_on=False)
     y = TOP
-    for look, rows in zip(looks, contexts, strict=True):
+    for look, contexts in table:
         _heading(axes, look, width, y)
         y += HEADING_LEADING
-        for context in rows:
+        for context in contexts:
             _context(axes, look, context, width, y)
             y += LEADING
         y += BETWEEN
@@ -132,7 +118,7 @@ def _put(axes: Axes, x: float, y: float, text: str, font: FontProperties, color:
         axes.text(x, y, text, fontproperties=font, color=color, va="baseline", parse_math=False, **style)
 
 
-def _heading(axes: Axes, look: NamedLook, width: float, y: float) -> None:
+def _heading(axes: Axes, look: Look, width: float, y: float) -> None:
     """Line sample, number and name at the left, size and fit at the right."""
     axes.plot([0, 15], [y - 2.6, y - 2.6], color=look.color, linestyle=look.dashes, solid_capstyle="butt")
     bold = _font("bold", NORMAL)
@@ -157,7 +143,7 @@ def _name(axes: Axes, name: str, x: float, y: float, width: float) -> None:
         x += text_width(part, font)
 
 
-def _context(axes: Axes, look: NamedLook, context: Context, width: float, y: float) -> None:
+def _context(axes: Axes, look: Look, context: Context, width: float, y: float) -> None:
     """One context; all targets of a table begin at the same place."""
     plain, bold = _font(), _font("bold")
     before, target, after = (printable(part) for part in context)

@@ -1,5 +1,6 @@
 """Projected loss of the clusters of any analysis, one row a vector, with their sizes and most frequent tokens."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -7,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from polca.method.clustering import OUTLIER, RISING, Clusters
-from polca.report.figures.panels import Curve, draw_curves, in_clusters, place_labels, say
+from polca.report.figures.panels import Curve, draw_curves, mark_sampling, place_labels
+from polca.report.figures.selection import token_counts
 from polca.report.figures.style import (
     DASHES,
     INK,
@@ -18,10 +20,9 @@ from polca.report.figures.style import (
     heading,
     loss_axis,
     new_figure,
-    step_axis,
+    say,
     styled,
 )
-from polca.report.figures.vectors import mark_sampling
 
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
@@ -41,9 +42,11 @@ COLORS = (
 )
 
 
-def _look(row: "pd.Series[int]", rank: int) -> Look:
-    color, text_color = COLORS[rank % len(COLORS)]
-    return Look(int(row["cluster"]), int(row["size"]), str(row["top_tokens"]), color, text_color, DASHES[rank % 2])
+def look(row: Mapping[Any, Any]) -> Look:
+    """Look of a cluster (a row of `clusters.csv`): by its number a colour, and where these run out other dashes."""
+    number = int(row["cluster"])
+    again, rank = divmod(number, len(COLORS))
+    return Look(number, int(row["size"]), str(row["top_tokens"]), *COLORS[rank], DASHES[(rank % 2 + 2 * again) % 4])
 
 
 def _shortened(text: str) -> str:
@@ -52,31 +55,18 @@ def _shortened(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _counts(clusters: Clusters, k: int, number: int) -> str:
-    labels = clusters.labels[k]
-    rising, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
-    text = f"{labels.size:,} tokens: {rising:,} dropped as rising, {outliers:,} outliers"
-    return text + in_clusters(int((labels >= 0).sum()), number)
-
-
 def _list(axes: Axes, looks: list[Look], total: int) -> None:
     """The clusters in words."""
     axes.set_axis_off()
-    for rank, look in enumerate(looks):
+    for rank, cluster in enumerate(looks):
         y = 0.94 - rank * 0.165
-        size = f"{look.number}: {look.size:,} tokens"
+        size = f"{cluster.number}: {cluster.size:,} tokens"
         options: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
-        axes.text(0.02, y, size, color=look.text_color, fontweight="bold", **options).set_in_layout(False)
-        axes.text(0.27, y, _shortened(look.name), color=INK, **options).set_in_layout(False)
+        axes.text(0.02, y, size, color=cluster.text_color, fontweight="bold", **options).set_in_layout(False)
+        axes.text(0.27, y, _shortened(cluster.name), color=INK, **options).set_in_layout(False)
     if total > len(looks):
-        axes.text(
-            0.02,
-            0.94 - len(looks) * 0.165,
-            f"{total - len(looks)} smaller ones not shown",
-            transform=axes.transAxes,
-            va="top",
-            fontsize=SMALL,
-        )
+        more = f"{total - len(looks)} smaller ones not shown"
+        axes.text(0.02, 0.94 - len(looks) * 0.165, more, transform=axes.transAxes, va="top", fontsize=SMALL)
 
 
 def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
@@ -98,17 +88,18 @@ def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
     )
     for (left, right), k in zip(grid, drawn, strict=False):
         rows = table[table["vector"] == k + 1].sort_values("cluster")
-        looks = [_look(row, rank) for rank, (_, row) in enumerate(rows.head(MAXIMUM_CLUSTERS).iterrows())]
+        looks = [look(row) for row in rows.head(MAXIMUM_CLUSTERS).to_dict("records")]
         at = [m for m in range(len(clusters)) if clusters.cluster_vector[m] == k]
         name = f"Vector {k + 1}" if clusters.vector_steps[k] >= 0 else "All directions"
         sampled = f", sampled at step {clusters.vector_steps[k]:,}" if clusters.vector_steps[k] >= 0 else ""
-        heading(left, name + sampled, _counts(clusters, k, len(rows)))
-        curves = [Curve.of_cluster(look, clusters.projected_quartiles[at[look.number]]) for look in looks]
-        draw_curves(left, clusters.steps, curves)
-        step_axis(left, int(clusters.steps[-1]), ticks=3)
+        labels = clusters.labels[k]
+        dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
+        heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
+        curves = [Curve.of_cluster(each, clusters.projected_quartiles[at[each.number]]) for each in looks]
+        draw_curves(left, clusters.steps, curves, ticks=3)
         left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
         loss_axis(left, "projected loss" if sampled else "loss")
-        mark_sampling(left, int(clusters.vector_steps[k]), left.get_xlim()[1], named=False)
+        mark_sampling(left, int(clusters.vector_steps[k]), named=False)
         _list(right, looks, len(rows))
     if rest or not drawn:
         left, right = grid[-1]

@@ -43,25 +43,14 @@ def role_of(kind: str) -> str:
     return _ROLE_OF_FAMILY.get(kind, "mixed")
 
 
-@dataclass(frozen=True)
-class NamedLook(Look):
-    """How an English cluster is drawn, under its automatic name.
-
-    Attributes:
-        fit: share of its tokens that fit the name; 0 where it has none.
-    """
-
-    fit: float
-
-
-def looks(clusters: pd.DataFrame) -> list[NamedLook]:
+def looks(clusters: pd.DataFrame) -> list[Look]:
     """Looks of one vector's clusters (rows of `clusters.csv`), in order of their numbers."""
-    result: list[NamedLook] = []
+    result: list[Look] = []
     for row in clusters.sort_values("cluster").to_dict("records"):
         role = ROLES[role_of(family(row["name"], row["tags_0"], row["tags_1"]))]
         same = sum(look.color == role.color for look in result)
         result.append(
-            NamedLook(
+            Look(
                 number=int(row["cluster"]),
                 size=int(row["size"]),
                 name=str(row["name"]),

@@ -1,17 +1,26 @@
-"""Skills and their colours, the same in every figure.
+"""Skills, their colours, the same in every figure, and bars of what a cluster consists of.
 
 Hue is the digit skill (four hues after Okabe & Ito's colour-blind-safe set), lightness the carry skill: dark with a
 carry, light without, a middle tone for both together.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.patches import Patch
 
-from polca.report.figures.style import DASHES, Look
+from polca.report.figures.style import DASHES, INK, SMALL, Look, note, percent
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import COUNTS
 
+LEGEND_HEIGHT = 0.38
+"""Inches of the strip below the panels that `skill_legend` fills."""
 MAJORITY = 0.70
 """Share of a cluster from which a skill is its dominant one (the share that the paper's English labels use)."""
 
@@ -39,23 +48,7 @@ NEUTRALS = (("#333333", "#333333"), ("#7A7A7A", "#5A5A5A"), ("#A8A8A8", "#6B6B6B
 """Clusters without a dominant place: colour, and the same dark enough for text. They differ in dashes as well."""
 
 
-@dataclass(frozen=True)
-class ClusterLook(Look):
-    """How a cluster is drawn; its name is its dominant skills, such as `100s, carry`.
-
-    Attributes:
-        counts: tokens by skill, `COUNTS` → number.
-    """
-
-    counts: dict[str, int]
-
-    @property
-    def carry_share(self) -> float:
-        """Fraction of the tokens with a carry: the cluster's carry homogeneity."""
-        return sum(n for key, n in self.counts.items() if key.endswith("_carry")) / self.size
-
-
-def dominant_skills(counts: dict[str, int]) -> tuple[str | None, bool | None]:
+def dominant_skills(counts: Mapping[str, int]) -> tuple[str | None, bool | None]:
     """The place and the carry label that at least `MAJORITY` of a cluster's tokens have; None where none does."""
     total = sum(counts.values())
     by_place = {place: counts[f"n_{place}_carry"] + counts[f"n_{place}_nocarry"] for place in PLACES}
@@ -65,9 +58,9 @@ def dominant_skills(counts: dict[str, int]) -> tuple[str | None, bool | None]:
     return (place if by_place[place] >= MAJORITY * total else None), carry
 
 
-def looks(clusters: pd.DataFrame) -> list[ClusterLook]:
+def looks(clusters: pd.DataFrame) -> list[Look]:
     """Looks of one vector's clusters (rows of `clusters.csv`), in order of their numbers."""
-    result: list[ClusterLook] = []
+    result: list[Look] = []
     neutral = 0
     for row in clusters.sort_values("cluster").to_dict("records"):
         counts = {str(key): int(row[key]) for key in COUNTS}
@@ -84,7 +77,7 @@ def looks(clusters: pd.DataFrame) -> list[ClusterLook]:
             color = {True: tones.carry, False: tones.no_carry, None: tones.both}[carry]
             same = sum(look.color == color for look in result)
         result.append(
-            ClusterLook(
+            Look(
                 number=int(row["cluster"]),
                 size=int(row["size"]),
                 name=name,
@@ -95,3 +88,70 @@ def looks(clusters: pd.DataFrame) -> list[ClusterLook]:
             )
         )
     return result
+
+
+def carry_share(look: Look) -> float:
+    """Fraction of a cluster's tokens with a carry: its carry homogeneity."""
+    return sum(n for key, n in look.counts.items() if key.endswith("_carry")) / look.size
+
+
+def composition_bars(axes: Axes, clusters: Sequence[Look]) -> None:
+    """Two bars a cluster: digit skill (hue, with the carry's lightness), and below it the carry skill in greys."""
+    rows = np.arange(len(clusters), dtype=float)
+    for row, look in zip(rows, clusters, strict=True):
+        left = 0.0
+        for place in PLACES:
+            for key, tone in (("carry", PLACE_TONES[place].carry), ("nocarry", PLACE_TONES[place].no_carry)):
+                width = 100 * look.counts[f"n_{place}_{key}"] / look.size
+                axes.barh(row - 0.14, width, 0.42, left=left, color=tone, edgecolor="white", linewidth=0.4)
+                left += width
+        carry = 100 * carry_share(look)
+        axes.barh(row + 0.23, carry, 0.22, color=GREYS.carry, edgecolor="white", linewidth=0.4)
+        axes.barh(row + 0.23, 100 - carry, 0.22, left=carry, color=GREYS.no_carry, edgecolor="white", linewidth=0.4)
+        text = f"{percent(carry)} carry"
+        note(axes, text, (100, row + 0.23), (3, 0), "data", va="center", color=INK)
+    size = "\n{:,} tokens" if len(clusters) <= 4 else " ({:,})"
+    axes.set_yticks(rows, [f"{look.number}: {look.name}{size.format(look.size)}" for look in clusters])
+    for tick, look in zip(axes.get_yticklabels(), clusters, strict=True):
+        tick.set_color(look.text_color)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    # A single cluster keeps the bar height that it would have among others.
+    empty = max(0.0, (3 - len(clusters)) / 2)
+    axes.set_ylim(len(clusters) - 0.5 + empty, -0.5 - empty)
+    axes.set_xlim(0, 100)
+    axes.set_xticks([0, 50, 100])
+    axes.set_xlabel("share of cluster (%)")
+
+
+def skill_legend(figure: Figure) -> None:
+    """Key of the composition bars, in the strip of `LEGEND_HEIGHT` at the bottom: the places' tones, the greys."""
+    middle = LEGEND_HEIGHT / 2 / figure.get_figheight()
+
+    def swatch(color: str) -> Patch:
+        return Patch(facecolor=color, edgecolor="white", linewidth=0.4)
+
+    handles: list[Any] = [(swatch(PLACE_TONES[p].carry), swatch(PLACE_TONES[p].no_carry)) for p in PLACES[:-1]]
+    # The 1s digit has no dark half: nothing carries into it.
+    handles.append(swatch(PLACE_TONES["1s"].no_carry))
+    greys: list[Any] = [swatch(GREYS.carry), swatch(GREYS.no_carry)]
+    legends: tuple[tuple[str, list[Any], list[str], float, Literal["center left", "center right"]], ...] = (
+        ("upper bar: digit (dark with a carry, light without)", handles, list(PLACES), 0.62, "center right"),
+        ("lower bar: carry", greys, ["carry", "no carry"], 0.67, "center left"),
+    )
+    for title, keys, labels, x, anchor in legends:
+        figure.legend(
+            keys,
+            labels,
+            title=title,
+            title_fontsize=SMALL,
+            alignment="left",
+            handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+            loc=anchor,
+            bbox_to_anchor=(x, middle),
+            ncols=len(labels),
+            handlelength=1.8,
+            handleheight=0.8,
+            handletextpad=0.5,
+            columnspacing=1.4,
+        ).set_in_layout(False)

@@ -2,9 +2,9 @@
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Annotation
 from matplotlib.ticker import StrMethodFormatter
 
 from polca.machine.files import writing
@@ -84,6 +85,8 @@ class Look:
         color: line and band.
         text_color: the same hue, dark enough to read.
         dashes: line style.
+        fit: of English, the share of its tokens that fit the name; 0 where it has none.
+        counts: of addition, tokens by skill, `COUNTS` → number.
     """
 
     number: int
@@ -92,6 +95,8 @@ class Look:
     color: str
     text_color: str
     dashes: Dashes
+    fit: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -178,30 +183,53 @@ def loss_axis(axes: Axes, name: str) -> None:
     axes.set_ylabel(f"{name} ({power}nats)")
 
 
+def note(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float] = (0, 0),
+    coords: Any = "axes fraction",
+    **look: Any,
+) -> Annotation:
+    """A text `offset` points from a place of a panel, or outside it: small if `look` does not say otherwise."""
+    return axes.annotate(
+        text,
+        xy=at,
+        xycoords=coords,
+        xytext=offset,
+        textcoords="offset points",
+        annotation_clip=False,
+        **{"fontsize": SMALL, **look},
+    )
+
+
 def heading(axes: Axes, name: str, remark: str = "") -> None:
     """A title for a row of panels, at the left edge of the figure above `axes`: a bold name, then a muted remark."""
     # The title reserves the height; the words, wider than the panel, must not count in the layout.
     axes.set_title(" ", fontsize=LARGE, pad=15)
-    title = axes.annotate(
-        name,
-        xy=(0.006, 1),
-        xycoords=("figure fraction", "axes fraction"),
-        xytext=(0, 16),
-        textcoords="offset points",
-        fontsize=LARGE,
-        fontweight="bold",
-        annotation_clip=False,
-    )
-    beside = axes.annotate(
-        remark,
-        xy=(1, 0.5),
-        xycoords=title,
-        xytext=(6, 0),
-        textcoords="offset points",
-        va="center_baseline",
-        fontsize=SMALL,
-        color=MUTED,
-        annotation_clip=False,
-    )
+    edge = ("figure fraction", "axes fraction")
+    title = note(axes, name, (0.006, 1), (0, 16), edge, fontsize=LARGE, fontweight="bold")
+    beside = note(axes, remark, (1, 0.5), (6, 0), title, va="center_baseline", color=MUTED)
     for text in (title, beside):
         text.set_in_layout(False)
+
+
+def letter(axes: Axes, text: str, x: float = -24) -> None:
+    """A panel's letter at its upper left, `x` points from its left edge."""
+    note(axes, text, (0, 1), (x, 3), va="bottom", fontsize=LARGE, fontweight="bold")
+
+
+def say(axes: Axes, message: str, center: float | None = None) -> None:
+    """Give a panel over to a sentence where there is nothing to draw; `center` is its place in the figure's width."""
+    axes.set_axis_off()
+    at, across = (0.5, "axes fraction") if center is None else (center, "figure fraction")
+    place: dict[str, Any] = {"ha": "center", "va": "center", "color": MUTED, "fontsize": NORMAL}
+    note(axes, message, (at, 0.5), coords=(across, "axes fraction"), **place).set_in_layout(False)
+
+
+def percent(value: float) -> str:
+    """Whole per cents that say 0 and 100 only where it is exactly so."""
+    rounded = round(value)
+    if rounded in (0, 100) and not math.isclose(value, rounded, abs_tol=1e-9):
+        return "<1 %" if rounded == 0 else ">99 %"
+    return f"{rounded} %"

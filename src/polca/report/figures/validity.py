@@ -1,17 +1,17 @@
 """Figures of the checks: completeness and integrators, nulls, sensitivity. They only read result tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from polca.report.figures.style import DASHES, INK, MUTED, PAGE_WIDTH, RULE, SMALL, Dashes, new_figure, step_axis
 
-ACTUAL, PATH = "#222222", "#A651AC"
+BLUE, GREY = "#0E45DF", "#A8A8A8"
 FORM_LOOKS: Mapping[str, tuple[str, str, Dashes]] = {
     "none": ("first order", "#E69F00", DASHES[1]),
     "paper": ("eq. 4, λ fixed", "#C2410C", DASHES[2]),
@@ -20,6 +20,12 @@ FORM_LOOKS: Mapping[str, tuple[str, str, Dashes]] = {
     "trapezoid": ("trapezoid", "#004B7A", DASHES[0]),
 }
 """Name, colour and dashes of each form."""
+PARTS: Mapping[str, tuple[str, str]] = {
+    "allocated": ("allocated", "#004B7A"),
+    "missed": ("missed inside", "#E69F00"),
+    "outside": ("outside", GREY),
+}
+"""Name and colour of each part of the loss change."""
 
 ANALYSES: Mapping[str, str] = {
     "loss": "exact loss",
@@ -55,15 +61,48 @@ OUTCOMES: Mapping[str, str] = {
     "outliers": "share of\noutliers",
     "hidden": "share hidden",
 }
-_SHORT = {
-    **{"none": "first", "paper": "eq. 4", "paper_current": "eq. 4, λₜ", "trapezoid": "trap.", "exact": "exact"},
-    **{"both": "both", "vectors": "vectors", "tokens": "tokens", "neither": "neither"},
-    **{"printed": "printed", "corrected": "corrected"},
-}
+_SHORT = {"none": "first", "paper": "eq. 4", "paper_current": "eq. 4, λₜ", "trapezoid": "trap."}
+"""Forms in few letters."""
 
 
-def _letter(axes: Axes, letter: str, title: str) -> None:
+# --- Parts that the figures share -------------------------------------------------------------------------------------
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **{"linestyle": "none" if "marker" in look else "-", **look})
+
+
+def legend_below(figure: Figure, keys: Sequence[Line2D]) -> None:
+    """One line of keys at the bottom of the figure."""
+    figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.8, columnspacing=1.6)
+
+
+def row_marks(axes: Axes, table: pd.DataFrame, x: str, names: Sequence[str], **look: Any) -> None:
+    """A mark at column `x` of every row of `table`, in the line of its column `name`."""
+    look = {"color": BLUE, "clip_on": False, "zorder": 3, **look}
+    if "hue" in look:
+        del look["color"]
+    sns.stripplot(table, x=x, y="name", order=names, jitter=False, legend=False, ax=axes, **look)
+
+
+def rows_axis(axes: Axes, label: str, limits: tuple[float, float], labelled: bool) -> None:
+    """The axes of lines from top to bottom, named where they are `labelled`."""
+    axes.set_xlim(*limits)
+    axes.set_xlabel(label)
+    axes.set_ylabel("")
+    axes.tick_params(axis="y", length=0, labelleft=labelled)
+    axes.spines["left"].set_visible(False)
+    for y in axes.get_yticks():
+        axes.axhline(y, color=RULE, linewidth=0.4, zorder=0)
+
+
+def _title(axes: Axes, letter: str, title: str, y_label: str = "") -> None:
     axes.set_title(f"({letter}) {title}", loc="left")
+    axes.set_ylabel(y_label)
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------------
 
 
 def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.DataFrame, vectors: pd.DataFrame) -> Figure:
@@ -74,61 +113,50 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
     """
     figure = new_figure(PAGE_WIDTH, 4.7, bottom=0.42)
     (whole, error), (parts, each) = figure.subplots(2, 2)
-    end = int(curves["step"].max())
     shown = [form for form in FORM_LOOKS if form in curves]
+    names = {form: name for form, (name, _, _) in FORM_LOOKS.items()}
+    look: dict[str, Any] = {"palette": {form: color for form, (_, color, _) in FORM_LOOKS.items()}, "legend": False}
+    dashes = {form: "" if isinstance(dash, str) else dash[1] for form, (_, _, dash) in FORM_LOOKS.items()}
 
-    whole.axhline(0, color=RULE, linewidth=0.6, zorder=0)
-    whole.plot([0, *curves["step"]], [0, *curves["actual"].cumsum()], color=ACTUAL, linewidth=2)
-    for form in shown:
-        _, color, dashes = FORM_LOOKS[form]
-        whole.plot([0, *curves["step"]], [0, *curves[form].cumsum()], color=color, linestyle=dashes)
-    step_axis(whole, end)
-    whole.set_ylabel("change since step 0 (nats)")
-    _letter(whole, "a", "Sum over vectors, mean over tokens")
+    sums = curves.set_index("step")[["actual", *shown]].cumsum()
+    sums = sums.reindex([0, *sums.index], fill_value=0)
+    whole.plot(sums.index, sums["actual"], color=INK, linewidth=2)
+    sns.lineplot(sums[shown], dashes=dashes, ax=whole, **look)
+    _title(whole, "a", "Sum over vectors, mean over tokens", "change since step 0 (nats)")
 
-    for form in shown:
-        own = errors[errors["form"] == form]
-        _, color, dashes = FORM_LOOKS[form]
-        error.plot(own["step"], own["relative_rmse"], color=color, linestyle=dashes, marker="o", markersize=2.5)
-    error.axhline(1, color=RULE, linewidth=0.6, zorder=0)
+    line = {"style": "form", "dashes": dashes, "markers": dict.fromkeys(shown, "o"), "markeredgewidth": 0}
+    own = errors[errors["form"].isin(shown)]
+    sns.lineplot(own, x="step", y="relative_rmse", hue="form", estimator=None, markersize=4, ax=error, **line, **look)
     error.set_yscale("log")
-    step_axis(error, end)
-    error.set_ylabel("relative RMS error")
-    _letter(error, "b", "Against the path integral")
+    _title(error, "b", "Against the path integral", "relative RMS error")
+    for axes, level in ((whole, 0), (error, 1), (each, 0)):
+        axes.axhline(level, color=RULE, linewidth=0.6, zorder=0)
+    for axes in (whole, error):
+        step_axis(axes, int(curves["step"].max()))
 
-    names = {"allocated": "allocated", "missed": "missed inside", "outside": "outside"}
-    present = forms.set_index("form")
-    order = [form for form in (*FORM_LOOKS, "path") if form in present.index]
-    labels = [FORM_LOOKS[form][0] if form in FORM_LOOKS else "path integral" for form in order]
-    y = np.arange(len(order))
-    for offset, (column, color) in zip(
-        (-0.26, 0.0, 0.26), {"allocated": "#004B7A", "missed": "#E69F00", "outside": "#A8A8A8"}.items(), strict=True
-    ):
-        parts.barh(y + offset, present.loc[order, column].to_numpy(np.float64), 0.24, color=color, label=names[column])
+    order = [form for form in (*FORM_LOOKS, "path") if form in set(forms["form"])]
+    long = forms.melt("form", list(PARTS), "part", "value")
+    colors = {part: color for part, (_, color) in PARTS.items()}
+    sns.barplot(
+        long, x="value", y="form", order=order, hue="part", palette=colors, saturation=1, errorbar=None, ax=parts
+    )
     parts.axvline(0, color=RULE, linewidth=0.6)
-    parts.axvline(float(forms["actual"].iloc[0]), color=ACTUAL, linewidth=1.2, label="true change")
-    parts.set_yticks(y, labels)
-    parts.invert_yaxis()
+    parts.axvline(float(forms["actual"].iloc[0]), color=INK, linewidth=1.2)
+    parts.set_yticks(range(len(order)), [names.get(form, "path integral") for form in order])
     parts.tick_params(axis="y", length=0)
     parts.set_xlabel("mean over tokens, sum over the intervals of (b) (nats)")
-    _letter(parts, "c", "Three parts of the loss change")
-    parts.legend(loc="upper center", bbox_to_anchor=(0.4, -0.3), ncols=4, handlelength=1, columnspacing=1)
+    _title(parts, "c", "Three parts of the loss change")
+    swatches = [key(name, color=color, linewidth=5, solid_capstyle="butt") for name, color in PARTS.values()]
+    parts.legend(handles=swatches, loc="upper center", bbox_to_anchor=(0.4, -0.3), ncols=4, handlelength=1)
 
-    each.axhline(0, color=RULE, linewidth=0.6, zorder=0)
-    for form in shown:
-        _, color, _ = FORM_LOOKS[form]
-        each.plot(vectors["vector"], vectors[f"all_{form}"], color=color, marker="o", markersize=3, linestyle="none")
+    ends = vectors.melt("vector", [f"all_{form}" for form in shown], "form", "value")
+    ends["form"] = ends["form"].str.removeprefix("all_")
+    sns.scatterplot(ends, x="vector", y="value", hue="form", s=14, linewidth=0, ax=each, **look)
     each.set_xticks(vectors["vector"])
-    each.set_xlabel("vector")
-    each.set_ylabel("projected loss at the end (nats)")
-    _letter(each, "d", "By vector, whole training")
+    _title(each, "d", "By vector, whole training", "projected loss at the end (nats)")
 
-    handles = [Line2D([], [], color=ACTUAL, linewidth=2, label="true change")]
-    handles += [
-        Line2D([], [], color=FORM_LOOKS[f][1], linestyle=cast(Any, FORM_LOOKS[f][2]), label=FORM_LOOKS[f][0])
-        for f in shown
-    ]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), handlelength=2, columnspacing=1.2)
+    keys = [key(names[form], color=FORM_LOOKS[form][1], linestyle=FORM_LOOKS[form][2]) for form in shown]
+    legend_below(figure, [key("true change", color=INK, linewidth=2), *keys])
     return figure
 
 
@@ -142,93 +170,64 @@ def draw_nulls(best: pd.DataFrame, hidden: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, len(NULLS) + 1, squeeze=False)[0]
     tables = [best[best["null"] == null] for null in NULLS] + [hidden]
     titles = [*NULLS.values(), "increments\nswap times"]
-    for index, (axes, table, title) in enumerate(zip(panels, tables, titles, strict=True)):
-        rows = table.dropna(subset="observed").set_index("analysis")
-        for y, name in enumerate(ANALYSES):
-            axes.axhline(y, color=RULE, linewidth=0.4, zorder=0)
-            if name not in rows.index:
-                continue
-            row = rows.loc[name]
-            axes.plot([0, row["null_95"]], [y, y], color="#A8A8A8", linewidth=5, solid_capstyle="butt", zorder=1)
-            axes.plot([row["null_mean"]] * 2, [y - 0.22, y + 0.22], color=INK, linewidth=1.2, zorder=2)
-            low = row["p_value"] <= 0.05
-            axes.plot(
-                row["observed"],
-                y,
-                marker="o",
-                markersize=4.5,
-                markerfacecolor="#0E45DF" if low else "white",
-                markeredgecolor="#0E45DF",
-                markeredgewidth=1.1,
-                clip_on=False,
-                zorder=3,
-            )
-        axes.set_ylim(len(ANALYSES) - 0.4, -0.6)
-        axes.set_yticks(range(len(ANALYSES)), list(ANALYSES.values()) if index == 0 else [""] * len(ANALYSES))
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlim(0, 1)
+    names = list(ANALYSES.values())
+    dot: dict[str, Any] = {"edgecolor": BLUE, "linewidth": 1.1, "size": 4.5}
+    for axes, table, title in zip(panels, tables, titles, strict=True):
+        rows = table.dropna(subset="observed")
+        rows = rows.assign(name=rows["analysis"].map(ANALYSES), above=rows["p_value"] <= 0.05)
+        sns.barplot(
+            rows, x="null_95", y="name", order=names, color=GREY, saturation=1, width=0.3, errorbar=None, ax=axes
+        )
+        row_marks(axes, rows, "null_mean", names, color=INK, marker="|", size=9, linewidth=1.2, zorder=2)
+        row_marks(axes, rows, "observed", names, hue="above", palette={True: BLUE, False: "white"}, **dot)
+        of = "best carry homogeneity" if axes is not panels[-1] else "clusters hidden"
+        rows_axis(axes, of, (0, 1), labelled=axes is panels[0])
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_title(title, fontsize=SMALL)
-        axes.set_xlabel("best carry homogeneity" if index < len(NULLS) else "clusters hidden")
-    dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "markeredgecolor": "#0E45DF", "markersize": 4.5}
-    handles = [
-        Line2D([], [], markerfacecolor="#0E45DF", label="observed, p ≤ 0.05", **dot),
-        Line2D([], [], markerfacecolor="white", label="observed, p > 0.05", **dot),
-        Line2D([], [], color="#A8A8A8", linewidth=5, label="up to 95 % of the null"),
-        Line2D([], [], color=INK, marker="|", linestyle="none", markersize=7, label="mean of the null"),
+    ring: dict[str, Any] = {"marker": "o", "markeredgecolor": BLUE, "markersize": 4.5}
+    keys = [
+        key("observed, p ≤ 0.05", markerfacecolor=BLUE, **ring),
+        key("observed, p > 0.05", markerfacecolor="white", **ring),
+        key("up to 95 % of the null", color=GREY, linewidth=5, solid_capstyle="butt"),
+        key("mean of the null", color=INK, marker="|", markersize=7),
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=4, columnspacing=1.5, handlelength=1.5)
+    legend_below(figure, keys)
     return figure
 
 
-def _factor(axes: Axes, table: pd.DataFrame, outcome: str, labelled: bool, rotation: float = 90) -> None:
-    """One panel: an outcome over a factor's values, the preset's own filled."""
-    x = np.arange(len(table))
-    words = isinstance(table["value"].iloc[0], str) and not table["value"].iloc[0].lstrip("-").isdigit()
-    axes.plot(x, table[outcome], color=MUTED, linewidth=0 if words else 0.9, zorder=1)
-    own = table["default"].astype(bool).to_numpy()
-    for flags, face in ((own, "#0E45DF"), (~own, "white")):
-        axes.scatter(
-            x[flags],
-            table[outcome].to_numpy()[flags],
-            s=16,
-            facecolor=face,
-            edgecolor="#0E45DF",
-            linewidth=1,
-            zorder=2,
-            clip_on=False,
-        )
-    names = [_SHORT.get(str(v), str(v)) for v in table["value"]] if labelled else [""] * len(x)
-    axes.set_xticks(x, names, rotation=rotation, fontsize=SMALL - 1)
-    axes.set_xlim(-0.5, len(x) - 0.5)
+def _factor(axes: Axes, factors: pd.DataFrame, factor: str, outcome: str) -> None:
+    """One panel: an outcome over a factor's values, the preset's own filled, and joined where they are numbers."""
+    own = factors[factors["factor"] == factor]
+    own = own.assign(value=own["value"].astype(str).replace(_SHORT), default=own["default"].astype(bool))
+    if own["value"].str.lstrip("-").str.isdigit().all():
+        axes.plot(own["value"], own[outcome], color=MUTED, linewidth=0.9, zorder=1)
+    look: dict[str, Any] = {"palette": {True: BLUE, False: "white"}, "edgecolor": BLUE, "linewidth": 1, "size": 4}
+    sns.stripplot(
+        own, x="value", y=outcome, hue="default", jitter=False, legend=False, clip_on=False, zorder=2, ax=axes, **look
+    )
+    axes.set_xlabel("")
+    axes.set_ylabel("")
+    axes.tick_params(axis="x", labelsize=SMALL - 1)
 
 
 def draw_sensitivity(factors: pd.DataFrame) -> Figure:
-    """Small multiples: what becomes of POLCA's clusters when one setting changes.
+    """Small multiples: what becomes of POLCA's clusters when one parameter changes.
 
     Args:
         factors: `sensitivity_factors.csv`.
     """
     figure = new_figure(PAGE_WIDTH, 6.1, bottom=0.05)
     above, below = cast(Any, figure.subfigures(2, 1, height_ratios=(4, 1.35)))
-    grid = above.subplots(len(OUTCOMES), len(FACTORS), sharey="row")
-    for i, (outcome, name) in enumerate(OUTCOMES.items()):
-        for j, (factor, title) in enumerate(FACTORS.items()):
-            axes = grid[i][j]
-            last = i == len(OUTCOMES) - 1
-            _factor(axes, factors[factors["factor"] == factor], outcome, last)
-            top = 1.0 if outcome != "clusters" else 1.08 * max(1, factors["clusters"].max())
-            axes.set_ylim(0, top)
-            if i == 0:
-                axes.set_title(title, fontsize=SMALL)
-            if j == 0:
-                axes.set_ylabel(name, fontsize=SMALL)
-    row = below.subplots(1, len(HIDDEN_FACTORS), sharey="row")
-    for j, (factor, title) in enumerate(HIDDEN_FACTORS.items()):
-        _factor(row[j], factors[factors["factor"] == factor], "hidden", True, rotation=0)
-        row[j].set_ylim(0, 1)
-        row[j].set_title(title, fontsize=SMALL)
-        if j == 0:
-            row[j].set_ylabel("share hidden", fontsize=SMALL)
+    grid = above.subplots(len(OUTCOMES), len(FACTORS), sharey="row", sharex="col")
+    row = below.subplots(1, len(HIDDEN_FACTORS), sharey="row", squeeze=False)
+    for panels, outcomes, titles in ((grid, OUTCOMES, FACTORS), (row, {"hidden": OUTCOMES["hidden"]}, HIDDEN_FACTORS)):
+        for line, (outcome, name) in zip(panels, outcomes.items(), strict=True):
+            for axes, factor in zip(line, titles, strict=True):
+                _factor(axes, factors, factor, outcome)
+            line[0].set_ylim(0, 1.0 if outcome != "clusters" else 1.08 * max(1, factors["clusters"].max()))
+            line[0].set_ylabel(name, fontsize=SMALL)
+        for axes, title in zip(panels[0], titles.values(), strict=True):
+            axes.set_title(title, fontsize=SMALL)
+    for axes in grid[-1]:
+        axes.tick_params(axis="x", rotation=90)
     return figure

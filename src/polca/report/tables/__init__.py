@@ -1,17 +1,16 @@
 """The paper's tables by number, with the published values beside ours. Each only reads result files."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from polca.errors import PolcaError
 from polca.machine.files import write_csv
-from polca.report.tables.clusters import table_01, table_08, table_09, table_10, table_11
-from polca.report.tables.english_settings import table_05, table_06, table_07
+from polca.report.numbered import Numbered
+from polca.report.tables.clusters import BASES, STRATEGIES, best_clusters, hidden_fractions, table_01, table_12
 from polca.report.tables.metrics import english_metrics, metrics, save_metrics
-from polca.report.tables.orders import table_12
-from polca.report.tables.settings import table_02, table_03, table_04
+from polca.report.tables.parameters import parameters_table
 from polca.study.results import EnglishResults, Results
 
 __all__ = [
@@ -27,19 +26,21 @@ __all__ = [
 
 TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
     1: table_01,
-    2: table_02,
-    3: table_03,
-    4: table_04,
-    8: table_08,
-    9: table_09,
-    10: table_10,
-    11: table_11,
+    **{number: partial(parameters_table, number=number) for number in (2, 3, 4)},
+    8: partial(best_clusters, number=8, head="strategy", analyses=STRATEGIES),
+    9: partial(hidden_fractions, number=9, head="strategy", analyses=STRATEGIES),
+    10: partial(best_clusters, number=10, head="basis", analyses=BASES),
+    11: partial(hidden_fractions, number=11, head="basis", analyses=BASES),
     12: table_12,
 }
 """Tables of the arithmetic setting."""
 
-ENGLISH_TABLES: dict[int, Callable[[EnglishResults], pd.DataFrame]] = {5: table_05, 6: table_06, 7: table_07}
+ENGLISH_TABLES: dict[int, Callable[[EnglishResults], pd.DataFrame]] = {
+    number: partial(parameters_table, number=number) for number in (5, 6, 7)
+}
 """Tables of the English setting."""
+
+_TABLES = Numbered("table", "made", TABLES, ENGLISH_TABLES)
 
 
 def make_table(number: int, results: Results | EnglishResults) -> pd.DataFrame:
@@ -48,14 +49,7 @@ def make_table(number: int, results: Results | EnglishResults) -> pd.DataFrame:
     Raises:
         PolcaError: an unknown number, one of the other setting, or a result file is missing or damaged.
     """
-    if isinstance(results, EnglishResults) and number in ENGLISH_TABLES:
-        return ENGLISH_TABLES[number](results)
-    if isinstance(results, Results) and number in TABLES:
-        return TABLES[number](results)
-    if number in TABLES or number in ENGLISH_TABLES:
-        raise PolcaError(f"table {number}: not of the {results.setting} setting: give the other setting's results")
-    known = ", ".join(map(str, sorted([*TABLES, *ENGLISH_TABLES])))
-    raise PolcaError(f"table {number}: not made here (known: {known})")
+    return _TABLES.make(number, results)
 
 
 def save_table(number: int, results: Results | EnglishResults, directory: Path) -> Path:
@@ -71,7 +65,4 @@ def save_table(number: int, results: Results | EnglishResults, directory: Path) 
 
 def save_tables(results: Results, english: EnglishResults, directory: Path) -> list[Path]:
     """Make and write all tables."""
-    return [
-        save_table(number, english if number in ENGLISH_TABLES else results, directory)
-        for number in sorted([*TABLES, *ENGLISH_TABLES])
-    ]
+    return [save_table(number, own, directory) for number, own in _TABLES.sources(results, english)]

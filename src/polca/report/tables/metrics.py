@@ -6,10 +6,9 @@ from typing import Any
 
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
-from polca.report.tables.english_settings import parameters, training_tokens
 from polca.report.tables.formats import finite
+from polca.report.tables.parameters import english_parameters, training_tokens
 from polca.study.results import EnglishResults, Results
-from polca.tasks.arithmetic.data import OUTPUT_DIGITS
 from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
 
 Number = float | int | None
@@ -64,7 +63,7 @@ def metrics(results: Results) -> dict[str, Number]:
     kept = polca[polca["kept"].astype(bool)]
     second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
     others: dict[str, float | int] = {
-        "training_tokens": results.param("training.steps") * results.param("training.batch_size") * OUTPUT_DIGITS,
+        "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
         "dropped_vectors": len(polca) - len(kept),
         "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
@@ -88,7 +87,7 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     summary = dict(results.summary)
     of_analyses = summary.pop("analyses", {})
     others = {
-        "parameters": parameters(results),
+        "parameters": english_parameters(results),
         "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
         **{name: results.scalar(name) for name in ("tokens", "vectors")},

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 
-from polca.report.figures.panels import letter
 from polca.report.figures.skills import PLACE_TONES
-from polca.report.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, SMALL, new_figure
+from polca.report.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, SMALL, letter, new_figure
 from polca.study.results import Results
 
 HEIGHT = 2.75

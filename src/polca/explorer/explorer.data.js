@@ -1,0 +1,229 @@
+/* The explorer page, first part: reads the JSON that polca.explorer documents, keeps the view in the link, controls.
+   Strings of the data reach the page as text nodes only, and Plotly's labels through `plain`. The parts share one scope. */
+const INK = "#222222", MUTED = "#5f5f5f", RULE = "#d9d9d9", GREY = "#858585";
+const OUTLIER = -1, RISING = -2;
+const LEVELS = 127;
+const PAGE = 25, SMALL_GRID = 20, NEAR = 20;
+const FONT = { family: '"Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif', size: 12, color: MUTED };
+const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" };
+
+const $ = (id) => document.getElementById(id);
+const integer = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** An element with text or children. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "style") Object.assign(element.style, value);
+    else if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Text for Plotly, which reads some HTML in its labels. */
+const plain = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+const cut = (text, length) => (text.length > length ? text.slice(0, length - 1).trimEnd() + "…" : text);
+const number = (value) => {
+  if (value === null || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 0.001 || size >= 1e5) ? value.toExponential(1) : value.toPrecision(2 + (size >= 1));
+  return text.replace("e", " e").replace(/-/g, "−");
+};
+/** With so many decimals; what rounds to nothing has no sign. */
+const fixed = (value, decimals) => {
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+};
+const percent = (part, whole) => {
+  const share = (100 * part) / whole, rounded = Math.round(share);
+  if (rounded === 0 && part > 0) return "<1 %";
+  if (rounded === 100 && part < whole) return ">99 %";
+  return `${rounded} %`;
+};
+const many = (count, one, more = one + "s") => `${integer.format(count)} ${count === 1 ? one : more}`;
+
+function problem(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = false;
+}
+
+// --- Data ----------------------------------------------------------------------------------------------------------
+
+const KINDS = { u1: Uint8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
+
+async function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const array = new KINDS[packed.type](await new Response(stream).arrayBuffer());
+  if (packed.delta) {
+    const length = packed.shape[packed.shape.length - 1];
+    for (let i = 0; i < array.length; i++) if (i % length) array[i] += array[i - 1];
+  }
+  return array;
+}
+
+const page = JSON.parse($("data").textContent);
+$("data").remove();
+$("title").textContent = page.title;
+$("source").textContent = page.source;
+document.title = `${page.title}: ${page.source}`;
+if (typeof DecompressionStream === "undefined") {
+  problem("This browser is too old for this page: it lacks DecompressionStream (Firefox 113, Safari 16.4, Chrome 80).");
+  return;
+}
+
+const ready = new Map();
+/** What a packed array unpacks to; each is unpacked once. */
+function array(packed) {
+  if (!ready.has(packed)) ready.set(packed, unpack(packed));
+  return ready.get(packed);
+}
+
+/** All that one view of the page needs, unpacked. */
+async function load(state) {
+  const setting = page.settings.find((s) => s.id === state.setting);
+  const analysis = setting.analyses.find((a) => a.id === state.analysis);
+  const t = setting.trajectories[analysis.trajectories], tokens = setting.tokens;
+  const [sequence, place, first, last, labels, low, span, levels, ...facets] = await Promise.all(
+    [tokens.sequence, tokens.place, tokens.first, tokens.last, analysis.labels, t.low, t.span, t.levels,
+      ...setting.facets.map((f) => f.values)].map(array));
+  const exact = setting.trajectories.loss || null;
+  return {
+    setting, analysis, facets, sequence, place, first, last, labels, low, span, levels,
+    steps: t.steps, points: t.points, count: first.length, vector: analysis.vectors[state.vector - 1],
+    exact: exact && { steps: exact.steps, low: await array(exact.low), span: await array(exact.span), levels: await array(exact.levels) },
+    /** Cluster number or −1 … −3 of a token on a vector (from 1). */
+    label(vector, token) { return labels[(vector - 1) * first.length + token]; },
+    trajectory(vector, token) { return curve({ low, span, levels, steps: t.steps }, (vector - 1) * first.length + token); },
+    text(token) { return tokens.sequences[sequence[token]][place[token]]; },
+    /** Text before, at and after a token. */
+    context(token) {
+      const pieces = tokens.sequences[sequence[token]], at = place[token];
+      return [pieces.slice(0, at).join(""), pieces[at], pieces.slice(at + 1).join("")];
+    },
+  };
+}
+
+/** One quantised trajectory. */
+function curve(t, row) {
+  const count = t.steps.length, values = new Array(count);
+  for (let q = 0; q < count; q++) values[q] = t.low[row] + (t.span[row] * t.levels[row * count + q]) / LEVELS;
+  return values;
+}
+
+// --- State and link ------------------------------------------------------------------------------------------------
+
+const GROUPS = { outliers: OUTLIER, rising: RISING };
+let state = {}, view = null, limit = PAGE, hovered = null;
+
+/** A state that exists, from what a link says. */
+function valid(given) {
+  const setting = page.settings.find((s) => s.id === given.setting) || page.settings[0];
+  const analysis = setting.analyses.find((a) => a.id === given.analysis) || setting.analyses.find((a) => a.id === setting.start.analysis);
+  const start = analysis.id === setting.start.analysis ? setting.start.vector
+    : (analysis.vectors.find((v) => v.clusters.length) || analysis.vectors[0]).number;
+  const asked = Number(given.vector), vector = asked >= 1 && asked <= analysis.vectors.length && Number.isInteger(asked) ? asked : start;
+  const clusters = analysis.vectors[vector - 1].clusters.map((c) => String(c.number));
+  const group = given.group in GROUPS || clusters.includes(given.group) ? given.group : "";
+  const tokens = setting.tokens.first.shape[0], token = /^\d+$/.test(given.token || "") && Number(given.token) < tokens ? given.token : "";
+  const categories = setting.facets.length ? setting.facets[0].categories.length : 0;
+  return {
+    setting: setting.id, analysis: analysis.id, vector, group, token,
+    facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
+    q: given.q || "", scope: given.scope === "token" ? "token" : "near",
+    order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
+  };
+}
+
+function hash(s) {
+  const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
+  for (const key of ["group", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
+  if (s.scope !== "near") params.set("scope", s.scope);
+  if (s.order !== "text") params.set("order", s.order);
+  return "#" + params.toString();
+}
+
+const fromLink = () => valid(Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+
+let turn = 0;
+/** Show a changed state; what depends on a choice that changed is chosen anew. */
+async function change(part, remember = true) {
+  const next = valid({ ...state, ...part, vector: String(part.vector ?? state.vector) });
+  const same = (keys) => keys.every((key) => next[key] === state[key]);
+  const all = !same(["setting", "analysis", "vector"]);
+  state = next;
+  if (remember) history[all || "group" in part || "token" in part ? "pushState" : "replaceState"](null, "", hash(state));
+  $("link").href = hash(state);
+  $("link").textContent = "Link to this view";
+  const mine = ++turn, loaded = all || !view ? await load(state) : view;
+  if (mine !== turn) return;
+  view = loaded;
+  hovered = null;
+  if (!("limit" in part)) limit = PAGE;
+  drawControls();
+  drawVector();
+  drawClusters();
+  drawTokens();
+  drawDetail();
+  document.body.dataset.ready = hash(state);
+}
+
+// --- Controls ------------------------------------------------------------------------------------------------------
+
+function radio(name, value, text, checked, below, title) {
+  const input = make("input", { type: "radio", name, value, title });
+  input.checked = checked;
+  input.setAttribute("aria-label", title || text);
+  return make("label", {}, input, make("span", {}, text, below === undefined ? null : make("small", { "aria-hidden": "true" }, below)));
+}
+
+/** Replace a fieldset's radios where they are others, so that the keyboard's focus stays. */
+function fill(parent, signature, build) {
+  if (parent.dataset.signature === signature) return false;
+  parent.dataset.signature = signature;
+  parent.replaceChildren(...build());
+  return true;
+}
+
+function drawControls() {
+  const { setting, analysis } = view;
+  fill($("settings"), "settings", () => page.settings.map((s) => radio("setting", s.id, s.title, false)));
+  fill($("analysis"), setting.id, () => setting.analyses.map((a) => make("option", { value: a.id }, a.title)));
+  fill($("vectors"), `${setting.id}/${analysis.id}`, () => analysis.vectors.map((v) => {
+    const clusters = v.clusters.length;
+    const title = `vector ${v.number}: ` + (v.kept ? (clusters ? many(clusters, "cluster") : "no cluster") : "dropped by the filter");
+    const label = radio("vector", String(v.number), String(v.number), false, clusters > 3 ? "•••+" : "•".repeat(clusters), title);
+    if (!v.kept) label.classList.add("dropped");
+    return label;
+  }));
+  for (const input of document.querySelectorAll('input[name="setting"]')) input.checked = input.value === state.setting;
+  for (const input of document.querySelectorAll('input[name="vector"]')) input.checked = Number(input.value) === state.vector;
+  $("settings").closest("fieldset").hidden = page.settings.length < 2;
+  $("vector-field").hidden = analysis.vectors.length < 2;
+  $("analysis").value = state.analysis;
+  const groups = [["", "all"], ...view.vector.clusters.map((c) => [String(c.number), `${c.number}: ${c.name}`])];
+  if (groupSize(OUTLIER)) groups.push(["outliers", "outliers"]);
+  if (groupSize(RISING)) groups.push(["rising", "dropped as rising"]);
+  fill($("group"), `${setting.id}/${analysis.id}/${state.vector}`, () => groups.map(([value, text]) => make("option", { value }, text)));
+  $("group").value = state.group;
+  const facet = setting.facets[0];
+  $("facet").closest("label").hidden = !facet;
+  if (facet) {
+    $("facet-label").textContent = facet.title[0].toUpperCase() + facet.title.slice(1);
+    fill($("facet"), setting.id, () => [make("option", { value: "" }, "all"),
+      ...facet.categories.map((c, i) => make("option", { value: String(i) }, c.name))]);
+    $("facet").value = state.facet;
+  }
+  $("scope").value = state.scope;
+  $("order").value = state.order;
+  if (document.activeElement !== $("search")) $("search").value = state.q;
+}
+
+function groupSize(label) {
+  let size = 0;
+  const from = (state.vector - 1) * view.count;
+  for (let x = 0; x < view.count; x++) size += view.labels[from + x] === label;
+  return size;
+}

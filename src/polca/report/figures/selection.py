@@ -1,0 +1,84 @@
+"""Which vectors and clusters figures show, and what is said of them and of those that they do not."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from polca.errors import PolcaError
+from polca.study.results import SettingResults
+
+ALL_TOKENS = "Clusters of the exact loss"
+"""What heads the one panel of the exact loss."""
+
+
+def kept_vectors(results: SettingResults) -> pd.DataFrame:
+    """The rows of `vectors.csv` of the vectors that the filter kept."""
+    return results.vectors[
+        (results.vectors["analysis"] == results.shown_analysis) & results.vectors["kept"].astype(bool)
+    ]
+
+
+def with_chosen(results: SettingResults, ranked: Sequence[int]) -> list[int]:
+    """Vectors with those that the setting's `plots.vectors` lists put first.
+
+    Raises:
+        PolcaError: `plots.vectors` names a vector that does not exist, or one twice.
+    """
+    known = [int(v) for v in results.vectors.loc[results.vectors["analysis"] == results.shown_analysis, "vector"]]
+    value = results.param("plots").get("vectors") or []
+    right = isinstance(value, list) and all(type(v) is int and v in known for v in value)
+    if not right or len(set(value)) != len(value):
+        raise PolcaError(
+            f"{results.setting}.plots.vectors = {value!r}: expected different vector numbers from 1 to "
+            f"{max(known, default=0)}"
+        )
+    return [*value, *(v for v in ranked if v not in value)]
+
+
+def places(ranked: Sequence[int], first: int, count: int) -> list[int | None]:
+    """So many of the ranked vectors from place `first` (from 0) on; None where there are no more."""
+    return [ranked[place] if place < len(ranked) else None for place in range(first, first + count)]
+
+
+def of_vector(results: SettingResults, table: pd.DataFrame, vector: int) -> pd.DataFrame:
+    """A vector's rows of `clusters.csv` or `vectors.csv`, of the analysis that figures show."""
+    return table[(table["analysis"] == results.shown_analysis) & (table["vector"] == vector)]
+
+
+def vector_facts(results: SettingResults, vector: int) -> "pd.Series[Any]":
+    """A vector's row of `vectors.csv`."""
+    return of_vector(results, results.vectors, vector).iloc[0]
+
+
+def vector_heading(facts: "pd.Series[Any]", clusters: int) -> tuple[str, str]:
+    """What heads a kept vector's panels, and where its tokens went."""
+    dropped, outliers, clustered = (int(facts[f"n_{key}"]) for key in ("dropped", "outliers", "clustered"))
+    counts = token_counts(dropped + outliers + clustered, dropped, outliers, clusters)
+    return f"Basis vector {facts['vector']}, sampled at step {int(facts['vector_step']):,}", counts
+
+
+def token_counts(tokens: int, dropped: int | None, outliers: int, clusters: int) -> str:
+    """Where tokens went; `dropped` is None where no filter looked at them."""
+    rising = "" if dropped is None else f"{dropped:,} dropped as rising, "
+    clustered = tokens - (dropped or 0) - outliers
+    inside = f", {clustered:,} in {clusters} cluster{'' if clusters == 1 else 's'}" if clusters else ""
+    return f"{tokens:,} tokens: {rising}{outliers:,} outliers{inside}"
+
+
+def loss_counts(results: SettingResults, rows: pd.DataFrame) -> str:
+    """Where the tokens of the exact-loss analysis went; `rows` are its clusters in `clusters.csv`."""
+    tokens = results.losses.losses.shape[1]
+    return token_counts(tokens, None, tokens - int(rows["size"].sum()), len(rows))
+
+
+def why_no_panels(results: SettingResults, vector: int | None) -> tuple[str, str, str]:
+    """What stands in place of a vector's panels: name, where its tokens went, and the reason in a sentence."""
+    if vector is None:
+        reason = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
+        return "No further basis vector", "", reason
+    facts = vector_facts(results, vector)
+    name, counts = vector_heading(facts, 0)
+    if facts["kept"]:
+        return name, counts, "HDBSCAN found no cluster among this vector's projected losses."
+    return name, "", "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
