@@ -79,7 +79,7 @@ ROWS: Mapping[int, Sequence[Row]] = {
         ("evaluation tokens", "=evaluation_tokens", "evaluation_tokens", "evaluation set × 4 output tokens"),
         ("POLCA interval", "polca.interval", "polca_interval", "steps; the paper's text says 20, twice"),
         *SECOND_ORDER,
-        ("LCA parameters", "lca.parameters", "lca_parameters", "largest in magnitude at the end of training"),
+        ("LCA parameters", "basis.lca_parameters", "lca_parameters", "largest in magnitude at the end of training"),
     ),
     4: (
         *HDBSCAN,
@@ -90,8 +90,8 @@ ROWS: Mapping[int, Sequence[Row]] = {
         ("corpus", "=corpus", "corpus", ""),
         ("SHA-256 of the corpus", "=sha256", None, ""),
         *MODEL,
-        ("context", "model.context", "context", "tokens; published value follows from the training tokens"),
-        ("vocabulary", "tokenizer.vocabulary", "vocabulary", _VOCABULARY),
+        ("context", "data.context", "context", "tokens; published value follows from the training tokens"),
+        ("vocabulary", "data.vocabulary", "vocabulary", _VOCABULARY),
         ("parameters", "=parameters", "parameters", ""),
         ("steps", "training.steps", "steps", ""),
         ("batch size", "training.batch_size", "batch_size", "contexts"),
@@ -111,12 +111,12 @@ ROWS: Mapping[int, Sequence[Row]] = {
     ),
     7: (
         *HDBSCAN,
-        ("min_cluster_size, finer", "finer.min_cluster_size", None, "tokens; of the analysis polca_fine, ours"),
+        ("min_cluster_size, finer", "clustering.finer.min_cluster_size", None, "tokens; of the analysis polca_fine, ours"),
         ("min_samples, finer", "=finer_min_samples", None, "n: tokens left by the filter"),
         ("clusters in Figures 5, 10, 11", "=shown", None, "polca: as published; polca_fine: finer"),
         ("τ", "breakthroughs.flat_step", None, "step at which the mean exact loss counts as flat (eq. 10)"),
         ("Δ", "breakthroughs.delta", None, "steps (eq. 9)"),
-        ("tagger", "tagging.pipeline", None, "spaCy pipeline; the paper names only spaCy"),
+        ("tagger", "labels.pipeline", None, "spaCy pipeline; the paper names only spaCy"),
         ("tags cover", "labels.coverage", "coverage", "of a cluster, at each of four places"),
         ("tags of a simple label", "labels.simple_tags", "simple_tags", "at most, at some place"),
     ),
@@ -165,14 +165,14 @@ def _scale(value: Any, published: Any) -> str:
 
 def training_tokens(results: Results | EnglishResults) -> int:
     """Tokens predicted in training: steps × batch size × those of a sequence."""
-    targets = OUTPUT_DIGITS if isinstance(results, Results) else results.param("model.context")
+    targets = OUTPUT_DIGITS if isinstance(results, Results) else results.param("data.context")
     return int(results.param("training.steps") * results.param("training.batch_size") * targets)
 
 
 def english_parameters(results: EnglishResults) -> int:
     """Number of parameters of the English model."""
     sizes = ("context", "layers", "width", "heads", "mlp_width")
-    vocabulary = results.param("tokenizer.vocabulary")
+    vocabulary = results.param("data.vocabulary")
     return parameter_count(model_config(vocabulary, *(results.param(f"model.{name}") for name in sizes)))
 
 
@@ -195,8 +195,8 @@ def _derived(results: Results | EnglishResults) -> dict[str, Any]:
         "stream_tokens": results.fact("training_tokens"),
         "epochs": results.fact("epochs"),
         "basis_interval": param("training.steps") / param("basis.vectors"),
-        "evaluation_tokens": param("data.evaluation_contexts") * (param("model.context") + 1 - BEFORE),
-        "finer_min_samples": f"n/{param('finer.min_samples_divisor')}",
+        "evaluation_tokens": param("data.evaluation_contexts") * (param("data.context") + 1 - BEFORE),
+        "finer_min_samples": f"n/{param('clustering.finer.min_samples_divisor')}",
         "shown": results.shown_analysis,
     }
 
