@@ -26,7 +26,7 @@ import pandas as pd
 from polca.machine.files import read_csv
 from polca.method.breakthrough import hidden_fraction
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, Results
+from polca.study.results import EnglishResults, PresetResults, Results
 from polca.tasks.arithmetic.scores import three_best
 from polca.tasks.english.scores import constructions
 
@@ -43,7 +43,7 @@ LEVEL = 0.05
 class Claim:
     """One claim about addition, or, where its name begins with `english_`, about English.
 
-    `decide` takes the results of both settings; of a check, whose name begins with `check_`, the folder of its tables.
+    `decide` takes the results of its setting; of a check, whose name begins with `check_`, the folder of its tables.
     """
 
     name: str
@@ -100,18 +100,18 @@ def _say(results: Results, *analyses: str) -> str:
     return "; ".join(parts)
 
 
-def _loss_does_not(results: Results, _: EnglishResults) -> Decision:
+def _loss_does_not(results: Results) -> Decision:
     names = ("loss", "loss_change")
     parts = [(_homogeneity(results, n) or 0.0) <= 0.6 if len(_clusters(results, n)) else None for n in names]
     return _all(*parts), _say(results, *names)
 
 
-def _polca_does(results: Results, _: EnglishResults) -> Decision:
+def _polca_does(results: Results) -> Decision:
     homogeneity, recall = _best(results, "polca") or (0.0, 0.0)
     return homogeneity >= 0.9 and recall >= 0.5, _say(results, "polca")
 
 
-def _order(results: Results, _: EnglishResults) -> Decision:
+def _order(results: Results) -> Decision:
     names = ("polca", "polca_first_order", "lca")
     polca, first, lca = (_homogeneity(results, name) for name in names)
     at_least = None if polca is None or first is None else polca >= first
@@ -137,12 +137,12 @@ def _fraction_hidden(clusters: pd.DataFrame) -> tuple[float, str]:
     return fraction, f"{fraction:.3g} of {count} clusters"
 
 
-def _hidden(results: Results, _: EnglishResults) -> Decision:
+def _hidden(results: Results) -> Decision:
     (polca, loss), words = _sides(results, ("polca", "loss"), _fraction_hidden)
     return _all((polca or 0.0) > 0, None if loss is None else loss == 0), words
 
 
-def _random_fewer(results: Results, _: EnglishResults) -> Decision:
+def _random_fewer(results: Results) -> Decision:
     (polca, random), words = _sides(results, ("polca", "polca_random"), _fraction_hidden)
     return _less(random, polca), words
 
@@ -150,19 +150,19 @@ def _random_fewer(results: Results, _: EnglishResults) -> Decision:
 # --- English ----------------------------------------------------------------------------------------------------------
 
 
-def _most_simple(_: Results, english: EnglishResults) -> Decision:
+def _most_simple(english: EnglishResults) -> Decision:
     own = english.vectors[english.vectors["analysis"] == "polca"]
     kept = own[own["kept"].astype(bool)]
     simple = int((kept["n_simple"] > 0).sum())
     return 2 * simple > len(kept), f"polca: {simple} of {len(kept)} vectors"
 
 
-def _english_hidden(_: Results, english: EnglishResults) -> Decision:
+def _english_hidden(english: EnglishResults) -> Decision:
     (polca,), words = _sides(english, ("polca",), _fraction_hidden)
     return (polca or 0.0) > 0, words
 
 
-def _loss_less_simple(_: Results, english: EnglishResults) -> Decision:
+def _loss_less_simple(english: EnglishResults) -> Decision:
     def simple(clusters: pd.DataFrame) -> tuple[float, str]:
         flags = clusters["simple"].astype(bool)
         return float(flags.mean()), f"{flags.sum()} of {len(flags)} clusters"
@@ -171,7 +171,7 @@ def _loss_less_simple(_: Results, english: EnglishResults) -> Decision:
     return _less(*values), words
 
 
-def _more_constructions(_: Results, english: EnglishResults) -> Decision:
+def _more_constructions(english: EnglishResults) -> Decision:
     def kinds(clusters: pd.DataFrame) -> tuple[float, str]:
         named = [k for k, count in constructions(clusters).items() if count and k not in ("mixed", "other")]
         return len(named), f"{len(named)} in {len(clusters)} clusters"
@@ -319,9 +319,14 @@ CHECKS = (
 )
 
 
-def check_claims(results: Results, english: EnglishResults) -> pd.DataFrame:
-    """One row a claim of `CLAIMS`, as `Claim.row`."""
-    return pd.DataFrame([claim.row(results, english) for claim in CLAIMS])
+def check_claims(results: PresetResults) -> pd.DataFrame:
+    """One row a claim of `CLAIMS` about a setting that the preset has, as `Claim.row`."""
+    rows = []
+    for claim in CLAIMS:
+        own = results.english if claim.name.startswith("english_") else results.arithmetic
+        if own is not None:
+            rows.append(claim.row(own))
+    return pd.DataFrame(rows)
 
 
 def validity_claims(paths: PresetPaths) -> list[dict[str, str]]:
@@ -330,5 +335,5 @@ def validity_claims(paths: PresetPaths) -> list[dict[str, str]]:
     Raises:
         PolcaError: a result file is damaged.
     """
-    folder = paths.metrics.parent / "validity"
+    folder = paths.paper / "validity"
     return [check.row(folder) for check in CHECKS]

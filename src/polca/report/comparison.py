@@ -15,7 +15,6 @@ import pandas as pd
 from polca.errors import PolcaError
 from polca.machine.files import read_csv, read_json, read_params
 from polca.study.paths import PresetPaths
-from polca.study.results import read_table
 from polca.tasks.arithmetic.scores import SCORES
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
@@ -138,7 +137,7 @@ def required(path: Path, paths: PresetPaths) -> Path:
 
 def _table(paths: PresetPaths, number: int, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
     path = required(paths.tables / f"table_{number:02d}.csv", paths)
-    table = read_table(path, tuple(columns)) if as_text else read_csv(path)
+    table = read_csv(path, tuple(columns)) if as_text else read_csv(path)
     if missing := [name for name in columns if name not in table]:
         raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
     return table

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from polca.errors import PolcaError
-from polca.study.results import EnglishResults, Results
+from polca.study.results import EnglishResults, PresetResults, Results
 
 T = TypeVar("T")
 
@@ -42,7 +42,9 @@ class Numbered(Generic[T]):
             )
         raise PolcaError(f"{self.noun} {number}: not {self.verb} here (known: {', '.join(map(str, known))})")
 
-    def sources(self, results: Results, english: EnglishResults) -> Iterator[tuple[int, Results | EnglishResults]]:
-        """Every number, in order, with the results of its setting."""
+    def sources(self, results: PresetResults) -> Iterator[tuple[int, Results | EnglishResults]]:
+        """Every number of the settings that the preset has, in order, with the results of its setting."""
         for number in sorted([*self.arithmetic, *self.english]):
-            yield number, english if number in self.english else results
+            own = results.english if number in self.english else results.arithmetic
+            if own is not None:
+                yield number, own

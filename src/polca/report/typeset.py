@@ -31,17 +31,18 @@ STATIC = (
 """Files that are no preset's; the benchmarks are those of the laptop scale."""
 
 
-def _of_preset(name: str) -> list[str]:
+def _of_preset(paths: PresetPaths) -> list[str]:
     """Every file of a preset that the report can show, whether it is there or not."""
+    name, params = paths.name, paths.params.relative_to(paths.root).as_posix()
     tables = [f"paper/{name}/tables/{table}.csv" for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims")]
     figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
-    alone = [f"presets/{name}/params.yaml", f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
+    alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
     return [*alone, *tables, *figures]
 
 
 def _of_validity(paths: PresetPaths) -> list[str]:
     """What `make validity` left for this preset."""
-    folder = paths.metrics.parent / "validity"
+    folder = paths.paper / "validity"
     return [path.relative_to(paths.root).as_posix() for path in sorted(folder.glob("*")) if path.suffix != ".md"]
 
 
@@ -58,7 +59,7 @@ def presets_shown(paths: PresetPaths) -> list[str]:
 def report_inputs(paths: PresetPaths) -> dict[str, str]:
     """Typst's `sys.inputs`: one JSON object with the presets, the files that exist, and constants of the code."""
     presets = presets_shown(paths)
-    files = [*STATIC, *(file for name in presets for file in _of_preset(name)), *_of_validity(paths)]
+    files = [*STATIC, *(file for name in presets for file in _of_preset(PresetPaths(name, paths.root))), *_of_validity(paths)]
     told: dict[str, Any] = {
         "preset": paths.name,
         "presets": presets,

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from polca.errors import PolcaError
-from polca.machine.files import read_params
+from polca.machine.files import read_csv, read_params
 from polca.report.claims import FAILS, validity_claims
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
 from polca.study.paths import PresetPaths
-from polca.study.results import read_table
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
 
@@ -85,7 +84,7 @@ def verify(paths: PresetPaths) -> Verification:
         PolcaError: a file of results is missing or damaged, or an expected claim is not among those checked.
     """
     path = required(paths.tables / "claims.csv", paths)
-    table = read_table(path, CLAIM_COLUMNS)
+    table = read_csv(path, CLAIM_COLUMNS)
     if missing := [name for name in CLAIM_COLUMNS if name not in table]:
         raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
     expectations = paths.root / "data" / "expected.yaml"

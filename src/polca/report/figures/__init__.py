@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from polca.report.figures import addition, english, losses, schematic, vectors
 from polca.report.figures.style import encode, save, styled
 from polca.report.numbered import Numbered
-from polca.study.results import EnglishResults, Results
+from polca.study.results import EnglishResults, PresetResults, Results
 
 FIGURES: dict[int, Callable[[Results], Figure]] = {
     1: schematic.draw,
@@ -62,6 +62,6 @@ def save_figure(number: int, results: Results | EnglishResults, directory: Path)
         return save(draw_figure(number, results), directory, number)
 
 
-def save_figures(results: Results, english: EnglishResults, directory: Path) -> list[Path]:
-    """Draw and write all figures."""
-    return [path for number, own in _FIGURES.sources(results, english) for path in save_figure(number, own, directory)]
+def save_figures(results: PresetResults, directory: Path) -> list[Path]:
+    """Draw and write all figures of the settings that the preset has."""
+    return [path for number, own in _FIGURES.sources(results) for path in save_figure(number, own, directory)]

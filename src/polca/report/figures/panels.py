@@ -24,12 +24,12 @@ from polca.report.figures.style import (
     note,
     step_axis,
 )
-from polca.study.results import SettingResults
+from polca.study.results import TaskResults
 
 FloatArray = NDArray[np.floating[Any]]
 
 
-def last_plotted_step(results: SettingResults) -> int:
+def last_plotted_step(results: TaskResults) -> int:
     """Where every figure of a setting is cut: its `plots.last_step`.
 
     Raises:
@@ -41,7 +41,7 @@ def last_plotted_step(results: SettingResults) -> int:
     return value
 
 
-def plotted(steps: NDArray[np.int64], results: SettingResults) -> slice:
+def plotted(steps: NDArray[np.int64], results: TaskResults) -> slice:
     """The part of ascending `steps` that the figures of a setting show.
 
     Raises:
@@ -143,7 +143,7 @@ def draw_curves(axes: Axes, steps: NDArray[np.int64], curves: Sequence[Curve], t
 
 def cluster_panel(
     axes: Axes,
-    results: SettingResults,
+    results: TaskResults,
     clusters: Clusters,
     curves: str,
     vector: int,
@@ -167,7 +167,7 @@ def cluster_panel(
     loss_axis(axes, name)
 
 
-def all_tokens_curve(axes: Axes, results: SettingResults) -> None:
+def all_tokens_curve(axes: Axes, results: TaskResults) -> None:
     """Mean exact loss over all tokens, clustered or not, as a thin line."""
     exact = results.losses
     cut = plotted(exact.steps, results)

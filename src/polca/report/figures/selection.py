@@ -6,20 +6,20 @@ from typing import Any
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.study.results import SettingResults
+from polca.study.results import TaskResults
 
 ALL_TOKENS = "Clusters of the exact loss"
 """What heads the one panel of the exact loss."""
 
 
-def kept_vectors(results: SettingResults) -> pd.DataFrame:
+def kept_vectors(results: TaskResults) -> pd.DataFrame:
     """The rows of `vectors.csv` of the vectors that the filter kept."""
     return results.vectors[
         (results.vectors["analysis"] == results.shown_analysis) & results.vectors["kept"].astype(bool)
     ]
 
 
-def with_chosen(results: SettingResults, ranked: Sequence[int]) -> list[int]:
+def with_chosen(results: TaskResults, ranked: Sequence[int]) -> list[int]:
     """Vectors with those that the setting's `plots.vectors` lists put first.
 
     Raises:
@@ -41,12 +41,12 @@ def places(ranked: Sequence[int], first: int, count: int) -> list[int | None]:
     return [ranked[place] if place < len(ranked) else None for place in range(first, first + count)]
 
 
-def of_vector(results: SettingResults, table: pd.DataFrame, vector: int) -> pd.DataFrame:
+def of_vector(results: TaskResults, table: pd.DataFrame, vector: int) -> pd.DataFrame:
     """A vector's rows of `clusters.csv` or `vectors.csv`, of the analysis that figures show."""
     return table[(table["analysis"] == results.shown_analysis) & (table["vector"] == vector)]
 
 
-def vector_facts(results: SettingResults, vector: int) -> "pd.Series[Any]":
+def vector_facts(results: TaskResults, vector: int) -> "pd.Series[Any]":
     """A vector's row of `vectors.csv`."""
     return of_vector(results, results.vectors, vector).iloc[0]
 
@@ -66,13 +66,13 @@ def token_counts(tokens: int, dropped: int | None, outliers: int, clusters: int)
     return f"{tokens:,} tokens: {rising}{outliers:,} outliers{inside}"
 
 
-def loss_counts(results: SettingResults, rows: pd.DataFrame) -> str:
+def loss_counts(results: TaskResults, rows: pd.DataFrame) -> str:
     """Where the tokens of the exact-loss analysis went; `rows` are its clusters in `clusters.csv`."""
     tokens = results.losses.losses.shape[1]
     return token_counts(tokens, None, tokens - int(rows["size"].sum()), len(rows))
 
 
-def why_no_panels(results: SettingResults, vector: int | None) -> tuple[str, str, str]:
+def why_no_panels(results: TaskResults, vector: int | None) -> tuple[str, str, str]:
     """What stands in place of a vector's panels: name, where its tokens went, and the reason in a sentence."""
     if vector is None:
         reason = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."

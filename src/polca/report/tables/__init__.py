@@ -11,7 +11,7 @@ from polca.report.numbered import Numbered
 from polca.report.tables.clusters import BASES, STRATEGIES, best_clusters, hidden_fractions, table_01, table_12
 from polca.report.tables.metrics import english_metrics, metrics, save_metrics
 from polca.report.tables.parameters import parameters_table
-from polca.study.results import EnglishResults, Results
+from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
 
 __all__ = [
     "ENGLISH_TABLES",
@@ -22,6 +22,7 @@ __all__ = [
     "save_metrics",
     "save_table",
     "save_tables",
+    "training_losses",
 ]
 
 TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
@@ -63,6 +64,14 @@ def save_table(number: int, results: Results | EnglishResults, directory: Path) 
     return path
 
 
-def save_tables(results: Results, english: EnglishResults, directory: Path) -> list[Path]:
-    """Make and write all tables."""
-    return [save_table(number, own, directory) for number, own in _TABLES.sources(results, english)]
+def save_tables(results: PresetResults, directory: Path) -> list[Path]:
+    """Make and write all tables of the settings that the preset has."""
+    return [save_table(number, own, directory) for number, own in _TABLES.sources(results)]
+
+
+def training_losses(results: TaskResults) -> pd.DataFrame:
+    """Columns step and loss, the mean training loss over each interval between checkpoints; `dvc plots` draws it."""
+    every = results.param("training.checkpoint_interval")
+    log = results.training_log
+    means = log.groupby(log["step"] // every)["loss"].mean()
+    return pd.DataFrame({"step": (means.index + 1) * every, "loss": means.to_numpy()})

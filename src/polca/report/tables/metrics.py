@@ -7,8 +7,8 @@ from typing import Any
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.formats import finite
-from polca.report.tables.parameters import english_parameters, training_tokens
-from polca.study.results import EnglishResults, Results
+from polca.report.tables.parameters import training_tokens
+from polca.study.results import EnglishResults, PresetResults, Results
 from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
 
 Number = float | int | None
@@ -87,7 +87,7 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     summary = dict(results.summary)
     of_analyses = summary.pop("analyses", {})
     others = {
-        "parameters": english_parameters(results),
+        "parameters": results.scalar("parameters"),
         "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
         **{name: results.scalar(name) for name in ("tokens", "vectors")},
@@ -99,7 +99,8 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     return dict(sorted(found.items()))
 
 
-def save_metrics(results: Results, english: EnglishResults, path: Path) -> Path:
-    """Write `metrics` and `english_metrics` as one JSON object with sorted keys."""
-    write_json(path, {**metrics(results), **english_metrics(english)})
+def save_metrics(results: PresetResults, path: Path) -> Path:
+    """Write `metrics` and `english_metrics`, as far as the preset has them, as one JSON object with sorted keys."""
+    addition = {} if results.arithmetic is None else metrics(results.arithmetic)
+    write_json(path, addition | ({} if results.english is None else english_metrics(results.english)))
     return path

@@ -8,8 +8,7 @@ import pandas as pd
 from polca.report.tables.formats import text, tidy
 from polca.study.results import EnglishResults, Results
 from polca.tasks.arithmetic.data import OUTPUT_DIGITS
-from polca.tasks.english.text import BEFORE, model_config
-from polca.tasks.transformer import parameter_count
+from polca.tasks.english.text import BEFORE
 
 COLUMNS = dict.fromkeys(("setting", "parameter", "value", "published", "note"), "str")
 
@@ -169,29 +168,22 @@ def training_tokens(results: Results | EnglishResults) -> int:
     return int(results.param("training.steps") * results.param("training.batch_size") * targets)
 
 
-def english_parameters(results: EnglishResults) -> int:
-    """Number of parameters of the English model."""
-    sizes = ("context", "layers", "width", "heads", "mlp_width")
-    vocabulary = results.param("data.vocabulary")
-    return parameter_count(model_config(vocabulary, *(results.param(f"model.{name}") for name in sizes)))
-
-
 def _derived(results: Results | EnglishResults) -> dict[str, Any]:
     """Values that follow from parameters, or from the corpus."""
     param = results.param
     both = {
         "training_tokens": training_tokens(results),
         "optimizer": "AdamW",
+        "parameters": results.scalar("parameters"),
         "min_samples": f"n/{param('clustering.min_samples_divisor')}",
     }
     if isinstance(results, Results):
         evaluation_tokens = param("data.evaluation_examples") * OUTPUT_DIGITS
-        return {**both, "parameters": results.scalar("parameters"), "evaluation_tokens": evaluation_tokens}
+        return {**both, "evaluation_tokens": evaluation_tokens}
     return {
         **both,
         "corpus": results.fact("title"),
         "sha256": results.fact("sha256"),
-        "parameters": english_parameters(results),
         "stream_tokens": results.fact("training_tokens"),
         "epochs": results.fact("epochs"),
         "basis_interval": param("training.steps") / param("basis.vectors"),
