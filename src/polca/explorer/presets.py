@@ -8,21 +8,18 @@ from polca.errors import PolcaError
 from polca.explorer import skills, speech
 from polca.explorer.packing import TokenTrajectories, quantise
 from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
-from polca.machine.files import read_params
+from polca.machine.files import read_npz
 from polca.method.clustering import Clusters
-from polca.method.decomposition import Trajectories, decompose
-from polca.method.projections import Projections
+from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import looks as role_looks
 from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
-from polca.study import english_analyses
-from polca.study.analyses import trajectories_of
-from polca.study.english_settings import EnglishSettings, read_english
+from polca.study.archive import Archive
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, Results, SettingResults
-from polca.study.settings import ArithmeticSettings, read_arithmetic
-from polca.tasks.arithmetic.scores import ANALYSES
-from polca.tasks.english.scores import TaggedText
+from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
+from polca.study.settings import Preset
+from polca.tasks.arithmetic.task import ArithmeticTask
+from polca.tasks.english.task import EnglishTask
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
 """Values that the token trajectories of one analysis may have: of the one that the figures show, of each other."""
@@ -67,7 +64,7 @@ def titled(name: str, strategy: str, trajectories: str, clusters: Clusters, view
     )
 
 
-def _views(results: SettingResults, name: str, clusters: Clusters, looks: Looks) -> list[ClusterView]:
+def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) -> list[ClusterView]:
     """The clusters of an analysis as `clusters.csv` has them."""
     table = results.clusters[results.clusters["analysis"] == name]
     rows = table.set_index(["vector", "cluster"])[["break_step", "hidden"]].to_dict("index")
@@ -76,22 +73,22 @@ def _views(results: SettingResults, name: str, clusters: Clusters, looks: Looks)
     for vector, number in zip(clusters.cluster_vector + 1, clusters.cluster_index, strict=True):
         if (vector, number) not in found:
             raise PolcaError(
-                f"{results.paths.cluster_table}: lacks cluster {number} of vector {vector} of {name}: "
-                f"run stage {results.setting}_cluster again"
+                f"{results.paths.table('clusters')}: lacks cluster {number} of vector {vector} of {name}: "
+                f"run stage cluster@{results.setting} again"
             )
         row = rows[vector, number]
         views.append(ClusterView(found[vector, number], float(row["break_step"]), bool(row["hidden"])))
     return views
 
 
-def _names(results: SettingResults, known: Iterable[str]) -> list[str]:
+def _names(results: TaskResults, known: Iterable[str]) -> list[str]:
     """The analyses of the result files, the shown one first."""
     present = [str(name) for name in results.vectors["analysis"].unique() if name in known]
     return sorted(present, key=lambda name: name != results.shown_analysis)
 
 
 def _setting(
-    results: SettingResults,
+    results: TaskResults,
     note: str,
     flat_step: int | None,
     tokens: Tokens,
@@ -124,43 +121,44 @@ def _setting(
     )
 
 
-def arithmetic_setting(results: Results, settings: ArithmeticSettings) -> Setting:
+def _trajectories(results: TaskResults) -> Callable[[str], Trajectories]:
+    return lambda name: Archive.load(results.paths.trajectory(name)).trajectories()
+
+
+def arithmetic_setting(results: Results, task: ArithmeticTask) -> Setting:
     """The arithmetic setting of a preset.
 
     Raises:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
-    names = _names(results, ANALYSES)
-    bases = {"hessian", *(ANALYSES[name][0] for name in names)} - {"none"}
-    projections = {b: Projections.load(results.paths.projections / f"{b}.npz") for b in sorted(bases)}
     return _setting(
         results,
         "Output digits of three-digit additions.",
-        settings.breakthroughs.flat_step,
+        task.settings.breakthroughs.flat_step,
         skills.tokens(results.evaluation.tokens),
         skills.facets(results.evaluation),
-        {name: (ANALYSES[name][1], name) for name in names},
-        lambda name: trajectories_of(name, projections, settings),
+        {name: (task.analyses[name].strategy, name) for name in _names(results, task.analyses)},
+        _trajectories(results),
         skill_looks,
     )
 
 
-def english_setting(results: EnglishResults, settings: EnglishSettings) -> Setting:
+def english_setting(results: EnglishResults, task: EnglishTask) -> Setting:
     """The English setting of a preset.
 
     Raises:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
-    projections, text = Projections.load(results.paths.projections), TaggedText.read(results.paths, settings)
-    strategies, polca = english_analyses.ANALYSES, settings.polca
+    text = task.tagged(read_npz(results.paths.labels))
     return _setting(
         results,
         "Tokens of running text.",
-        settings.breakthroughs.flat_step,
+        task.settings.breakthroughs.flat_step,
         speech.tokens(text),
         speech.facets(text),
-        {name: (strategies[name], strategies[name]) for name in _names(results, strategies)},
-        lambda name: decompose(projections, strategies[name], polca.second_order, polca.eigenvalue),
+        # Analyses of one strategy differ in their clustering alone.
+        {name: (task.analyses[name].strategy,) * 2 for name in _names(results, task.analyses)},
+        _trajectories(results),
         role_looks,
     )
 
@@ -171,12 +169,11 @@ def preset_page(paths: PresetPaths) -> Page:
     Raises:
         PolcaError: none has, or a result file is missing or damaged.
     """
-    params = read_params(paths.params)
+    preset = Preset.read(paths)
+    results = PresetResults.of(paths, preset.params)
     settings = []
-    if paths.arithmetic.directory.is_dir():
-        arithmetic = Results(paths.arithmetic.directory, params)
-        settings.append(arithmetic_setting(arithmetic, read_arithmetic(paths.params)))
-    if paths.english.directory.is_dir():
-        english = EnglishResults(paths.english.directory, params)
-        settings.append(english_setting(english, read_english(paths.params)))
+    if results.arithmetic is not None and results.arithmetic.paths.results.is_dir():
+        settings.append(arithmetic_setting(results.arithmetic, preset.arithmetic()))
+    if results.english is not None and results.english.paths.results.is_dir():
+        settings.append(english_setting(results.english, preset.english()))
     return Page("Hidden breakthroughs", f"preset {paths.name}", settings)

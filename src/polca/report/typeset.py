@@ -59,7 +59,11 @@ def presets_shown(paths: PresetPaths) -> list[str]:
 def report_inputs(paths: PresetPaths) -> dict[str, str]:
     """Typst's `sys.inputs`: one JSON object with the presets, the files that exist, and constants of the code."""
     presets = presets_shown(paths)
-    files = [*STATIC, *(file for name in presets for file in _of_preset(PresetPaths(name, paths.root))), *_of_validity(paths)]
+    files = [
+        *STATIC,
+        *(file for name in presets for file in _of_preset(PresetPaths(name, paths.root))),
+        *_of_validity(paths),
+    ]
     told: dict[str, Any] = {
         "preset": paths.name,
         "presets": presets,

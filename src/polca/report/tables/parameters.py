@@ -110,7 +110,12 @@ ROWS: Mapping[int, Sequence[Row]] = {
     ),
     7: (
         *HDBSCAN,
-        ("min_cluster_size, finer", "clustering.finer.min_cluster_size", None, "tokens; of the analysis polca_fine, ours"),
+        (
+            "min_cluster_size, finer",
+            "clustering.finer.min_cluster_size",
+            None,
+            "tokens; of the analysis polca_fine, ours",
+        ),
         ("min_samples, finer", "=finer_min_samples", None, "n: tokens left by the filter"),
         ("clusters in Figures 5, 10, 11", "=shown", None, "polca: as published; polca_fine: finer"),
         ("τ", "breakthroughs.flat_step", None, "step at which the mean exact loss counts as flat (eq. 10)"),
