@@ -59,6 +59,7 @@ _SPREAD = (
 )
 _VOCABULARY = "with <PAD>; published as 30,000, but the parameter count takes one more"
 _CONTEXTS = "contexts; published value follows from the evaluation tokens"
+_FINER = "tokens; of the analysis polca_fine, ours"
 _TARGETS = f"evaluation set × (context − {BEFORE - 1}): targets with {BEFORE} tokens before them"
 
 ROWS: Mapping[int, Sequence[Row]] = {
@@ -110,12 +111,7 @@ ROWS: Mapping[int, Sequence[Row]] = {
     ),
     7: (
         *HDBSCAN,
-        (
-            "min_cluster_size, finer",
-            "clustering.finer.min_cluster_size",
-            None,
-            "tokens; of the analysis polca_fine, ours",
-        ),
+        ("min_cluster_size, finer", "clustering.finer.min_cluster_size", None, _FINER),
         ("min_samples, finer", "=finer_min_samples", None, "n: tokens left by the filter"),
         ("clusters in Figures 5, 10, 11", "=shown", None, "polca: as published; polca_fine: finer"),
         ("τ", "breakthroughs.flat_step", None, "step at which the mean exact loss counts as flat (eq. 10)"),
