@@ -21,15 +21,15 @@ from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.settings import Preset
 
 CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
-LAST = ("tables", "figures", "paper")
+LAST = ("tables", "figures")
 LAST_LINES = 20
 GIVE_WAY = ("nice", "-n", "10")
 
 
 def command(paths: PresetPaths, stages: list[str], force: bool = False) -> list[str]:
-    """`dvc repro` of some stages of a preset; with `force` of these alone, whatever they need being there."""
+    """`dvc repro` of some stages of a preset and no others: two runs cannot even look at the same stage at once."""
     pipeline = paths.pipeline.relative_to(ROOT).as_posix()
-    options = ["--force", "--single-item"] if force else []
+    options = ["--single-item", *(["--force"] if force else [])]
     # Two runs share one lock, which DVC would give up on after three seconds.
     return [
         *(sys.executable, "-m", "dvc", "--wait-for-lock", "repro"),
@@ -48,8 +48,7 @@ def run_chains(paths: PresetPaths, tasks: list[str], force: bool) -> int:
     processes: list[psutil.Popen] = []
     try:
         for task in tasks:
-            target = [f"{stage}@{task}" for stage in CHAIN] if force else [f"cluster@{task}"]
-            whole = command(paths, target, force)
+            whole = command(paths, [f"{stage}@{task}" for stage in CHAIN], force)
             output = logs[task].open("w", encoding="utf-8") if task in logs else None
             # A group of its own, so that a chain is stopped with the stage that it is running.
             process = psutil.Popen(
@@ -87,13 +86,14 @@ def main(
     """Run all stages of a preset whose inputs changed."""
     try:
         paths = PresetPaths.named(preset)
-        tasks = list(Preset.read(paths).sources)
+        read = Preset.read(paths)
+        tasks, reports = list(read.sources), [f"paper@{name}" for name in read.section("reports")]
         paths.work.mkdir(parents=True, exist_ok=True)
         with FileLock(paths.work / "run.lock", timeout=0):
             # The stages of all chains depend on the hashes of the code.
             status = subprocess.run(command(paths, ["code"], force), cwd=ROOT).returncode
             status = status or run_chains(paths, tasks, force)
-            status = status or subprocess.run(command(paths, list(LAST), force), cwd=ROOT).returncode
+            status = status or subprocess.run(command(paths, [*LAST, *reports], force), cwd=ROOT).returncode
             raise typer.Exit(status)
     except Timeout:
         message = f"preset {preset} is being run already: wait for that run, or stop it"
