@@ -67,7 +67,7 @@ def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:
 def default_workers() -> int:
     """Number of cores that this process may use, at most one a GiB of memory that is free, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, psutil.virtual_memory().available // 2**30))
+    return max(1, min(cores, int(psutil.virtual_memory().available // 2**30)))
 
 
 def map_processes(
