@@ -74,6 +74,12 @@ def test_damaged_files(tmp_path, name, reader, content) -> None:
         reader(tmp_path / ("no" + name))
 
 
+@pytest.mark.parametrize("reader", [artifacts.read_text, artifacts.read_json, artifacts.read_csv])
+def test_a_folder_in_a_file_s_place(tmp_path, reader) -> None:
+    with pytest.raises(PolcaError, match="cannot be read: Is a directory"):
+        reader(tmp_path)
+
+
 def test_arrays_with_objects_are_refused(tmp_path) -> None:
     """Such a file could run code when it is loaded."""
     np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}], dtype=object))

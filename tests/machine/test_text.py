@@ -2,7 +2,7 @@
 
 import pytest
 
-from polca.machine.text import visible
+from polca.machine.text import one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -10,3 +10,7 @@ from polca.machine.text import visible
 )
 def test_visible(space: str | None, shown: str) -> None:
     assert visible("a b\n\t\u00a0é\x00", space) == shown
+
+
+def test_one_line() -> None:
+    assert one_line(ValueError("no\n  good:\tbad")) == "no good: bad"

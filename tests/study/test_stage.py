@@ -1,6 +1,7 @@
 """Stages as commands: one-line errors, resuming after a kill, one run at a time."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from polca.machine.code import modules_behind
 from polca.machine.runtime import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +67,45 @@ def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     assert "resuming an unfinished run" in again.stderr
     assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
     assert not list(work.glob("*/state"))
+
+
+SCRIPT = """
+from polca.errors import PolcaError
+from polca.machine.files import write_text
+from polca.study.stage import resumable, run
+
+def main(paths):
+    with resumable(paths, "toy", "arithmetic") as work:
+        write_text(work / "part.txt", "1")
+        raise PolcaError(work.name)
+
+run(main)
+"""
+
+
+def test_unfinished_work_is_of_the_stage_s_code_and_parameters(preset, tmp_path, monkeypatch, capsys) -> None:
+    """Of its script, with all that this imports, and of the sections of parameters that it names."""
+    script, params = tmp_path / "toy.py", yaml.safe_load(preset.read_text())
+    monkeypatch.setattr(sys, "argv", ["toy.py", "--params", str(preset)])
+
+    def left(code: str = SCRIPT, **changed: object) -> str:
+        script.write_text(code)
+        preset.write_text(yaml.safe_dump(params | changed))
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(script), run_name="__main__")
+        lines = capsys.readouterr().err.splitlines()
+        name = lines[-1].removeprefix("error: ")
+        assert [path.name for path in (preset.parents[2] / ".work" / "tiny").iterdir()] == [name]
+        return name
+
+    first = left()
+    assert left("# A comment.\n" + SCRIPT) == left(english={}) == left() == first
+    assert left(SCRIPT.replace('"1"', '"2"')) != first
+    assert left(arithmetic={}) != first
+    modules: list[Path] = []
+    monkeypatch.setattr("polca.machine.resume.code_hash", lambda entry: modules.extend(modules_behind(entry)) or "hash")
+    assert left() != first
+    assert {"toy.py", "stage.py", "files.py", "resume.py", "errors.py", "pinned.env"} <= {path.name for path in modules}
 
 
 def test_bad_input_is_one_line(preset, tmp_path) -> None:

@@ -6,16 +6,24 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
+import torch
 import typer
+from torch import nn
 
 from polca.errors import PolcaError
+from polca.external.analyze import Analysis, AnalysisSettings, chosen_steps, split, write_analysis
+from polca.external.analyze import analyze as run
+from polca.external.hub import HubCheckpoints, causal_loss, load_tokenizer, open_causal_lm
+from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
+from polca.machine.resume import files_as_they_are, resumable
+from polca.method.checkpoints import select_steps
 
-if TYPE_CHECKING:
-    from polca.external.sequences import Sequences
-
+DEFAULT = AnalysisSettings()
 DEFAULT_CONTEXT = 128
 
 
@@ -29,8 +37,6 @@ def parsed_steps(text: str | None, available: Sequence[int], interval: int | Non
     Raises:
         PolcaError: not of these forms, or both are given.
     """
-    from polca.method.checkpoints import select_steps
-
     if text is None:
         return None if interval is None else select_steps(available, interval)
     if interval is not None:
@@ -45,11 +51,69 @@ def parsed_steps(text: str | None, available: Sequence[int], interval: int | Non
     return [int(n) for n in text.split(",")]
 
 
-def _text(path: Path, tokenizer: Any, context: int) -> "Sequences":
-    from polca.external.sequences import next_token, packed_text
+@dataclass(frozen=True)
+class _Model:
+    """A model and its checkpoints.
 
-    windows = packed_text(path, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], context)
-    return next_token(windows, lambda ids: str(tokenizer.decode(ids)))
+    Attributes:
+        name: as given on the command line.
+        steps: the checkpoints chosen.
+        context, vocabulary: tokens that it reads at most, and that it knows; None where that is unknown.
+    """
+
+    name: str
+    loss: ModuleLoss
+    checkpoints: ModuleCheckpoints | HubCheckpoints
+    steps: Sequence[int]
+    context: int | None = None
+    vocabulary: int | None = None
+
+
+def _open(name: str, factory: str | None, steps: str | None, interval: int | None) -> _Model:
+    def chosen(available: Sequence[int]) -> list[int]:
+        return chosen_steps(available, parsed_steps(steps, available, interval))
+
+    if factory is not None:
+        module = imported(factory, "--factory")()
+        if not isinstance(module, nn.Module):
+            raise PolcaError(f"--factory {factory!r}: gives a {type(module).__name__}, not a torch.nn.Module")
+        files = ModuleCheckpoints(Path(name), module)
+        return _Model(name, ModuleLoss(module), files, chosen(files.steps()))
+    checkpoints = open_causal_lm(name)
+    taken = chosen(checkpoints.steps())
+    loss = causal_loss(checkpoints, taken[-1])
+    _say("attention: plain (eager), since fused attention has no second derivative; tied weights count once")
+    config = loss.module.config
+    limits = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
+    return _Model(name, loss, checkpoints, taken, *limits)
+
+
+def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | None) -> Sequences:
+    """The batches or the text that `data` names, in contexts that the model can read.
+
+    Raises:
+        PolcaError: no such data, or not for this model.
+    """
+    if ":" in data and not Path(data).exists():
+        sequences = from_batches(imported(data, "--data")(), data)
+    else:
+        if isinstance(model.checkpoints, HubCheckpoints):
+            encoder = model.checkpoints.tokenizer(tokenizer)
+        elif tokenizer is None:
+            raise PolcaError(f"{data}: text needs a tokenizer: name its folder with --tokenizer")
+        else:
+            encoder = load_tokenizer(tokenizer)
+        length = min(DEFAULT_CONTEXT, model.context or DEFAULT_CONTEXT) if context is None else context
+        if model.context is not None and length > model.context:
+            raise PolcaError(f"context = {length}: the model reads at most {model.context} tokens: lower it")
+        windows = packed_text(Path(data), lambda text: encoder(text, add_special_tokens=False)["input_ids"], length)
+        sequences = next_token(windows, lambda ids: str(encoder.decode(ids)))
+    low, high = int(sequences.targets.min()), int(sequences.targets.max())
+    if model.vocabulary is not None and not 0 <= low <= high < model.vocabulary:
+        raise PolcaError(
+            f"{data}: token ids outside the model's vocabulary of {model.vocabulary}: use the model's tokenizer"
+        )
+    return sequences
 
 
 def _memory_mib() -> float:
@@ -74,32 +138,36 @@ def analyze(
     steps: Annotated[str | None, typer.Option(help="Checkpoints: 0,100,200 or first:last:interval (all).")] = None,
     interval: Annotated[int | None, typer.Option(help="Every checkpoint this many steps apart (all).")] = None,
     vectors: Annotated[int | None, typer.Option(help="Basis vectors (10, or one a checkpoint).")] = None,
-    per_step: Annotated[int, typer.Option(help="Basis vectors from each basis step.")] = 1,
+    per_step: Annotated[int, typer.Option(help="Basis vectors from each basis step.")] = DEFAULT.per_step,
     basis_steps: Annotated[str | None, typer.Option(help="Where they are computed (spread evenly).")] = None,
-    hessian_sequences: Annotated[int, typer.Option(help="Sequences of the Hessian sample, the data's first.")] = 16,
-    tokens: Annotated[int, typer.Option(help="Evaluation tokens, from the sequences after those.")] = 2000,
-    batch: Annotated[int, typer.Option(help="Sequences at once: the unit of memory.")] = 4,
-    strategy: Annotated[str, typer.Option(help="polca, polca_first_order, fisher, loss, loss_change.")] = "polca",
-    second_order: Annotated[str, typer.Option(help="trapezoid, paper, exact, none.")] = "trapezoid",
-    eigenvalue: Annotated[str, typer.Option(help="λ of the form `paper`: basis, current.")] = "basis",
+    hessian_sequences: Annotated[
+        int, typer.Option(help="Sequences of the Hessian sample, the data's first.")
+    ] = DEFAULT.hessian_sequences,
+    tokens: Annotated[int, typer.Option(help="Evaluation tokens, from the sequences after those.")] = DEFAULT.tokens,
+    batch: Annotated[int, typer.Option(help="Sequences at once: the unit of memory.")] = DEFAULT.batch,
+    strategy: Annotated[
+        str, typer.Option(help="polca, polca_first_order, fisher, loss, loss_change.")
+    ] = DEFAULT.strategy,
+    second_order: Annotated[str, typer.Option(help="trapezoid, paper, exact, none.")] = DEFAULT.second_order,
+    eigenvalue: Annotated[str, typer.Option(help="λ of the form `paper`: basis, current.")] = DEFAULT.eigenvalue,
     min_cluster_size: Annotated[int | None, typer.Option(help="HDBSCAN's (3 % of the tokens, as published).")] = None,
-    min_samples_divisor: Annotated[int, typer.Option(help="min_samples = n / this (raise it for finer ones).")] = 15,
+    min_samples_divisor: Annotated[
+        int, typer.Option(help="min_samples = n / this (raise it for finer ones).")
+    ] = DEFAULT.min_samples_divisor,
     delta: Annotated[int | None, typer.Option(help="Δ of eq. 9 in steps (one interval).")] = None,
     flat_step: Annotated[int | None, typer.Option(help="Step at which the mean loss is flat (eq. 10).")] = None,
-    tolerance: Annotated[float, typer.Option(help="Relative residual of an eigenvector.")] = 1e-3,
-    max_matvecs: Annotated[int, typer.Option(help="Hessian-vector products of a basis step at most.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of the eigenvectors' start.")] = 0,
+    tolerance: Annotated[float, typer.Option(help="Relative residual of an eigenvector.")] = DEFAULT.tolerance,
+    max_matvecs: Annotated[
+        int, typer.Option(help="Hessian-vector products of a basis step at most.")
+    ] = DEFAULT.max_matvecs,
+    seed: Annotated[int, typer.Option(help="Of the eigenvectors' start.")] = DEFAULT.seed,
     workers: Annotated[int, typer.Option(help="Processes; results do not depend on it.")] = 1,
 ) -> None:
     """Find hidden breakthroughs in your own checkpoints."""
     # Modules named on the command line may lie where one stands, as with `python -m`.
     if factory or ":" in data:
         sys.path.insert(0, str(Path.cwd()))
-    from polca.external.analyze import AnalysisSettings, chosen_steps, split, write_analysis
-    from polca.external.analyze import analyze as run
-    from polca.external.sequences import from_batches, imported
-    from polca.machine.resume import resumable
-    from polca.method.forward_rules import missing_rule
+    from polca.method.forward_rules import missing_rule  # as late as `method.forward` would load them
 
     started = time.monotonic()
     if out.exists() and not out.is_dir():
@@ -123,42 +191,31 @@ def analyze(
         max_matvecs=max_matvecs,
         seed=seed,
     )
-    loss, checkpoints, limit, vocabulary = _model(model, factory, steps, interval)
-    chosen = chosen_steps(checkpoints.steps(), parsed_steps(steps, checkpoints.steps(), interval))
-    if ":" in data and not Path(data).exists():
-        sequences = from_batches(imported(data, "--data")(), data)
-    else:
-        from polca.external.hub import HubCheckpoints, load_tokenizer
-
-        if isinstance(checkpoints, HubCheckpoints):
-            encoder = checkpoints.tokenizer(tokenizer)
-        elif tokenizer is None:
-            raise PolcaError(f"{data}: text needs a tokenizer: name its folder with --tokenizer")
-        else:
-            encoder = load_tokenizer(tokenizer)
-        length = min(DEFAULT_CONTEXT, limit or DEFAULT_CONTEXT) if context is None else context
-        if limit is not None and length > limit:
-            raise PolcaError(f"context = {length}: the model reads at most {limit} tokens: lower it")
-        sequences = _text(Path(data), encoder, length)
-    if vocabulary is not None and not 0 <= int(sequences.targets.min()) <= int(sequences.targets.max()) < vocabulary:
-        raise PolcaError(f"{data}: token ids outside the model's vocabulary of {vocabulary}: use the model's tokenizer")
-    hessian, evaluation = split(sequences, settings)
-    _say(f"{len(chosen)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
-    if reason := missing_rule(loss, checkpoints.load(chosen[0]), evaluation.batches(batch)[0]):
+    opened = _open(model, factory, steps, interval)
+    hessian, evaluation = split(_sequences(data, opened, tokenizer, context), settings)
+    _say(f"{len(opened.steps)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
+    params, batches = opened.checkpoints.load(opened.steps[0]), evaluation.batches(batch)
+    if reason := missing_rule(opened.loss, params, batches[0]):
         _say(f"{reason}: each vector takes a torch.func.jvp of its own, which is several times slower")
-    facts = _facts(model, loss, checkpoints, chosen, settings, hessian, evaluation)
-    with resumable(out, "analyze", facts, entry=__name__) as work:
+    with resumable(out, "analyze", _facts(opened, settings, hessian, evaluation), entry=__name__) as work:
         found = run(
-            loss,
-            checkpoints,
+            opened.loss,
+            opened.checkpoints,
             hessian.batches(batch),
-            evaluation.batches(batch),
+            batches,
             settings,
-            steps=chosen,
+            steps=opened.steps,
             workers=workers,
             resume=work,
         )
-        paths = write_analysis(found, evaluation, out)
+        write_analysis(found, evaluation, out)
+    _report(found)
+    _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {out}")
+    # With a slash it is a folder even where a preset has its name.
+    _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
+
+
+def _report(found: Analysis) -> None:
     if found.breaks is None:
         _say("no breakthrough steps: the checkpoints are not evenly spaced (choose some that are with --steps)")
     if not len(found.clusters):
@@ -169,55 +226,15 @@ def analyze(
         f"mean loss change {c.total_actual:.4g} nats, of which the basis holds {c.total_allocated:.4g} "
         f"({c.fraction:.1%})"
     )
-    _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {paths[-1].parent}")
-    # With a slash it is a folder even where a preset has its name.
-    _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
 
 
-def _facts(
-    model: str,
-    loss: Any,
-    checkpoints: Any,
-    chosen: Sequence[int],
-    settings: Any,
-    hessian: "Sequences",
-    evaluation: "Sequences",
-) -> Iterator[bytes]:
+def _facts(model: _Model, settings: AnalysisSettings, hessian: Sequences, evaluation: Sequences) -> Iterator[bytes]:
     """Everything on which the results depend, for `resumable`; of checkpoint files, whether they were changed."""
-    import torch
-
-    from polca.machine.resume import files_as_they_are
-
-    yield repr((model, torch.__version__, settings, list(chosen), getattr(checkpoints, "sources", None))).encode()
-    yield repr((loss.module, getattr(loss.module, "config", None))).encode()
-    for part in (hessian.inputs, hessian.targets, evaluation.inputs, evaluation.targets, *loss.module.buffers()):
+    module = model.loss.module
+    yield repr((model.name, settings, list(model.steps), getattr(model.checkpoints, "sources", None))).encode()
+    yield repr((module, getattr(module, "config", None))).encode()
+    for part in (hessian.inputs, hessian.targets, evaluation.inputs, evaluation.targets, *module.buffers()):
         # As bytes, since NumPy lacks some of PyTorch's types.
         yield part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    if Path(model).is_dir():
-        yield from files_as_they_are(Path(model))
-
-
-def _model(name: str, factory: str | None, steps: str | None, interval: int | None) -> tuple[Any, Any, Any, Any]:
-    """Loss, checkpoints, longest context and vocabulary (None where unknown)."""
-    from polca.external.analyze import chosen_steps
-
-    if factory is not None:
-        from torch import nn
-
-        from polca.external.modules import ModuleCheckpoints, ModuleLoss
-        from polca.external.sequences import imported
-
-        module = imported(factory, "--factory")()
-        if not isinstance(module, nn.Module):
-            raise PolcaError(f"--factory {factory!r}: gives a {type(module).__name__}, not a torch.nn.Module")
-        return ModuleLoss(module), ModuleCheckpoints(Path(name), module), None, None
-    from polca.external.hub import causal_loss, open_causal_lm
-
-    checkpoints = open_causal_lm(name)
-    available = checkpoints.steps()
-    chosen = chosen_steps(available, parsed_steps(steps, available, interval))
-    loss = causal_loss(checkpoints, chosen[-1])
-    config = loss.module.config
-    _say("attention: plain (eager), since fused attention has no second derivative; tied weights count once")
-    limit, vocabulary = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
-    return loss, checkpoints, limit, vocabulary
+    if Path(model.name).is_dir():
+        yield from files_as_they_are(Path(model.name))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from polca.errors import PolcaError
 from polca.external.modules import ModuleLoss, parameters_of
 from polca.machine.extras import needs
+from polca.machine.text import one_line
 
 _STEP = re.compile(r"(?:step|checkpoint)[-_]?(\d+)")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
@@ -32,7 +33,7 @@ def _transformers() -> Any:
 
 def _reason(error: BaseException) -> str:
     """The first sentence of somebody else's message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
 
 
 @dataclass(frozen=True)

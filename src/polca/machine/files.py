@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.machine.text import one_line
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: presets, runs, figures and paper lie below it."""
@@ -105,7 +106,7 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PolcaError(f"{path}: not valid YAML ({' '.join(str(error).split())}): mend the file") from error
+        raise PolcaError(f"{path}: not valid YAML ({one_line(error)}): mend the file") from error
     if not isinstance(params, dict):
         raise PolcaError(f"{path}: expected a mapping of parameters at the top level")
     return params
@@ -260,5 +261,5 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise PolcaError(
-            f"{path}: not a readable safetensors file ({' '.join(str(error).split())}): delete it and write it again"
+            f"{path}: not a readable safetensors file ({one_line(error)}): delete it and write it again"
         ) from error

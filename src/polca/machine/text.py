@@ -1,4 +1,4 @@
-"""How characters are shown that would not be seen, or would break a line of a table."""
+"""Text on one line: characters that would not be seen or would break it, and messages of others."""
 
 NEWLINE, UNPRINTABLE = "⏎", "�"
 
@@ -18,3 +18,8 @@ def visible(text: str, space: str | None = None) -> str:
         return c if c.isprintable() else UNPRINTABLE
 
     return "".join(map(shown, text))
+
+
+def one_line(error: BaseException) -> str:
+    """Somebody else's message, without its line breaks."""
+    return " ".join(str(error).split())
