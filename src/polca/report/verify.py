@@ -13,8 +13,7 @@ from typing import Any
 from polca.errors import PolcaError
 from polca.machine.files import PresetPaths, read_params
 from polca.report.claims import FAILS, validity_claims
-from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
-from polca.study.english_results import read_table
+from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required_table
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
 
@@ -83,10 +82,8 @@ def verify(paths: PresetPaths) -> Verification:
     Raises:
         PolcaError: a file of results is missing or damaged, or an expected claim is not among those checked.
     """
-    path = required(paths.tables / "claims.csv", paths)
-    table = read_table(path, CLAIM_COLUMNS)
-    if missing := [name for name in CLAIM_COLUMNS if name not in table]:
-        raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
+    path = paths.tables / "claims.csv"
+    table = required_table(path, paths, CLAIM_COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
     expected = expected_claims(expectations, paths.name)
     rows: list[dict[str, str]] = [
