@@ -87,7 +87,7 @@ def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
     assert spread([], 8, 0, 10) == []
 
 
-def test_plotted_cuts_at_the_last_step() -> None:
+def test_figures_end_at_the_last_step() -> None:
     def shown(last_step: int) -> list[int]:
         steps = np.array([0, 10, 20, 30])
         return steps[plot_range(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()

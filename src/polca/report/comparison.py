@@ -78,7 +78,7 @@ NOT_COMPARED: Mapping[str, str] = {
 _KIND_OF_PARAMETER = {(5, "corpus"): "corpus", (5, "epochs"): "passes"}
 _UNCOMPARED = (6, "basis checkpoint every")
 _ALSO_IN_TEXT = {(3, "POLCA interval"): "table_03.polca_interval_in_text"}
-"""Settings of which the paper's text gives another value than its table: both are right."""
+"""Parameters of which the paper's text gives another value than its table: both are right."""
 
 _OF: Mapping[str, tuple[str, str | None]] = {
     "arithmetic_mean_dropped_tokens": ("arithmetic_tokens", None),
@@ -92,7 +92,7 @@ _KIND_OF: Mapping[str, str] = {
     "arithmetic_app_c_rmse_paper_published_subset": "magnitude",
     **dict.fromkeys(_OF, "share"),
 }
-"""Kinds of the scalars that were measured; the others are settings."""
+"""Kinds of the scalars that were measured; the others were chosen (`setting`)."""
 
 
 @dataclass(frozen=True)
@@ -271,9 +271,9 @@ def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
     rows: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
     for setting in PARAMETER_TABLES:
-        settings = list(_parameters(paths, setting, published))
-        others[setting] = tuple(row.number for row in settings if row.verdict != AGREES)
-        rows += settings
+        chosen = list(_parameters(paths, setting, published))
+        others[setting] = tuple(row.number for row in chosen if row.verdict != AGREES)
+        rows += chosen
     judge = partial(_comparison, {setting: not names for setting, names in others.items()})
     rows += [*_of_tables(paths, published, judge), *_of_text(paths, published, judge)]
     return PublishedAgainstReproduced(tuple(rows), others)
