@@ -140,6 +140,19 @@ def test_results_are_judged_within_a_tenth(paths: PresetPaths, value: Any, verdi
 
 
 @pytest.mark.parametrize(
+    ("number", "column", "group", "row"),
+    [(8, "strategy", "polca", "polca, rank 1, f1"), (11, "basis", "random", "random, fraction_hidden")],
+)
+def test_a_row_that_a_table_lacks_is_missing(
+    paths: PresetPaths, number: int, column: str, group: str, row: str
+) -> None:
+    path = paths.tables / f"table_{number:02d}.csv"
+    table = pd.read_csv(path)
+    table[table[column] != group].to_csv(path, index=False)
+    assert rows(paths)[f"Table {number}", row].verdict == "missing"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "verdict"),
     [
         ("arithmetic_mean_dropped_tokens", 2360.8 + 499, "agrees"),

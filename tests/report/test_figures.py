@@ -17,7 +17,7 @@ from polca.errors import PolcaError
 from polca.report.figures import FIGURES, render_figure, save_figure
 from polca.report.figures import style as figure_style
 from polca.report.figures.addition import SUMMANDS, carries
-from polca.report.figures.panels import plotted, spread
+from polca.report.figures.panels import plot_range, spread
 from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
@@ -88,10 +88,10 @@ def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
     assert spread([], 8, 0, 10) == []
 
 
-def test_plotted_cuts_at_the_last_step() -> None:
+def test_figures_end_at_the_last_step() -> None:
     def shown(last_step: int) -> list[int]:
         steps = np.array([0, 10, 20, 30])
-        return steps[plotted(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()
+        return steps[plot_range(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()
 
     assert shown(20) == shown(29) == [0, 10, 20]
     with pytest.raises(PolcaError, match=r"plots\.last_step = 9"):

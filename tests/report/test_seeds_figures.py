@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 
 from layout import check_layout, words
 from polca.machine.files import ROOT, read_params
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
-from polca.report.figures.validity import ANALYSES
+from polca.report.figures.validity import ANALYSES, BLUE
 from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
 from polca.validity.construction_scores import COLUMNS, MEASURES
 from polca.validity.profiles import CELLS, compare_profiles
@@ -78,6 +79,6 @@ def test_constructions() -> None:
         shown = words(figure)
     assert "preposition after clause (50)" in shown
     auc = table[(table["analysis"] == "polca") & (table["measure"] == "auc")]["value"]
-    # The dots are drawn after the two thresholds.
-    drawn = np.asarray(figure.axes[1].collections[-1].get_offsets())[:, 0]
+    dots = [c for c in figure.axes[1].collections if to_hex(c.get_facecolor()[0]).upper() == BLUE]
+    drawn = np.concatenate([c.get_offsets() for c in dots])[:, 0]
     np.testing.assert_allclose(np.sort(drawn), np.sort(auc))

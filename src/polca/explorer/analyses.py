@@ -10,7 +10,7 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.explorer.packing import quantise
-from polca.explorer.presets import SHOWN_VALUES, titled
+from polca.explorer.presets import SHOWN_VALUES, analysis_view
 from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
 from polca.external.analyze import AnalysisSettings, top_tokens
@@ -176,6 +176,6 @@ def analysis_page(directory: Path) -> Page:
         losses=projections.losses,
         facets=[_facet(texts.names)],
         trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
-        analyses=[titled(key, settings.strategy, settings.strategy, clusters, views)],
+        analyses=[analysis_view(key, settings.strategy, settings.strategy, clusters, views)],
     )
     return Page("Hidden breakthroughs", f"results of polca analyze, {directory.resolve().name}", [setting])

@@ -52,7 +52,9 @@ Looks = Callable[[pd.DataFrame], list[Look]]
 """Looks of one vector's clusters (rows of `clusters.csv`), as in the figures."""
 
 
-def titled(name: str, strategy: str, trajectories: str, clusters: Clusters, views: Sequence[ClusterView]) -> Analysis:
+def analysis_view(
+    name: str, strategy: str, trajectories: str, clusters: Clusters, views: Sequence[ClusterView]
+) -> Analysis:
     """An analysis under its title, with what is clustered."""
     return Analysis(
         name,
@@ -106,7 +108,7 @@ def _setting(
             most = SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
             quantised[key] = quantise(trajectories(name), most)
         clusters = results.curves(name)
-        shown.append(titled(name, strategy, key, clusters, _views(results, name, clusters, looks)))
+        shown.append(analysis_view(name, strategy, key, clusters, _views(results, name, clusters, looks)))
     return Setting(
         id=results.setting,
         title=results.setting.capitalize(),

@@ -64,6 +64,21 @@ class Claim:
         }
 
 
+CLAIMS: list[Claim] = []
+"""The paper's claims, those about addition first."""
+Decide = Callable[[Results, EnglishResults], Decision]
+
+
+def _claim(sentence: str, rule: str) -> Callable[[Decide], Decide]:
+    """Makes a function that decides a claim, and has its name, one of `CLAIMS`."""
+
+    def listed(decide: Decide) -> Decide:
+        CLAIMS.append(Claim(decide.__name__, sentence, rule, decide))
+        return decide
+
+    return listed
+
+
 def _all(*parts: bool | None) -> bool | None:
     """Whether all parts hold: False where one does not, else None where one is not tested."""
     return False if False in parts else None if None in parts else True
@@ -100,18 +115,30 @@ def _say(results: Results, *analyses: str) -> str:
     return "; ".join(parts)
 
 
-def _loss_does_not(results: Results) -> Decision:
+@_claim(
+    "Clusters of the exact loss, or of its change, do not isolate carries",
+    "best homogeneity of both at most 0.6",
+)
+def loss_does_not_isolate_carries(results: Results) -> Decision:
     names = ("loss", "loss_change")
     parts = [(_homogeneity(results, n) or 0.0) <= 0.6 if len(_clusters(results, n)) else None for n in names]
     return _all(*parts), _say(results, *names)
 
 
-def _polca_does(results: Results) -> Decision:
+@_claim(
+    "POLCA clusters isolate carries",
+    "best homogeneity at least 0.9, with recall at least 0.5",
+)
+def polca_isolates_carries(results: Results) -> Decision:
     homogeneity, recall = _best(results, "polca") or (0.0, 0.0)
     return homogeneity >= 0.9 and recall >= 0.5, _say(results, "polca")
 
 
-def _order(results: Results) -> Decision:
+@_claim(
+    "POLCA isolates carries at least as well as its first order, and that better than LCA",
+    "best homogeneity: polca >= polca_first_order > lca",
+)
+def polca_beats_first_order_beats_lca(results: Results) -> Decision:
     names = ("polca", "polca_first_order", "lca")
     polca, first, lca = (_homogeneity(results, name) for name in names)
     at_least = None if polca is None or first is None else polca >= first
@@ -137,12 +164,20 @@ def _fraction_hidden(clusters: pd.DataFrame) -> tuple[float, str]:
     return fraction, f"{fraction:.3g} of {count} clusters"
 
 
-def _hidden(results: Results) -> Decision:
+@_claim(
+    "POLCA finds hidden breakthroughs, the exact loss none",
+    "fraction of clusters later than flat_step: above 0 for polca, 0 for loss",
+)
+def polca_finds_hidden_breakthroughs(results: Results) -> Decision:
     (polca, loss), words = _sides(results, ("polca", "loss"), _fraction_hidden)
     return _all((polca or 0.0) > 0, None if loss is None else loss == 0), words
 
 
-def _random_fewer(results: Results) -> Decision:
+@_claim(
+    "A random basis finds fewer hidden breakthroughs than the Hessian's",
+    "fraction of clusters: polca_random < polca",
+)
+def random_basis_finds_fewer(results: Results) -> Decision:
     (polca, random), words = _sides(results, ("polca", "polca_random"), _fraction_hidden)
     return _less(random, polca), words
 
@@ -150,19 +185,31 @@ def _random_fewer(results: Results) -> Decision:
 # --- English ----------------------------------------------------------------------------------------------------------
 
 
-def _most_simple(english: EnglishResults) -> Decision:
+@_claim(
+    "Most kept directions have a cluster with a simple label",
+    "more than half of the kept vectors",
+)
+def english_most_vectors_have_a_simple_label(english: EnglishResults) -> Decision:
     own = english.vectors[english.vectors["analysis"] == "polca"]
     kept = own[own["kept"].astype(bool)]
     simple = int((kept["n_simple"] > 0).sum())
     return 2 * simple > len(kept), f"polca: {simple} of {len(kept)} vectors"
 
 
-def _english_hidden(english: EnglishResults) -> Decision:
+@_claim(
+    "POLCA finds hidden breakthroughs",
+    "fraction of clusters later than flat_step above 0",
+)
+def english_polca_finds_hidden_breakthroughs(english: EnglishResults) -> Decision:
     (polca,), words = _sides(english, ("polca",), _fraction_hidden)
     return (polca or 0.0) > 0, words
 
 
-def _loss_less_simple(english: EnglishResults) -> Decision:
+@_claim(
+    "Clusters of the exact loss have simple labels more rarely than POLCA's",
+    "share of clusters with a simple label: loss < polca",
+)
+def english_loss_has_fewer_simple_labels(english: EnglishResults) -> Decision:
     def simple(clusters: pd.DataFrame) -> tuple[float, str]:
         flags = clusters["simple"].astype(bool)
         return float(flags.mean()), f"{flags.sum()} of {len(flags)} clusters"
@@ -171,7 +218,11 @@ def _loss_less_simple(english: EnglishResults) -> Decision:
     return _less(*values), words
 
 
-def _more_constructions(english: EnglishResults) -> Decision:
+@_claim(
+    "POLCA tells more kinds of construction apart than the exact loss",
+    "number of kinds that clusters are named after: polca > loss",
+)
+def english_polca_finds_more_constructions(english: EnglishResults) -> Decision:
     def kinds(clusters: pd.DataFrame) -> tuple[float, str]:
         named = [k for k, count in constructions(clusters).items() if count and k not in ("mixed", "other")]
         return len(named), f"{len(named)} in {len(clusters)} clusters"
@@ -225,65 +276,6 @@ def _nearer(table: pd.DataFrame) -> Decision:
     words = f"eq. 4: {second['relative_rmse']:.3g}; first order: {first['relative_rmse']:.3g}"
     return bool(second["relative_rmse"] < first["relative_rmse"]), words
 
-
-# --- Claims -----------------------------------------------------------------------------------------------------------
-
-CLAIMS = (
-    Claim(
-        "loss_does_not_isolate_carries",
-        "Clusters of the exact loss, or of its change, do not isolate carries",
-        "best homogeneity of both at most 0.6",
-        _loss_does_not,
-    ),
-    Claim(
-        "polca_isolates_carries",
-        "POLCA clusters isolate carries",
-        "best homogeneity at least 0.9, with recall at least 0.5",
-        _polca_does,
-    ),
-    Claim(
-        "polca_beats_first_order_beats_lca",
-        "POLCA isolates carries at least as well as its first order, and that better than LCA",
-        "best homogeneity: polca >= polca_first_order > lca",
-        _order,
-    ),
-    Claim(
-        "polca_finds_hidden_breakthroughs",
-        "POLCA finds hidden breakthroughs, the exact loss none",
-        "fraction of clusters later than flat_step: above 0 for polca, 0 for loss",
-        _hidden,
-    ),
-    Claim(
-        "random_basis_finds_fewer",
-        "A random basis finds fewer hidden breakthroughs than the Hessian's",
-        "fraction of clusters: polca_random < polca",
-        _random_fewer,
-    ),
-    Claim(
-        "english_most_vectors_have_a_simple_label",
-        "Most kept directions have a cluster with a simple label",
-        "more than half of the kept vectors",
-        _most_simple,
-    ),
-    Claim(
-        "english_polca_finds_hidden_breakthroughs",
-        "POLCA finds hidden breakthroughs",
-        "fraction of clusters later than flat_step above 0",
-        _english_hidden,
-    ),
-    Claim(
-        "english_loss_has_fewer_simple_labels",
-        "Clusters of the exact loss have simple labels more rarely than POLCA's",
-        "share of clusters with a simple label: loss < polca",
-        _loss_less_simple,
-    ),
-    Claim(
-        "english_polca_finds_more_constructions",
-        "POLCA tells more kinds of construction apart than the exact loss",
-        "number of kinds that clusters are named after: polca > loss",
-        _more_constructions,
-    ),
-)
 
 CHECKS = (
     Claim(

@@ -7,6 +7,7 @@ A result is judged only where the scale is the paper's, which Tables 2–4 (addi
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 ARITHMETIC, ENGLISH = "arithmetic", "english"
-SETTINGS_TABLES = {ARITHMETIC: (2, 3, 4), ENGLISH: (5, 6, 7)}
+PARAMETER_TABLES = {ARITHMETIC: (2, 3, 4), ENGLISH: (5, 6, 7)}
 RESULT_TABLES: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     1: (("strategy",), (*SCORES, "fraction_hidden")),
     8: (("strategy", "rank"), SCORES),
@@ -74,10 +75,10 @@ NOT_COMPARED: Mapping[str, str] = {
 }
 """Published values without a row of their own, with the reason."""
 
-_KIND_OF_SETTING = {(5, "corpus"): "corpus", (5, "epochs"): "passes"}
-_UNCOMPARED_SETTING = (6, "basis checkpoint every")
+_KIND_OF_PARAMETER = {(5, "corpus"): "corpus", (5, "epochs"): "passes"}
+_UNCOMPARED = (6, "basis checkpoint every")
 _ALSO_IN_TEXT = {(3, "POLCA interval"): "table_03.polca_interval_in_text"}
-"""Settings of which the paper's text gives another value than its table: both are right."""
+"""Parameters of which the paper's text gives another value than its table: both are right."""
 
 _OF: Mapping[str, tuple[str, str | None]] = {
     "arithmetic_mean_dropped_tokens": ("arithmetic_tokens", None),
@@ -91,7 +92,7 @@ _KIND_OF: Mapping[str, str] = {
     "arithmetic_app_c_rmse_paper_published_subset": "magnitude",
     **dict.fromkeys(_OF, "share"),
 }
-"""Kinds of the scalars that were measured; the others are settings."""
+"""Kinds of the scalars that were measured; the others were chosen (`setting`)."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,20 @@ def required(path: Path, paths: PresetPaths) -> Path:
     return path
 
 
-def _table(paths: PresetPaths, number: int, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
-    path = required(paths.tables / f"table_{number:02d}.csv", paths)
-    table = read_csv(path, tuple(columns)) if as_text else read_csv(path)
+def required_table(path: Path, paths: PresetPaths, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
+    """A table that has `columns`, which are read as text where they are to be shown as they stand.
+
+    Raises:
+        PolcaError: it is missing, damaged or lacks a column.
+    """
+    table = read_csv(required(path, paths), tuple(columns)) if as_text else read_csv(required(path, paths))
     if missing := [name for name in columns if name not in table]:
         raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
     return table
+
+
+def _table(paths: PresetPaths, number: int, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
+    return required_table(paths.tables / f"table_{number:02d}.csv", paths, columns, as_text)
 
 
 def _part(published: Mapping[str, Any], name: str) -> Any:
@@ -152,16 +161,16 @@ def _part(published: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-# --- Settings ---------------------------------------------------------------------------------------------------------
+# --- Parameters -------------------------------------------------------------------------------------------------------
 
 
-def _settings(paths: PresetPaths, setting: str, published: Mapping[str, Any]) -> Iterator[Comparison]:
-    for number in SETTINGS_TABLES[setting]:
+def _parameters(paths: PresetPaths, setting: str, published: Mapping[str, Any]) -> Iterator[Comparison]:
+    for number in PARAMETER_TABLES[setting]:
         for row in _table(paths, number, ("setting", "value", "published"), as_text=True).to_dict("records"):
             name, ours, theirs = row["setting"], row["value"], row["published"]
-            if not theirs or (number, name) == _UNCOMPARED_SETTING:
+            if not theirs or (number, name) == _UNCOMPARED:
                 continue
-            kind = _KIND_OF_SETTING.get((number, name), "setting")
+            kind = _KIND_OF_PARAMETER.get((number, name), "setting")
             right = bool(ours) and KINDS[kind].agrees(theirs, ours)
             if key := _ALSO_IN_TEXT.get((number, name)):
                 in_text = str(_part(published, key))
@@ -173,43 +182,59 @@ def _settings(paths: PresetPaths, setting: str, published: Mapping[str, Any]) ->
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A published number and ours, NaN where there is none; `words` are both as shown where that is not the number."""
+Judge = Callable[..., Comparison]
+"""`_comparison` at the scales of a preset."""
 
-    source: str
-    number: str
-    kind: str
-    published: float
-    reproduced: float
-    words: tuple[str, str] | None = None
+
+def _comparison(
+    scales: Mapping[str, bool],
+    source: str,
+    number: str,
+    kind: str,
+    published: float,
+    reproduced: float,
+    words: tuple[str, str] | None = None,
+) -> Comparison:
+    """A published number beside ours, NaN where there is none; `words` are both as shown where that is not the number.
+
+    `scales` says of each setting whether its scale is the paper's.
+    """
+    setting = ENGLISH if number.startswith(f"{ENGLISH}_") else ARITHMETIC
+    missing = math.isnan(reproduced)
+    right = not missing and KINDS[kind].agrees(published, reproduced)
+    if scales[setting] or (kind == "setting" and right):
+        verdict = MISSING if missing else AGREES if right else DIFFERS
+    else:
+        verdict = OTHER_SCALE
+    theirs, ours = words or (_shown(published), _shown(reproduced))
+    return Comparison(setting, source, number, kind, theirs, ours, verdict)
 
 
 def _shown(value: float) -> str:
     return "" if math.isnan(value) else str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def _pairs_of_tables(paths: PresetPaths, published: Mapping[str, Any]) -> Iterator[_Pair]:
+def _of_tables(paths: PresetPaths, published: Mapping[str, Any], judge: Judge) -> Iterator[Comparison]:
     """Tables 1 and 8–12, all of addition."""
     for number, (keys, names) in RESULT_TABLES.items():
         table = _table(paths, number, (*keys, *names))
         for group, values in _part(published, f"table_{number:02d}").items():
             rows = {row.get("rank", 1): row for row in table[table[keys[0]] == group].to_dict("records")}
-            ranks = _listed(values)
+            ranks = _as_list(values)
             for rank, printed in enumerate(ranks, start=1):
                 ours = rows.get(rank, {})
-                theirs = printed if isinstance(printed, Mapping) else dict(zip(names, _listed(printed), strict=True))
+                theirs = printed if isinstance(printed, Mapping) else dict(zip(names, _as_list(printed), strict=True))
                 of = f"{group}, rank {rank}" if "rank" in keys else group
                 for name in names:
-                    yield _Pair(f"Table {number}", f"{of}, {name}", "share", theirs[name], ours.get(name, math.nan))
+                    yield judge(f"Table {number}", f"{of}, {name}", "share", theirs[name], ours.get(name, math.nan))
     # The heads as printed contradict the text (docs/choices.md), so the other reading is what can be judged.
     table = _table(paths, 12, ("reading", "quantity", "value", "published"))
     for row in table[table["reading"] == "heads_swapped"].to_dict("records"):
         kind = "cosine" if row["quantity"] == "cosine_similarity" else "magnitude"
-        yield _Pair("Table 12", f"{row['quantity']}, heads swapped", kind, row["published"], row["value"])
+        yield judge("Table 12", f"{row['quantity']}, heads swapped", kind, row["published"], row["value"])
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -223,27 +248,17 @@ def _ratio(scalars: Mapping[str, Any], name: str) -> tuple[float, str]:
     return (part / total if total else math.nan), f"{_shown(counts[0])} of {total}"
 
 
-def _pairs_of_text(paths: PresetPaths, published: Mapping[str, Any]) -> Iterator[_Pair]:
+def _of_text(paths: PresetPaths, published: Mapping[str, Any], judge: Judge) -> Iterator[Comparison]:
     """Scalars that the text quotes."""
     theirs, ours = _part(published, "scalars"), read_json(required(paths.metrics, paths))
     for name, value in theirs.items():
         kind = _KIND_OF.get(name, "setting")
         if name in _OF:
             (their_share, their_words), (our_share, our_words) = _ratio(theirs, name), _ratio(ours, name)
-            yield _Pair("text", name, kind, their_share, our_share, (their_words, our_words))
+            yield judge("text", name, kind, their_share, our_share, (their_words, our_words))
         else:
             own = ours.get(name)
-            yield _Pair("text", name, kind, value, math.nan if own is None else own)
-
-
-def _judge(pair: _Pair, at_scale: bool) -> str:
-    missing = math.isnan(pair.reproduced)
-    right = not missing and KINDS[pair.kind].agrees(pair.published, pair.reproduced)
-    if pair.kind == "setting" and right:
-        return AGREES
-    if not at_scale:
-        return OTHER_SCALE
-    return MISSING if missing else AGREES if right else DIFFERS
+            yield judge("text", name, kind, value, math.nan if own is None else own)
 
 
 def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
@@ -255,13 +270,10 @@ def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
     published = read_params(paths.root / "data" / "published.yaml")
     rows: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
-    for setting in SETTINGS_TABLES:
-        settings = list(_settings(paths, setting, published))
-        others[setting] = tuple(row.number for row in settings if row.verdict != AGREES)
-        rows += settings
-    for pair in (*_pairs_of_tables(paths, published), *_pairs_of_text(paths, published)):
-        setting = ENGLISH if pair.number.startswith(f"{ENGLISH}_") else ARITHMETIC
-        theirs, ours = pair.words or (_shown(pair.published), _shown(pair.reproduced))
-        verdict = _judge(pair, at_scale=not others[setting])
-        rows.append(Comparison(setting, pair.source, pair.number, pair.kind, theirs, ours, verdict))
+    for setting in PARAMETER_TABLES:
+        chosen = list(_parameters(paths, setting, published))
+        others[setting] = tuple(row.number for row in chosen if row.verdict != AGREES)
+        rows += chosen
+    judge = partial(_comparison, {setting: not names for setting, names in others.items()})
+    rows += [*_of_tables(paths, published, judge), *_of_text(paths, published, judge)]
     return PublishedAgainstReproduced(tuple(rows), others)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from polca.errors import PolcaError
-from polca.machine.files import read_csv, read_params
+from polca.machine.files import read_params
 from polca.report.claims import FAILS, validity_claims
-from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required
+from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required_table
 from polca.study.paths import PresetPaths
 
 CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
@@ -83,10 +83,8 @@ def verify(paths: PresetPaths) -> Verification:
     Raises:
         PolcaError: a file of results is missing or damaged, or an expected claim is not among those checked.
     """
-    path = required(paths.tables / "claims.csv", paths)
-    table = read_csv(path, CLAIM_COLUMNS)
-    if missing := [name for name in CLAIM_COLUMNS if name not in table]:
-        raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
+    path = paths.tables / "claims.csv"
+    table = required_table(path, paths, CLAIM_COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
     expected = expected_claims(expectations, paths.name)
     rows: list[dict[str, str]] = [

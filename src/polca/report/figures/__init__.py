@@ -6,8 +6,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from polca.machine.files import writing
 from polca.report.figures import addition, english, losses, schematic, vectors
-from polca.report.figures.style import encode, save, styled
+from polca.report.figures.style import encode, styled
 from polca.report.numbered import Numbered
 from polca.study.results import EnglishResults, PresetResults, Results
 
@@ -58,8 +59,13 @@ def save_figure(number: int, results: Results | EnglishResults, directory: Path)
     Raises:
         PolcaError: as `draw_figure`, or the folder cannot be written.
     """
-    with styled():
-        return save(draw_figure(number, results), directory, number)
+    paths = []
+    for kind, content in render_figure(number, results).items():
+        path = directory / f"figure_{number:02d}.{kind}"
+        with writing(path) as temporary:
+            temporary.write_bytes(content)
+        paths.append(path)
+    return paths
 
 
 def save_figures(results: PresetResults, directory: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Figure 2: the task, with the digit skill and the carry skill of each output token."""
 
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,10 +43,15 @@ def _box(axes: Axes, x: float, y: float, width: float, height: float, face: str,
     )
 
 
+def _write(axes: Axes, x: float, y: float, text: str, size: float = GLYPH, color: str = INK, **look: Any) -> None:
+    """A text, centred on (x, y) if `look` does not say otherwise."""
+    axes.text(x, y, text, fontsize=size, color=color, **{"ha": "center", "va": "center_baseline", **look})
+
+
 def _bracket(axes: Axes, x0: float, x1: float, y: float, text: str) -> None:
     """A bracket over [x0, x1] that opens downwards, with its text on top."""
     axes.plot([x0, x0, x1, x1], [y - 0.05, y, y, y - 0.05], color=MUTED, linewidth=0.7, solid_joinstyle="round")
-    axes.text((x0 + x1) / 2, y + 0.05, text, ha="center", va="bottom", fontsize=SMALL, color=MUTED)
+    _write(axes, (x0 + x1) / 2, y + 0.05, text, SMALL, MUTED, va="bottom")
 
 
 def draw(results: Results | None = None) -> Figure:
@@ -72,46 +78,27 @@ def _context(axes: Axes, text: str) -> None:
     xs = [0.32 + index * PITCH for index in range(len(text))]
     for x, glyph, place in zip(xs, text, places, strict=True):
         _box(axes, x, TOKEN_Y, TOKEN, 0.36, "#F4F4F4", RULE)
-        color = PLACE_TONES[place].carry if place else INK
-        axes.text(x, TOKEN_Y, glyph, ha="center", va="center_baseline", fontsize=GLYPH, color=color)
+        _write(axes, x, TOKEN_Y, glyph, color=PLACE_TONES[place].carry if place else INK)
     _bracket(axes, xs[0] - TOKEN / 2, xs[-1] + TOKEN / 2, 2.0, "context: eight tokens, no loss")
 
 
 def _outputs(axes: Axes, digits: dict[str, str], xs: dict[str, float], carry: dict[str, bool]) -> None:
     """The four output tokens with their skills below them."""
     for y, text in ((0.83, "digit skill"), (0.45, "carry skill")):
-        axes.text(OUTPUT_X - 0.47, y, text, ha="right", va="center_baseline", fontsize=SMALL, color=MUTED)
+        _write(axes, OUTPUT_X - 0.47, y, text, SMALL, MUTED, ha="right")
     for place, x in xs.items():
-        tones = PLACE_TONES[place]
-        never = place == PLACES[-1]
-        dark = carry[place]
+        tones, dark = PLACE_TONES[place], carry[place]
+        on_carry = "white" if dark else INK
         _box(axes, x, TOKEN_Y, TOKEN, 0.36, tones.carry if dark else tones.no_carry)
-        axes.text(
-            x,
-            TOKEN_Y,
-            digits[place],
-            ha="center",
-            va="center_baseline",
-            fontsize=GLYPH,
-            fontweight="bold",
-            color="white" if dark else INK,
-        )
+        _write(axes, x, TOKEN_Y, digits[place], color=on_carry, fontweight="bold")
         axes.plot([x, x], [TOKEN_Y - 0.2, 0.97], color=tones.both, linewidth=0.7)
         _box(axes, x, 0.83, 0.64, 0.26, tones.both)
         ink = "white" if place == PLACES[0] else INK  # only the blue is too dark for dark text
-        axes.text(x, 0.83, place, ha="center", va="center_baseline", fontsize=SMALL, fontweight="bold", color=ink)
+        _write(axes, x, 0.83, place, SMALL, ink, fontweight="bold")
         _box(axes, x, 0.45, 0.64, 0.26, GREYS.carry if dark else GREYS.no_carry)
-        axes.text(
-            x,
-            0.45,
-            "carry" if dark else "no carry",
-            ha="center",
-            va="center_baseline",
-            fontsize=SMALL,
-            color="white" if dark else INK,
-        )
-        if never:
-            axes.text(x, 0.26, "never a carry", ha="center", va="top", fontsize=SMALL, color=MUTED)
+        _write(axes, x, 0.45, "carry" if dark else "no carry", SMALL, on_carry)
+        if place == PLACES[-1]:
+            _write(axes, x, 0.26, "never a carry", SMALL, MUTED, va="top")
     left, right = xs[PLACES[0]] - TOKEN / 2, xs[PLACES[-1]] + TOKEN / 2
     _bracket(axes, left, right, 2.0, "output: four tokens, each a datum x with its own loss")
 
@@ -136,34 +123,25 @@ def _carry_arrows(axes: Axes, xs: dict[str, float], carry: dict[str, bool]) -> N
             )
         )
         if carry[into]:
-            axes.text((start + end) / 2, y + 0.12, "+1", ha="center", va="bottom", fontsize=SMALL, color=GREYS.carry)
+            _write(axes, (start + end) / 2, y + 0.12, "+1", SMALL, GREYS.carry, va="bottom")
 
 
 def _written_addition(axes: Axes, a: int, b: int, carry: dict[str, bool]) -> None:
     """The same addition in columns, with the carries above them."""
-    step = 0.24
-    xs = {place: 1.2 + step * index for index, place in enumerate(PLACES)}
+    xs = {place: 1.2 + 0.24 * index for index, place in enumerate(PLACES)}
+    beside: dict[str, Any] = {"ha": "left", "va": "baseline"}
 
-    def write(digits: str, y: float, bold: bool = False) -> None:
+    def write(digits: str, y: float, weight: str = "normal") -> None:
         for place, glyph in zip(PLACES[-len(digits) :], digits, strict=True):
-            axes.text(
-                xs[place],
-                y,
-                glyph,
-                ha="center",
-                va="baseline",
-                fontsize=GLYPH,
-                color=PLACE_TONES[place].carry,
-                fontweight="bold" if bold else "normal",
-            )
+            _write(axes, xs[place], y, glyph, color=PLACE_TONES[place].carry, fontweight=weight, va="baseline")
 
     for place in PLACES:
         if carry[place]:
-            axes.text(xs[place], 0.97, "1", ha="center", va="baseline", fontsize=SMALL, color=GREYS.carry)
-    axes.text(xs[PLACES[-1]] + 0.3, 0.97, "carries", ha="left", va="baseline", fontsize=SMALL, color=MUTED)
+            _write(axes, xs[place], 0.97, "1", SMALL, GREYS.carry, va="baseline")
+    _write(axes, xs[PLACES[-1]] + 0.3, 0.97, "carries", SMALL, MUTED, **beside)
     write(f"{a:03d}", 0.74)
     write(f"{b:03d}", 0.5)
-    axes.text(xs[PLACES[0]], 0.5, "+", ha="center", va="baseline", fontsize=GLYPH, color=INK)
+    _write(axes, xs[PLACES[0]], 0.5, "+", va="baseline")
     axes.plot([xs[PLACES[0]] - 0.12, xs[PLACES[-1]] + 0.12], [0.42, 0.42], color=INK, linewidth=0.8)
-    write(f"{a + b:04d}", 0.21, bold=True)
-    axes.text(xs[PLACES[-1]] + 0.3, 0.21, "sum", ha="left", va="baseline", fontsize=LARGE - 1, color=MUTED)
+    write(f"{a + b:04d}", 0.21, "bold")
+    _write(axes, xs[PLACES[-1]] + 0.3, 0.21, "sum", LARGE - 1, MUTED, **beside)

@@ -8,7 +8,7 @@ from polca.report.figures.panels import (
     cluster_panel,
     draw_curves,
     place_labels,
-    plotted,
+    plot_range,
 )
 from polca.report.figures.selection import ALL_TOKENS, loss_counts
 from polca.report.figures.skills import LEGEND_HEIGHT, PLACE_TONES, composition_bars, skill_legend
@@ -53,7 +53,7 @@ def draw_digits(results: Results) -> Figure:
     """Figure 6: median and quartiles of the exact loss over the tokens of each output digit."""
     figure = new_figure(COLUMN_WIDTH, 2.3)
     axes = figure.subplots()
-    exact, cut = results.losses, plotted(results.losses.steps, results)
+    exact, cut = results.losses, plot_range(results.losses.steps, results)
     curves = []
     for index, place in enumerate(PLACES):
         losses, tones = exact.losses[cut][:, results.evaluation.place == index], PLACE_TONES[place]
@@ -69,7 +69,7 @@ def draw_carries(results: Results) -> Figure:
     """Figure 7: one panel an output digit: as in Figure 6, with and without a carry into it."""
     figure = new_figure(PAGE_WIDTH, 2.0)
     panels = figure.subplots(1, len(PLACES), sharey=True)
-    exact, cut = results.losses, plotted(results.losses.steps, results)
+    exact, cut = results.losses, plot_range(results.losses.steps, results)
     for index, (axes, place) in enumerate(zip(panels, PLACES, strict=True)):
         tones, curves = PLACE_TONES[place], []
         for carry, label, color, dashes in (

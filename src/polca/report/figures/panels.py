@@ -29,30 +29,18 @@ from polca.study.results import TaskResults
 FloatArray = NDArray[np.floating[Any]]
 
 
-def last_plotted_step(results: TaskResults) -> int:
-    """Where every figure of a setting is cut: its `plots.last_step`.
+def plot_range(steps: NDArray[np.int64], results: TaskResults) -> slice:
+    """The part of ascending `steps` up to `plots.last_step`, where every figure of a setting is cut.
 
     Raises:
-        PolcaError: it is not a positive whole number.
+        PolcaError: that is not a positive whole number, or fewer than two steps are left to draw.
     """
-    value = results.param("plots.last_step")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PolcaError(f"{results.setting}.plots.last_step = {value!r}: expected a positive number of training steps")
-    return value
-
-
-def plotted(steps: NDArray[np.int64], results: TaskResults) -> slice:
-    """The part of ascending `steps` that the figures of a setting show.
-
-    Raises:
-        PolcaError: fewer than two steps are left to draw.
-    """
-    last_step = last_plotted_step(results)
-    count = int(np.searchsorted(steps, last_step, side="right"))
+    name, last = f"{results.setting}.plots.last_step", results.param("plots.last_step")
+    if not isinstance(last, int) or isinstance(last, bool) or last < 1:
+        raise PolcaError(f"{name} = {last!r}: expected a positive number of training steps")
+    count = int(np.searchsorted(steps, last, side="right"))
     if count < 2:
-        raise PolcaError(
-            f"{results.setting}.plots.last_step = {last_step}: leaves {count} of {len(steps)} points to draw: raise it"
-        )
+        raise PolcaError(f"{name} = {last}: leaves {count} of {len(steps)} points to draw: raise it")
     return slice(0, count)
 
 
@@ -157,7 +145,7 @@ def cluster_panel(
     """
     exact = curves.startswith("loss")
     steps = clusters.loss_steps if exact else clusters.steps
-    cut = plotted(steps, results)
+    cut = plot_range(steps, results)
     rows = [results.cluster_row(clusters, vector, look.number) for look in looks]
     values = getattr(clusters, curves)
     lines = [Curve.of_cluster(look, values[row, ..., cut]) for look, row in zip(looks, rows, strict=True)]
@@ -170,7 +158,7 @@ def cluster_panel(
 def all_tokens_curve(axes: Axes, results: TaskResults) -> None:
     """Mean exact loss over all tokens, clustered or not, as a thin line."""
     exact = results.losses
-    cut = plotted(exact.steps, results)
+    cut = plot_range(exact.steps, results)
     mean = exact.losses[cut].mean(axis=1, dtype=np.float64)
     axes.plot(exact.steps[cut], mean, color=INK, linewidth=0.7, zorder=1)
     label_ends(axes, [float(mean[-1])], ["all"], [INK])

@@ -8,7 +8,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 
 from polca.report.figures.skills import PLACE_TONES
-from polca.report.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, SMALL, letter, new_figure
+from polca.report.figures.style import INK, LARGE, MUTED, PAGE_WIDTH, RULE, letter, new_figure, note
 from polca.study.results import Results
 
 HEIGHT = 2.75
@@ -82,18 +82,9 @@ def _sum(axes: Axes) -> None:
         ("skill along b₂", INFLECTIONS[1], 0.83, PLACE_TONES["10s"].carry),
         ("mean of all", 0.31, 0.45, INK),
     )
+    patch = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     for text, x, y, color in notes:
-        axes.annotate(
-            text,
-            xy=(x, y),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=SMALL,
-            fontweight="bold",
-            color=color,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-        )
+        note(axes, text, (x, y), (5, 0), "data", va="center", fontweight="bold", color=color, bbox=patch)
 
 
 def draw(results: Results | None = None) -> Figure:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -15,8 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.ticker import StrMethodFormatter
-
-from polca.machine.files import writing
 
 PAGE_WIDTH = 6.75
 """Inches: the text width of a two-column conference page."""
@@ -38,39 +35,23 @@ DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": NORMAL,
     "mathtext.fontset": "dejavusans",
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "polca",
-    "axes.titlesize": NORMAL,
-    "axes.labelsize": NORMAL,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "legend.fontsize": SMALL,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), NORMAL),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), SMALL),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "white"),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("figure.constrained_layout.h_pad", "figure.constrained_layout.w_pad"), 0.03),
+    "legend.borderpad": 0,
     "axes.unicode_minus": True,
     "lines.linewidth": 1.3,
     "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-    "legend.borderpad": 0,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "polca",
 }
 
 
@@ -152,17 +133,6 @@ def encode(figure: Figure) -> dict[str, bytes]:
         figure.savefig(buffer, format=kind, **options)
         contents[kind] = buffer.getvalue()
     return contents
-
-
-def save(figure: Figure, directory: Path, number: int) -> list[Path]:
-    """Write `figure_NN.pdf` and `figure_NN.png`; call inside `styled()`."""
-    paths = []
-    for kind, content in encode(figure).items():
-        path = directory / f"figure_{number:02d}.{kind}"
-        with writing(path) as temporary:
-            temporary.write_bytes(content)
-        paths.append(path)
-    return paths
 
 
 def step_axis(axes: Axes, end: int, ticks: int = 4) -> None:

@@ -13,9 +13,6 @@ from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
 
 Number = float | int | None
 
-PREFIX = "arithmetic_"
-ENGLISH_PREFIX = "english_"
-
 QUOTED_OF_POLCA = ("dropped_vectors", "vectors_with_simple_label", "mean_dropped_tokens")
 """Numbers of `summary.json`, below `analyses.polca`, that the paper quotes of English."""
 
@@ -27,6 +24,12 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Numb
             yield from _numbers(value, f"{prefix}{key}_")
         elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             yield f"{prefix}{key}", None if value is None else finite(value)
+
+
+def _flat(setting: str, *parts: Mapping[str, Any]) -> dict[str, Number]:
+    """The numbers of all parts, a later one's first, by names that begin with the setting's, sorted."""
+    found = {name: number for part in parts for name, number in _numbers(part, f"{setting}_")}
+    return dict(sorted(found.items()))
 
 
 def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
@@ -55,10 +58,6 @@ def metrics(results: Results) -> dict[str, Number]:
     - of POLCA: vectors dropped as rising, vectors with clusters, mean tokens dropped as rising per kept vector, the
       best AUC of carry by place, the best homogeneity of vector 2.
     """
-    found: dict[str, Number] = dict(_numbers(results.summary, PREFIX))
-    for analysis in ANALYSES:
-        for key, value in _of_analysis(results, analysis).items():
-            found[f"{PREFIX}{analysis}_{key}"] = finite(value)
     polca = results.vectors[results.vectors["analysis"] == "polca"]
     kept = polca[polca["kept"].astype(bool)]
     second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
@@ -71,8 +70,8 @@ def metrics(results: Results) -> dict[str, Number]:
         "vector_2_homogeneity": float(second.iloc[0]) if len(second) else float("nan"),
         **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
     }
-    found.update((f"{PREFIX}{key}", finite(value)) for key, value in others.items())
-    return dict(sorted(found.items()))
+    of_analyses = {analysis: _of_analysis(results, analysis) for analysis in ANALYSES}
+    return _flat(results.setting, results.summary, of_analyses, others)
 
 
 def english_metrics(results: EnglishResults) -> dict[str, Number]:
@@ -93,10 +92,7 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
         **{name: results.scalar(name) for name in ("tokens", "vectors")},
         **{name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA},
     }
-    found: dict[str, Number] = {}
-    for values, prefix in ((summary, ""), (of_analyses, ""), (results.corpus, "corpus_"), (others, "")):
-        found.update(_numbers(values, f"{ENGLISH_PREFIX}{prefix}"))
-    return dict(sorted(found.items()))
+    return _flat(results.setting, summary, of_analyses, {"corpus": results.corpus}, others)
 
 
 def save_metrics(results: PresetResults, path: Path) -> Path:
