@@ -102,25 +102,31 @@ class Basis:
             if not rows.is_floating_point() or not torch.isfinite(rows).all():
                 raise PolcaError(f"{path}: {name!r} has values that are no finite floats: run the basis stage again")
         if shapes is not None:
-            found = {name: (len(rows), *rows.shape[1:]) for name, rows in basis.vectors.items()}
+            given = {name: (len(rows), *rows.shape[1:]) for name, rows in basis.vectors.items()}
             wanted = {name: (len(basis.steps), *shape) for name, shape in shapes.items()}
-            if (basis.vectors and found != wanted) or not {name for name, _ in basis.axes} <= set(shapes):
+            if (basis.vectors and given != wanted) or not {name for name, _ in basis.axes} <= set(shapes):
                 raise PolcaError(f"{path}: is the basis of another model: run the basis stage again")
         return basis
 
 
+@dataclass(frozen=True)
+class LanczosOptions:
+    """How Algorithm 1 finds each step's eigenvectors, whatever the operator; as in `hessian_basis`."""
+
+    per_step: int = 1
+    which: Which = "algebraic"
+    tolerance: float = 1e-3
+    max_matvecs: int = 200
+    seed: int = 0
+    resume: Path | None = None
+
+
 def projected_basis(
+    kind: str,
     operator_at: Callable[[int], Operator],
     params: Mapping[str, Tensor],
-    *,
-    kind: str,
     steps: Sequence[int],
-    per_step: int = 1,
-    which: Which = "algebraic",
-    tolerance: float = 1e-3,
-    max_matvecs: int = 200,
-    seed: int = 0,
-    resume: Path | None = None,
+    options: LanczosOptions,
 ) -> Basis:
     """Algorithm 1 with any symmetric operator in the Hessian's place.
 
@@ -128,15 +134,16 @@ def projected_basis(
     outside the basis here: a quarter fewer products than from a random vector, for the same eigenpair.
 
     Args:
+        kind: name of the basis.
         operator_at: the operator at a step, from the index into `steps`.
         params: θ by name, for names, shapes and type alone.
-        kind: name of the basis.
-        steps, per_step, which, tolerance, max_matvecs, seed, resume: as in `hessian_basis`.
+        steps: as in `hessian_basis`.
 
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
     layout = Layout.of(params)
+    per_step = options.per_step
     wanted = len(steps) * per_step
     if wanted > layout.size:
         raise PolcaError(
@@ -148,7 +155,7 @@ def projected_basis(
     with progress(f"basis {kind}", len(steps)) as bar:
         for index, step in enumerate(steps):
             place = slice(index * per_step, (index + 1) * per_step)
-            kept = None if resume is None else resume / f"{index:03d}_{step:06d}.safetensors"
+            kept = None if options.resume is None else options.resume / f"{index:03d}_{step:06d}.safetensors"
             part = _kept_part(kept)
             if part is None:
                 result = lanczos(
@@ -156,10 +163,10 @@ def projected_basis(
                     layout.size,
                     per_step,
                     orthogonal_to=rows[: place.start],
-                    which=which,
-                    tolerance=tolerance,
-                    max_matvecs=max_matvecs,
-                    seed=seed + index,
+                    which=options.which,
+                    tolerance=options.tolerance,
+                    max_matvecs=options.max_matvecs,
+                    seed=options.seed + index,
                     start=guess,
                     dtype=rows.dtype,
                 )
@@ -225,16 +232,11 @@ def hessian_basis(
     """
     warn_unpinned()
     return projected_basis(
+        kind,
         lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),
         checkpoints.load(steps[0]),
-        kind=kind,
-        steps=steps,
-        per_step=per_step,
-        which=which,
-        tolerance=tolerance,
-        max_matvecs=max_matvecs,
-        seed=seed,
-        resume=resume,
+        steps,
+        LanczosOptions(per_step, which, tolerance, max_matvecs, seed, resume),
     )
 
 
@@ -253,6 +255,19 @@ def _kept_part(path: Path | None) -> dict[str, Tensor] | None:
         return None
 
 
+def dense_basis(kind: str, rows: NDArray[Any], layout: Layout, steps: Sequence[int]) -> Basis:
+    """A basis of orthonormal `rows [K, d]` that come from no eigenvalue problem."""
+    nothing = np.full(len(rows), np.nan)
+    return Basis(
+        kind=kind,
+        vectors={name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()},
+        steps=np.asarray(steps, np.int64),
+        eigenvalues=nothing,
+        residuals=nothing,
+        matvecs=np.zeros(len(rows), np.int64),
+    )
+
+
 def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[int], seed: int = 0) -> Basis:
     """`count` random orthonormal directions, the span uniform over all subspaces (QR of a Gaussian matrix).
 
@@ -267,15 +282,7 @@ def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[in
         for _ in range(2):
             rows[index] -= (rows[:index] @ rows[index]) @ rows[:index]
         rows[index] /= norm(rows[index])
-    nothing = np.full(count, np.nan)
-    return Basis(
-        kind="random",
-        vectors={name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()},
-        steps=np.asarray(steps, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(count, np.int64),
-    )
+    return dense_basis("random", rows, layout, steps)
 
 
 def with_rayleigh_quotients(

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.bases import Basis, hessian_basis
+from polca.method.bases import Basis, LanczosOptions, hessian_basis
 from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import CheckpointDirectory, select_steps
 from polca.method.completeness import completeness
@@ -92,14 +92,13 @@ def further_basis(kind: str, work: BasesWork) -> Basis:
     count = len(steps) * basis.per_step
     sample = [batch(settings.data().training[: sample_size(kind, settings)])]
     common: dict[str, Any] = {"tolerance": basis.tolerance, "seed": settings.seed, "resume": work.folder / kind}
+    options = LanczosOptions(per_step=basis.per_step, **common)
     if kind == "gauss_newton":
-        return gauss_newton_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+        return gauss_newton_basis(loss, checkpoints, sample, steps, options)
     if kind == "gradient_covariance":
-        return gradient_covariance_basis(loss, checkpoints, sample, steps=steps, per_step=basis.per_step, **common)
+        return gradient_covariance_basis(loss, checkpoints, sample, steps, options)
     if kind == "sliding_window":
-        return sliding_window_basis(
-            loss, checkpoints, sample, steps=steps, window=work.window, per_step=basis.per_step, **common
-        )
+        return sliding_window_basis(loss, checkpoints, sample, steps, options, window=work.window)
     if kind == "trajectory_pca":
         grid = select_steps(checkpoints.steps(), settings.polca.interval)
         return trajectory_pca_basis(checkpoints, count, steps=grid)
