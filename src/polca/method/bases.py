@@ -155,8 +155,8 @@ def projected_basis(
     with progress(f"basis {kind}", len(steps)) as bar:
         for index, step in enumerate(steps):
             place = slice(index * per_step, (index + 1) * per_step)
-            kept = None if options.resume is None else options.resume / f"{index:03d}_{step:06d}.safetensors"
-            part = _kept_part(kept)
+            file = None if options.resume is None else options.resume / f"{index:03d}_{step:06d}.safetensors"
+            part = _finished_part(file)
             if part is None:
                 result = lanczos(
                     operator_at(index),
@@ -178,8 +178,8 @@ def projected_basis(
                 }
                 if result.runner_up is not None:
                     part["runner_up"] = result.runner_up
-                if kept is not None and is_first():
-                    write_tensors(kept, part)
+                if file is not None and is_first():
+                    write_tensors(file, part)
             rows[place], guess = part["vectors"], part.get("runner_up")
             facts.extend(
                 {"step": step, "eigenvalue": float(value), "residual": float(residual), "matvecs": int(part["matvecs"])}
@@ -222,7 +222,7 @@ def hessian_basis(
         which, tolerance, max_matvecs, seed: as in `lanczos`; the seed differs from step to step.
         kind: name of the basis.
         keep_graphs: as in `HessianOperator`.
-        resume: folder in which finished vectors are kept until the basis is whole.
+        resume: folder in which finished vectors lie until the basis is whole.
 
     Returns:
         Basis of `len(steps) · per_step` orthonormal vectors, in the order found.
@@ -245,7 +245,7 @@ def shuffled(steps: Sequence[int], seed: int) -> list[int]:
     return np.random.default_rng(seed).permutation(list(steps)).tolist()  # type: ignore[no-any-return]
 
 
-def _kept_part(path: Path | None) -> dict[str, Tensor] | None:
+def _finished_part(path: Path | None) -> dict[str, Tensor] | None:
     """A finished part of an interrupted basis, or None where there is none or it is damaged."""
     if path is None or not path.is_file():
         return None
@@ -255,17 +255,16 @@ def _kept_part(path: Path | None) -> dict[str, Tensor] | None:
         return None
 
 
+def _no_eigenpairs(count: int) -> dict[str, Any]:
+    """The facts of `count` directions that come from no eigenvalue problem."""
+    unknown = np.full(count, np.nan)
+    return {"eigenvalues": unknown, "residuals": unknown, "matvecs": np.zeros(count, np.int64)}
+
+
 def dense_basis(kind: str, rows: NDArray[Any], layout: Layout, steps: Sequence[int]) -> Basis:
     """A basis of orthonormal `rows [K, d]` that come from no eigenvalue problem."""
-    nothing = np.full(len(rows), np.nan)
-    return Basis(
-        kind=kind,
-        vectors={name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()},
-        steps=np.asarray(steps, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(len(rows), np.int64),
-    )
+    vectors = {name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()}
+    return Basis(kind=kind, vectors=vectors, steps=np.asarray(steps, np.int64), **_no_eigenpairs(len(rows)))
 
 
 def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[int], seed: int = 0) -> Basis:
@@ -310,13 +309,10 @@ def axis_basis(params: Mapping[str, Tensor], count: int) -> Basis:
     order = np.argsort(-flat, kind="stable")[:count]
     ends = np.cumsum([0] + [int(np.prod(shape)) for shape in layout.shapes])
     owner = np.searchsorted(ends, order, side="right") - 1
-    nothing = np.full(count, np.nan)
     return Basis(
         kind="lca",
         vectors={},
         axes=tuple((layout.names[o], int(i - ends[o])) for o, i in zip(owner, order, strict=True)),
         steps=np.full(count, -1, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(count, np.int64),
+        **_no_eigenpairs(count),
     )

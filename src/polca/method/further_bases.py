@@ -43,7 +43,7 @@ class OutputCurvature(Protocol):
 class SandwichOperator:
     """v ↦ (1/N) Jᵀ H_out J v over the N tokens of `batches`, J the Jacobian of `outputs` in the parameters.
 
-    J v is a forward-mode pass, Jᵀ u a backward pass whose graph is built once and kept.
+    J v is a forward-mode pass, Jᵀ u a backward pass whose graph is built once and stays.
 
     Args:
         outputs: `(params, batch) → [sequences, targets, ...]`.

@@ -268,7 +268,7 @@ def project_bases(
             two: `forward` where sequences have more targets than there are vectors.
         workers: processes; results do not depend on their number. Under torchrun, its processes share the checkpoints
             out instead, and each returns everything.
-        resume: folder in which finished checkpoints are kept until all are done.
+        resume: folder in which finished checkpoints lie until all are done.
 
     Raises:
         PolcaError: an unknown method, a basis with parameters that the checkpoints lack, or a loss that is not finite.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.method.breakthrough import breakthrough_steps
 from polca.method.clustering import memberships, partition
+from polca.method.completeness import ratio
 from polca.tasks.english.patterns import covering_tags, is_simple
 from polca.validity.partitions import Labels, best_by_vector, clustered_curves, eligible_homogeneities
 
@@ -260,6 +261,6 @@ def beside_the_maximum(vectors: pd.DataFrame, partitions: pd.DataFrame, analysis
         "with_clusters": len(parts),
         "clusters": int(kept["n_clusters"].sum()),
         **{str(name): float(parts[name].mean()) for name in scores},
-        "outliers": int(kept["n_outliers"].sum()) / left if left else float("nan"),
+        "outliers": ratio(int(kept["n_outliers"].sum()), left),
         "dropped": float(kept["n_dropped"].mean()) / tokens,
     }

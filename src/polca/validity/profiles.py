@@ -126,8 +126,8 @@ def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.Data
     matches: list[dict[str, Any]] = []
     agreement: dict[str, Any] = {}
     for kind in ("vector", "cluster"):
-        mine = profiles[profiles["kind"] == kind]
-        runs = [(int(seed), mine[mine["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
+        of_kind = profiles[profiles["kind"] == kind]
+        runs = [(int(seed), of_kind[of_kind["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
         numbers = [rows[list(CELLS)].to_numpy(np.float64) for _, rows in runs]
         for (i, (seed, one)), (j, (other_seed, other)) in combinations(enumerate(runs), 2):
             for left, right, distance in zip(*match(numbers[i], numbers[j]), strict=True):
