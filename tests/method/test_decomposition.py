@@ -7,7 +7,7 @@ import pytest
 
 from oracles import STEPS, quadratic
 from polca.errors import PolcaError
-from polca.method.decomposition import Trajectories, allocations, decompose
+from polca.method.decomposition import FORMS, Trajectories, allocations, decompose, forms_of
 from polca.method.projections import Projections
 
 
@@ -139,6 +139,23 @@ class TestDecompose:
             with pytest.raises(PolcaError, match=words) as caught:
                 decompose(*arguments)
             assert "\n" not in str(caught.value)
+
+    def test_forms_that_projections_allow(self) -> None:
+        """All of these decompose, and the others are refused."""
+        p = quadratic(eigenbasis=False)
+        flat = replace(p, curvatures=None, token_curvatures=None)
+        for some, refused in (
+            (p, set()),
+            (flat, {"paper_current", "exact"}),
+            (replace(p, eigenvalues=np.full(7, np.nan)), {"paper"}),
+        ):
+            assert set(FORMS) - set(forms_of(some)) == refused
+            for form, options in FORMS.items():
+                if form not in refused:
+                    assert decompose(some, "polca", *options).values.shape == (7, 11, 6)
+                    continue
+                with pytest.raises(PolcaError):
+                    decompose(some, "polca", *options)
 
     def test_trajectories_check_their_shapes(self) -> None:
         values = np.zeros((2, 3, 4), np.float32)

@@ -87,11 +87,7 @@ def breakthroughs(trajectories: Trajectories, clusters: Clusters, *, delta: int,
         >>> breaks[["break_step", "onset_step", "hidden"]].values.tolist()
         [[10.0, 20.0, False], [30.0, 20.0, True]]
     """
-    shape = (len(trajectories.values), trajectories.values.shape[1])
-    if clusters.labels.shape != shape or not np.array_equal(clusters.steps, trajectories.steps):
-        raise PolcaError(
-            f"breakthroughs: the clusters are not those of trajectories {trajectories.name}: cluster them again"
-        )
+    clusters.check_of(trajectories)
     means: dict[Sign, list[float]] = {"printed": [], "corrected": []}
     for m in range(len(clusters)):
         curves = trajectories.values[clusters.cluster_vector[m], clusters.members(m)]

@@ -106,11 +106,6 @@ def _check_labels(clusters: Clusters, place: NDArray[np.integer], carry: NDArray
             raise PolcaError(f"{name} {labels.shape}: give one label for each of the {tokens} tokens")
 
 
-def _check_trajectories(clusters: Clusters, trajectories: Trajectories) -> None:
-    if trajectories.values.shape[:2] != clusters.labels.shape:
-        raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster them again")
-
-
 @dataclass(frozen=True)
 class CarryMatch:
     """How M clusters match the carries under each of N labellings.
@@ -240,7 +235,7 @@ def vector_scores(
     Raises:
         PolcaError: as `cluster_scores`, or clusters of other trajectories.
     """
-    _check_trajectories(clusters, trajectories)
+    clusters.check_of(trajectories)
     best = best_clusters(cluster_scores(clusters, place, carry, analysis), analysis).set_index("vector")
     numbers = best.to_dict("index")
     rows: list[dict[str, Any]] = []
@@ -291,7 +286,7 @@ def partition_scores(
     """
     head = _head(analysis)
     _check_labels(clusters, place, carry)
-    _check_trajectories(clusters, trajectories)
+    clusters.check_of(trajectories)
     skills = {"digit": place.astype(np.int64), "carry": carry.astype(np.int64)}
     skills["digit_carry"] = 2 * skills["digit"] + skills["carry"]
     rows: list[dict[str, Any]] = []

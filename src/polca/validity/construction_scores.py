@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from polca.errors import PolcaError
 from polca.method.clustering import Clusters, memberships
 from polca.method.decomposition import Trajectories
 
@@ -32,8 +31,7 @@ class _Scorer:
     """The three scores of many labellings at once: `labels [X, P]` → `[clusters or vectors, P]`."""
 
     def __init__(self, clusters: Clusters, trajectories: Trajectories) -> None:
-        if trajectories.values.shape[:2] != clusters.labels.shape:
-            raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster again")
+        clusters.check_of(trajectories)
         self.kept = np.flatnonzero(clusters.vector_kept)
         inside, self.vectors = memberships(clusters.labels)
         self.members = inside.astype(np.float64)
