@@ -20,10 +20,9 @@ from polca.study.scores import ANALYSES, BASES
 from polca.study.settings import read_arithmetic
 from polca.tasks.arithmetic_labels import EVALUATION_FORM
 from polca.validity.permutation import (
-    LEVEL,
     beside_the_maximum,
+    by_chance,
     label_null,
-    p_value,
     simple_flags,
     simple_null,
     simple_row,
@@ -85,9 +84,7 @@ def arithmetic_tables(paths: PresetPaths, chance: ChanceSettings) -> dict[str, p
                     **head,
                     "clusters": len(memberships(labels)[0]),
                     "observed": share,
-                    "null_mean": drawn.mean() if len(drawn) else float("nan"),
-                    "null_95": np.quantile(drawn, 1 - LEVEL, method="higher") if len(drawn) else float("nan"),
-                    "p_value": p_value(share, drawn) if len(drawn) else float("nan"),
+                    **by_chance(share, drawn),
                     "permutations": len(drawn),
                 }
             )
