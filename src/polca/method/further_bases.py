@@ -26,7 +26,6 @@ from polca.machine.products import PortableProducts
 from polca.method.bases import Basis, LanczosOptions, Operator, dense_basis, projected_basis
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator, Layout, norm
-from polca.tasks.transformer import TokenLoss
 from polca.typing import TokenLossFunction
 
 Outputs = Callable[[Mapping[str, Tensor], Any], Tensor]
@@ -38,6 +37,14 @@ class OutputCurvature(Protocol):
     """`(outputs, tangent) → H_out tangent`, both of the outputs' shape; H_out symmetric, block-diagonal over tokens."""
 
     def __call__(self, outputs: Tensor, tangent: Tensor, /) -> Tensor: ...
+
+
+class LogitsLoss(Protocol):
+    """A token loss that is the cross-entropy of a module's logits, as `tasks.transformer.TokenLoss` is."""
+
+    @property
+    def skeleton(self) -> torch.nn.Module:
+        """The module, whose first argument is the first part of a batch."""
 
 
 class SandwichOperator:
@@ -81,7 +88,7 @@ class SandwichOperator:
         return total / self._tokens
 
 
-def logits_of(loss: TokenLoss) -> Outputs:
+def logits_of(loss: LogitsLoss) -> Outputs:
     """`(params, batch) → logits [sequences, targets, vocabulary]` of the model behind a token loss."""
     return lambda params, batch: torch.func.functional_call(loss.skeleton, dict(params), (batch[0],))
 
@@ -97,7 +104,7 @@ def identity_curvature(outputs: Tensor, tangent: Tensor) -> Tensor:
     return tangent
 
 
-def gauss_newton_operator(loss: TokenLoss, params: Mapping[str, Tensor], batches: Sequence[Any]) -> SandwichOperator:
+def gauss_newton_operator(loss: LogitsLoss, params: Mapping[str, Tensor], batches: Sequence[Any]) -> SandwichOperator:
     """v ↦ G v, the generalised Gauss–Newton matrix of the mean loss over all tokens of `batches`."""
     return SandwichOperator(logits_of(loss), softmax_curvature, params, batches)
 
@@ -110,7 +117,7 @@ def gradient_covariance_operator(
 
 
 def gauss_newton_basis(
-    loss: TokenLoss,
+    loss: LogitsLoss,
     checkpoints: Checkpoints,
     data: Sequence[Any],
     steps: Sequence[int],
