@@ -1,5 +1,6 @@
 """Clustering: filters, invariance to row order, canonical numbers, medoids, and degenerate input."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,16 @@ from sklearn.metrics import adjusted_rand_score
 
 import polca.method.clustering as module
 from polca.errors import PolcaError
-from polca.method.clustering import Clusters, cluster, distances, hdbscan_labels, medoid
+from polca.method.clustering import (
+    Clusters,
+    cluster,
+    compositions,
+    distances,
+    hdbscan_labels,
+    medoid,
+    memberships,
+    vector_counts,
+)
 from polca.method.decomposition import Trajectories
 
 
@@ -317,3 +327,21 @@ class TestClusters:
             cluster(trajectories(np.zeros((0, 3), np.float32)), min_cluster_size=5)
         with pytest.raises(PolcaError, match="NaN"):
             trajectories(np.full((3, 3), np.nan, np.float32))
+
+    def test_what_labels_say(self, result: tuple[Trajectories, np.ndarray, Clusters]) -> None:
+        source, _, found = result
+        inside, vectors = memberships(found.labels)
+        np.testing.assert_array_equal(vectors, found.cluster_vector)
+        for m, row in enumerate(inside):
+            np.testing.assert_array_equal(np.flatnonzero(row), found.members(m))
+        kinds = np.arange(78) % 3
+        expected = [[(kinds[found.members(m)] == kind).sum() for kind in range(4)] for m in range(len(found))]
+        np.testing.assert_array_equal(compositions(inside, kinds, 4), expected)
+        assert compositions(inside[:0], kinds, 4).shape == (0, 4)
+        counts = vector_counts(np.array([0, -1, 1, -2, -2, 0]))
+        assert counts == {"n_dropped": 2, "n_clustered": 3, "n_outliers": 1, "n_clusters": 2}
+        assert vector_counts(np.full(5, -3)) == dict.fromkeys(counts, 0)
+        found.check_of(source)
+        for other in (trajectories(source.values[0]), replace(source, steps=source.steps + 1)):
+            with pytest.raises(PolcaError, match="clusters: not those of trajectories polca: cluster them again"):
+                found.check_of(other)

@@ -60,9 +60,11 @@ class TestSecondOrderError:
         for t in (0, 1):
             for x in (1, 5, 10):
                 for b in (0, 3):
-                    moved = p.movements[t, b]
-                    exact = 0.5 * p.token_curvatures[t, x, b] * moved**2
-                    squares.append((0.5 * moved * (p.gradients[t + 1, x, b] - p.gradients[t, x, b]) - exact) ** 2)
+                    displacement = p.movements[t, b]
+                    exact = 0.5 * p.token_curvatures[t, x, b] * displacement**2
+                    squares.append(
+                        (0.5 * displacement * (p.gradients[t + 1, x, b] - p.gradients[t, x, b]) - exact) ** 2
+                    )
                     exacts.append(exact**2)
         assert result.rmse == pytest.approx(np.sqrt(np.mean(squares)))
         assert result.rms_exact == pytest.approx(np.sqrt(np.mean(exacts)))

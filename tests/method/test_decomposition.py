@@ -7,7 +7,7 @@ import pytest
 
 from oracles import STEPS, quadratic
 from polca.errors import PolcaError
-from polca.method.decomposition import Trajectories, allocations, decompose
+from polca.method.decomposition import FORMS, Trajectories, allocations, decompose, forms_of
 from polca.method.projections import Projections
 
 
@@ -29,18 +29,20 @@ class TestAllocations:
         assert found.dtype == np.float64
         for t in range(5):
             for b in range(7):
-                moved = float(p.movements[t, b])
+                displacement = float(p.movements[t, b])
                 mean = sum(float(p.gradients[t + 1, x, b] - p.gradients[t, x, b]) for x in range(11)) / 11
                 for x in range(11):
-                    turned = float(p.gradients[t + 1, x, b] - p.gradients[t, x, b])
+                    gradient_change = float(p.gradients[t + 1, x, b] - p.gradients[t, x, b])
                     curvature = float(p.eigenvalues[b] if eigenvalue == "basis" else p.curvatures[t, b])
                     second = {
                         "none": 0.0,
-                        "trapezoid": 0.5 * moved * turned,
-                        "exact": 0.5 * float(p.token_curvatures[t, x, b]) * moved**2,
-                        "paper": 0.5 * curvature * turned / mean * moved**2,
+                        "trapezoid": 0.5 * displacement * gradient_change,
+                        "exact": 0.5 * float(p.token_curvatures[t, x, b]) * displacement**2,
+                        "paper": 0.5 * curvature * gradient_change / mean * displacement**2,
                     }[second_order]
-                    assert found[t, x, b] == pytest.approx(float(p.gradients[t, x, b]) * moved + second, rel=1e-9)
+                    assert found[t, x, b] == pytest.approx(
+                        float(p.gradients[t, x, b]) * displacement + second, rel=1e-9
+                    )
 
     def test_guard(self) -> None:
         """Gradients that turn by +1 and −1: the mean of eq. 4's denominator vanishes, and so must the term."""
@@ -137,6 +139,23 @@ class TestDecompose:
             with pytest.raises(PolcaError, match=words) as caught:
                 decompose(*arguments)
             assert "\n" not in str(caught.value)
+
+    def test_forms_that_projections_allow(self) -> None:
+        """All of these decompose, and the others are refused."""
+        p = quadratic(eigenbasis=False)
+        flat = replace(p, curvatures=None, token_curvatures=None)
+        for some, refused in (
+            (p, set()),
+            (flat, {"paper_current", "exact"}),
+            (replace(p, eigenvalues=np.full(7, np.nan)), {"paper"}),
+        ):
+            assert set(FORMS) - set(forms_of(some)) == refused
+            for form, options in FORMS.items():
+                if form not in refused:
+                    assert decompose(some, "polca", *options).values.shape == (7, 11, 6)
+                    continue
+                with pytest.raises(PolcaError):
+                    decompose(some, "polca", *options)
 
     def test_trajectories_check_their_shapes(self) -> None:
         values = np.zeros((2, 3, 4), np.float32)

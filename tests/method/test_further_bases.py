@@ -6,7 +6,7 @@ import torch
 
 from oracles import InMemory, dense_hessian
 from polca.errors import PolcaError
-from polca.method.bases import hessian_basis, random_basis
+from polca.method.bases import LanczosOptions, hessian_basis, random_basis
 from polca.method.curvature import Layout
 from polca.method.further_bases import (
     gauss_newton_basis,
@@ -91,7 +91,7 @@ def test_products_are_those_of_the_dense_matrix(trained, make, dense) -> None:
 def test_basis_is_algorithm_1_with_the_other_matrix(trained, make, dense) -> None:
     loss, checkpoints, batches, whole = trained
     order = (20, 10, 30)
-    basis = make(loss, checkpoints, batches, steps=order, tolerance=1e-10)
+    basis = make(loss, checkpoints, batches, order, LanczosOptions(tolerance=1e-10))
     same_lines(basis.flat(), projected_top([dense(loss, checkpoints.load(s), whole) for s in order]))
     assert basis.steps.tolist() == list(order)
 
@@ -103,10 +103,11 @@ def test_sliding_window_averages_hessians(trained, make_problem) -> None:
         problem = make_problem(width=4, layers=1, examples=6)
         problem.loss, problem.params, problem.batch = loss, checkpoints.load(step), whole
         hessians.append(dense_hessian(problem))
-    basis = sliding_window_basis(loss, checkpoints, batches, steps=(10, 20, 30), window=2, tolerance=1e-10)
+    options = LanczosOptions(tolerance=1e-10)
+    basis = sliding_window_basis(loss, checkpoints, batches, (10, 20, 30), options, window=2)
     means = [hessians[0], (hessians[0] + hessians[1]) / 2, (hessians[1] + hessians[2]) / 2]
     same_lines(basis.flat(), projected_top(means))
-    alone = sliding_window_basis(loss, checkpoints, batches, steps=(10, 20, 30), window=1, tolerance=1e-10)
+    alone = sliding_window_basis(loss, checkpoints, batches, (10, 20, 30), options, window=1)
     same_lines(alone.flat(), hessian_basis(loss, checkpoints, batches, steps=(10, 20, 30), tolerance=1e-10).flat())
     with pytest.raises(PolcaError, match="window = 0"):
         sliding_window_basis(loss, checkpoints, batches, steps=(10,), window=0)
@@ -115,10 +116,10 @@ def test_sliding_window_averages_hessians(trained, make_problem) -> None:
 def test_interrupted_basis_goes_on_to_the_same(trained, tmp_path) -> None:
     loss, checkpoints, batches, _ = trained
     whole = gauss_newton_basis(loss, checkpoints, batches, steps=(10, 20, 30))
-    gauss_newton_basis(loss, checkpoints, batches, steps=(10, 20), resume=tmp_path)
+    gauss_newton_basis(loss, checkpoints, batches, (10, 20), LanczosOptions(resume=tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
     (tmp_path / "001_000020.safetensors").write_bytes(b"damaged")
-    resumed = gauss_newton_basis(loss, checkpoints, batches, steps=(10, 20, 30), resume=tmp_path)
+    resumed = gauss_newton_basis(loss, checkpoints, batches, (10, 20, 30), LanczosOptions(resume=tmp_path))
     assert torch.equal(whole.flat(), resumed.flat())
     assert np.array_equal(whole.matvecs, resumed.matvecs)
 

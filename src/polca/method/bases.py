@@ -102,25 +102,31 @@ class Basis:
             if not rows.is_floating_point() or not torch.isfinite(rows).all():
                 raise PolcaError(f"{path}: {name!r} has values that are no finite floats: run the basis stage again")
         if shapes is not None:
-            found = {name: (len(rows), *rows.shape[1:]) for name, rows in basis.vectors.items()}
+            given = {name: (len(rows), *rows.shape[1:]) for name, rows in basis.vectors.items()}
             wanted = {name: (len(basis.steps), *shape) for name, shape in shapes.items()}
-            if (basis.vectors and found != wanted) or not {name for name, _ in basis.axes} <= set(shapes):
+            if (basis.vectors and given != wanted) or not {name for name, _ in basis.axes} <= set(shapes):
                 raise PolcaError(f"{path}: is the basis of another model: run the basis stage again")
         return basis
 
 
+@dataclass(frozen=True)
+class LanczosOptions:
+    """How Algorithm 1 finds each step's eigenvectors, whatever the operator; as in `hessian_basis`."""
+
+    per_step: int = 1
+    which: Which = "algebraic"
+    tolerance: float = 1e-3
+    max_matvecs: int = 200
+    seed: int = 0
+    resume: Path | None = None
+
+
 def projected_basis(
+    kind: str,
     operator_at: Callable[[int], Operator],
     params: Mapping[str, Tensor],
-    *,
-    kind: str,
     steps: Sequence[int],
-    per_step: int = 1,
-    which: Which = "algebraic",
-    tolerance: float = 1e-3,
-    max_matvecs: int = 200,
-    seed: int = 0,
-    resume: Path | None = None,
+    options: LanczosOptions,
 ) -> Basis:
     """Algorithm 1 with any symmetric operator in the Hessian's place.
 
@@ -128,15 +134,16 @@ def projected_basis(
     outside the basis here: a quarter fewer products than from a random vector, for the same eigenpair.
 
     Args:
+        kind: name of the basis.
         operator_at: the operator at a step, from the index into `steps`.
         params: θ by name, for names, shapes and type alone.
-        kind: name of the basis.
-        steps, per_step, which, tolerance, max_matvecs, seed, resume: as in `hessian_basis`.
+        steps: as in `hessian_basis`.
 
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
     layout = Layout.of(params)
+    per_step = options.per_step
     wanted = len(steps) * per_step
     if wanted > layout.size:
         raise PolcaError(
@@ -148,18 +155,18 @@ def projected_basis(
     with progress(f"basis {kind}", len(steps)) as bar:
         for index, step in enumerate(steps):
             place = slice(index * per_step, (index + 1) * per_step)
-            kept = None if resume is None else resume / f"{index:03d}_{step:06d}.safetensors"
-            part = _kept_part(kept)
+            file = None if options.resume is None else options.resume / f"{index:03d}_{step:06d}.safetensors"
+            part = _finished_part(file)
             if part is None:
                 result = lanczos(
                     operator_at(index),
                     layout.size,
                     per_step,
                     orthogonal_to=rows[: place.start],
-                    which=which,
-                    tolerance=tolerance,
-                    max_matvecs=max_matvecs,
-                    seed=seed + index,
+                    which=options.which,
+                    tolerance=options.tolerance,
+                    max_matvecs=options.max_matvecs,
+                    seed=options.seed + index,
                     start=guess,
                     dtype=rows.dtype,
                 )
@@ -171,8 +178,8 @@ def projected_basis(
                 }
                 if result.runner_up is not None:
                     part["runner_up"] = result.runner_up
-                if kept is not None and is_first():
-                    write_tensors(kept, part)
+                if file is not None and is_first():
+                    write_tensors(file, part)
             rows[place], guess = part["vectors"], part.get("runner_up")
             facts.extend(
                 {"step": step, "eigenvalue": float(value), "residual": float(residual), "matvecs": int(part["matvecs"])}
@@ -215,7 +222,7 @@ def hessian_basis(
         which, tolerance, max_matvecs, seed: as in `lanczos`; the seed differs from step to step.
         kind: name of the basis.
         keep_graphs: as in `HessianOperator`.
-        resume: folder in which finished vectors are kept until the basis is whole.
+        resume: folder in which finished vectors lie until the basis is whole.
 
     Returns:
         Basis of `len(steps) · per_step` orthonormal vectors, in the order found.
@@ -225,16 +232,11 @@ def hessian_basis(
     """
     warn_unpinned()
     return projected_basis(
+        kind,
         lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),
         checkpoints.load(steps[0]),
-        kind=kind,
-        steps=steps,
-        per_step=per_step,
-        which=which,
-        tolerance=tolerance,
-        max_matvecs=max_matvecs,
-        seed=seed,
-        resume=resume,
+        steps,
+        LanczosOptions(per_step, which, tolerance, max_matvecs, seed, resume),
     )
 
 
@@ -243,7 +245,7 @@ def shuffled(steps: Sequence[int], seed: int) -> list[int]:
     return np.random.default_rng(seed).permutation(list(steps)).tolist()  # type: ignore[no-any-return]
 
 
-def _kept_part(path: Path | None) -> dict[str, Tensor] | None:
+def _finished_part(path: Path | None) -> dict[str, Tensor] | None:
     """A finished part of an interrupted basis, or None where there is none or it is damaged."""
     if path is None or not path.is_file():
         return None
@@ -251,6 +253,18 @@ def _kept_part(path: Path | None) -> dict[str, Tensor] | None:
         return read_tensors(path)
     except PolcaError:
         return None
+
+
+def _no_eigenpairs(count: int) -> dict[str, Any]:
+    """The facts of `count` directions that come from no eigenvalue problem."""
+    unknown = np.full(count, np.nan)
+    return {"eigenvalues": unknown, "residuals": unknown, "matvecs": np.zeros(count, np.int64)}
+
+
+def dense_basis(kind: str, rows: NDArray[Any], layout: Layout, steps: Sequence[int]) -> Basis:
+    """A basis of orthonormal `rows [K, d]` that come from no eigenvalue problem."""
+    vectors = {name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()}
+    return Basis(kind=kind, vectors=vectors, steps=np.asarray(steps, np.int64), **_no_eigenpairs(len(rows)))
 
 
 def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[int], seed: int = 0) -> Basis:
@@ -267,15 +281,7 @@ def random_basis(params: Mapping[str, Tensor], count: int, *, steps: Sequence[in
         for _ in range(2):
             rows[index] -= (rows[:index] @ rows[index]) @ rows[:index]
         rows[index] /= norm(rows[index])
-    nothing = np.full(count, np.nan)
-    return Basis(
-        kind="random",
-        vectors={name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()},
-        steps=np.asarray(steps, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(count, np.int64),
-    )
+    return dense_basis("random", rows, layout, steps)
 
 
 def with_rayleigh_quotients(
@@ -303,13 +309,10 @@ def axis_basis(params: Mapping[str, Tensor], count: int) -> Basis:
     order = np.argsort(-flat, kind="stable")[:count]
     ends = np.cumsum([0] + [int(np.prod(shape)) for shape in layout.shapes])
     owner = np.searchsorted(ends, order, side="right") - 1
-    nothing = np.full(count, np.nan)
     return Basis(
         kind="lca",
         vectors={},
         axes=tuple((layout.names[o], int(i - ends[o])) for o, i in zip(owner, order, strict=True)),
         steps=np.full(count, -1, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(count, np.int64),
+        **_no_eigenpairs(count),
     )

@@ -83,15 +83,11 @@ def breakthroughs(trajectories: Trajectories, clusters: Clusters, *, delta: int,
         >>> values = np.stack([(early if x < 10 else late) * (1 + x / 100) for x in range(20)])[None]
         >>> trajectories = polca.Trajectories("polca", values.astype(np.float32), steps, projected=True)
         >>> clusters = polca.cluster(trajectories, min_cluster_size=5)
-        >>> found = polca.breakthroughs(trajectories, clusters, delta=10, flat_step=20)
-        >>> found[["break_step", "onset_step", "hidden"]].values.tolist()
+        >>> breaks = polca.breakthroughs(trajectories, clusters, delta=10, flat_step=20)
+        >>> breaks[["break_step", "onset_step", "hidden"]].values.tolist()
         [[10.0, 20.0, False], [30.0, 20.0, True]]
     """
-    shape = (len(trajectories.values), trajectories.values.shape[1])
-    if clusters.labels.shape != shape or not np.array_equal(clusters.steps, trajectories.steps):
-        raise PolcaError(
-            f"breakthroughs: the clusters are not those of trajectories {trajectories.name}: cluster them again"
-        )
+    clusters.check_of(trajectories)
     means: dict[Sign, list[float]] = {"printed": [], "corrected": []}
     for m in range(len(clusters)):
         curves = trajectories.values[clusters.cluster_vector[m], clusters.members(m)]
@@ -118,13 +114,13 @@ def add_breakthroughs(
     Raises:
         PolcaError: as `breakthroughs`, or a table of other clusters.
     """
-    found = breakthroughs(trajectories, clusters, delta=delta, flat_step=flat_step)
+    breaks = breakthroughs(trajectories, clusters, delta=delta, flat_step=flat_step)
     keys = ["vector", "cluster"]
-    if not np.array_equal(table[keys].to_numpy(), found[keys].to_numpy()):
+    if not np.array_equal(table[keys].to_numpy(), breaks[keys].to_numpy()):
         raise PolcaError("breakthroughs: the table is not of these clusters: score them again")
     result, at = table.copy(), list(table.columns).index("eligible") + 1
-    for offset, name in enumerate(found.columns[2:]):
-        result.insert(at + offset, name, found[name].to_numpy())
+    for offset, name in enumerate(breaks.columns[2:]):
+        result.insert(at + offset, name, breaks[name].to_numpy())
     return result
 
 

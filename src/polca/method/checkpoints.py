@@ -1,4 +1,4 @@
-"""The checkpoint contract: `steps()` lists the training steps kept, `load(step)` gives their parameters.
+"""The checkpoint contract: `steps()` lists the training steps that have one, `load(step)` gives their parameters.
 
 Anything with these two methods serves every function of this package.
 """
@@ -81,12 +81,12 @@ class CheckpointDirectory:
     def steps(self) -> list[int]:
         """Training steps with a checkpoint, increasing."""
         names = self.directory.iterdir() if self.directory.is_dir() else ()
-        found = sorted(int(m[1]) for p in names if (m := self._NAME.fullmatch(p.name)))
-        if not found:
+        steps = sorted(int(m[1]) for p in names if (m := self._NAME.fullmatch(p.name)))
+        if not steps:
             raise PolcaError(
                 f"{self.directory}: no step_*.safetensors checkpoint there: train first or correct the path"
             )
-        return found
+        return steps
 
     def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:
         """Write the checkpoint of `step`, whole or not at all."""
@@ -97,9 +97,9 @@ class CheckpointDirectory:
         path = self.path(step)
         tensors = read_tensors(path)
         if self._shapes is not None:
-            found = {name: tuple(t.shape) for name, t in tensors.items()}
-            if found != self._shapes:
-                odd = sorted(set(found.items()) ^ set(self._shapes.items()))[0][0]
+            shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+            if shapes != self._shapes:
+                odd = sorted(set(shapes.items()) ^ set(self._shapes.items()))[0][0]
                 raise PolcaError(
                     f"{path}: parameter {odd!r} differs from the model's: this checkpoint is of another model; "
                     "delete the folder and train again, or correct the preset"

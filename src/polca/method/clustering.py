@@ -96,6 +96,15 @@ class Clusters(Arrays):
         """Tokens of the cluster in row `cluster` (0 … M − 1), in rising order."""
         return np.flatnonzero(self.labels[self.cluster_vector[cluster]] == self.cluster_index[cluster])
 
+    def check_of(self, trajectories: Trajectories) -> None:
+        """Refuse trajectories of other vectors, tokens or steps.
+
+        Raises:
+            PolcaError: they are not those that were clustered.
+        """
+        if trajectories.values.shape[:2] != self.labels.shape or not np.array_equal(self.steps, trajectories.steps):
+            raise PolcaError(f"clusters: not those of trajectories {trajectories.name}: cluster them again")
+
 
 def memberships(labels: NDArray[np.integer]) -> tuple[NDArray[np.bool_], Integers]:
     """Clusters of `labels [K, X]` as rows, in the order of `Clusters`: members `[M, X]`, and vectors (from 0) `[M]`."""

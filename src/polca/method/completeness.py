@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.method.decomposition import (
-    GUARD,
     EigenvalueAt,
     Floats,
     SecondOrder,
@@ -70,8 +69,6 @@ def second_order_terms(
     second_order: SecondOrder = "paper",
     eigenvalue: EigenvalueAt = "basis",
     subset: Subset = ALL,
-    *,
-    guard: float = GUARD,
 ) -> Floats:
     """What a form adds to the first order in `allocations`, one vector after the other: `[K, T, X]` in nats.
 
@@ -83,7 +80,7 @@ def second_order_terms(
     """
     check(projections, second_order, eigenvalue)
     parts = [
-        second_order_term(projections, int(k), second_order, eigenvalue, guard)[0][subset.intervals][:, subset.tokens]
+        second_order_term(projections, int(k), second_order, eigenvalue)[0][subset.intervals][:, subset.tokens]
         for k in np.arange(projections.gradients.shape[2])[subset.vectors]
     ]
     if not sum(part.size for part in parts):
@@ -96,8 +93,6 @@ def second_order_rmse(
     second_order: SecondOrder = "paper",
     eigenvalue: EigenvalueAt = "basis",
     subset: Subset = ALL,
-    *,
-    guard: float = GUARD,
 ) -> SecondOrderError:
     """App. C: the estimated second-order term against the exact one. Published, on `APP_C`: RMSE 0.145.
 
@@ -105,7 +100,7 @@ def second_order_rmse(
         PolcaError: as `second_order_terms`, or the projections have no exact curvature.
     """
     exact = second_order_terms(projections, "exact", subset=subset)
-    error = second_order_terms(projections, second_order, eigenvalue, subset, guard=guard) - exact
+    error = second_order_terms(projections, second_order, eigenvalue, subset) - exact
     return SecondOrderError(rmse=rms(error), rms_exact=rms(exact), terms=error.size)
 
 
@@ -139,8 +134,6 @@ def completeness(
     projections: Projections,
     second_order: SecondOrder = "paper",
     eigenvalue: EigenvalueAt = "basis",
-    *,
-    guard: float = GUARD,
 ) -> Completeness:
     """Compare the sum over vectors of `allocations` with the true loss change, per token and interval.
 
@@ -156,7 +149,7 @@ def completeness(
     allocated = np.zeros_like(actual)
     by_vector = np.empty(projections.gradients.shape[2])
     for k in range(len(by_vector)):
-        part = first_order_term(projections, k) + second_order_term(projections, k, second_order, eigenvalue, guard)[0]
+        part = first_order_term(projections, k) + second_order_term(projections, k, second_order, eigenvalue)[0]
         by_vector[k] = part.sum(axis=0).mean()
         allocated += part
     total_allocated, total_actual = (float(a.sum(axis=0).mean()) for a in (allocated, actual))
@@ -199,8 +192,6 @@ def compare_orders(
     projections: Projections,
     second_order: SecondOrder = "paper",
     eigenvalue: EigenvalueAt = "basis",
-    *,
-    guard: float = GUARD,
 ) -> OrderComparison:
     """Table 12: how far the second-order term moves the trajectories. What is averaged: see `OrderComparison`.
 
@@ -214,7 +205,7 @@ def compare_orders(
     for k in range(projections.gradients.shape[2]):
         step = first_order_term(projections, k)
         first = cumulative(step)
-        second = cumulative(step + second_order_term(projections, k, second_order, eigenvalue, guard)[0])
+        second = cumulative(step + second_order_term(projections, k, second_order, eigenvalue)[0])
         difference, one, two = (np.sqrt(np.square(v).sum(axis=0)) for v in (second - first, first, second))
         defined = (one > 0) & (two > 0)
         cosines.append((first * second).sum(axis=0)[defined] / (one[defined] * two[defined]))

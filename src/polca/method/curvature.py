@@ -55,7 +55,7 @@ class Layout:
 class HessianOperator:
     """v ↦ ∇²L(X; θ) v for the mean loss over all tokens of `batches`.
 
-    The graph of the gradient is built once and kept, so that a product costs the second backward pass alone; memory is
+    The graph of the gradient is built once and stays, so that a product costs the second backward pass alone; memory is
     that of all `batches` together. Under torchrun each process takes its share of `batches`, and products are summed.
     With `keep_graphs=False` each product rebuilds one batch's graph at a time.
 
@@ -157,7 +157,7 @@ class _Vectors:
     def __init__(self, place: torch.device | None) -> None:
         self.place = place
 
-    def own(self, tensor: Tensor) -> Any:
+    def placed(self, tensor: Tensor) -> Any:
         return tensor.numpy() if self.place is None else tensor.to(self.place)
 
     def tensor(self, vector: Any) -> Tensor:
@@ -173,8 +173,8 @@ class _Vectors:
         """`weights [k, m] @ rows [m, d]` as an array."""
         if self.place is None:
             return weights.astype(rows.dtype) @ rows  # type: ignore[no-any-return]
-        found: NDArray[Any] = (torch.from_numpy(weights.copy()).to(rows) @ rows).cpu().numpy()
-        return found
+        product: NDArray[Any] = (torch.from_numpy(weights.copy()).to(rows) @ rows).cpu().numpy()
+        return product
 
     def finite(self, vector: Any) -> bool:
         return bool(np.isfinite(vector).all() if self.place is None else torch.isfinite(vector).all())
@@ -213,15 +213,15 @@ def lanczos(
     Raises:
         PolcaError: `k` exceeds the dimension left, or the operator returns values that are not finite.
     """
-    found = 0 if orthogonal_to is None else len(orthogonal_to)
-    if not 1 <= k <= size - found:
+    removed = 0 if orthogonal_to is None else len(orthogonal_to)
+    if not 1 <= k <= size - removed:
         raise PolcaError(
-            f"k = {k} eigenvectors wanted of a space of {size - found} dimensions ({size} parameters, {found} vectors "
-            "already in the basis): lower basis.per_step or basis.vectors"
+            f"k = {k} eigenvectors wanted of a space of {size - removed} dimensions ({size} parameters, {removed} "
+            "vectors already in the basis): lower basis.per_step or basis.vectors"
         )
     store = _Vectors(device() if place is None and device().type != "cpu" else place)
-    outside = None if orthogonal_to is None or found == 0 else store.own(orthogonal_to)
-    limit = min(max_matvecs, size - found)
+    outside = None if orthogonal_to is None or removed == 0 else store.placed(orthogonal_to)
+    limit = min(max_matvecs, size - removed)
 
     def project(vector: Any) -> Any:
         return vector if outside is None else _remove(vector, outside)
@@ -231,14 +231,14 @@ def lanczos(
     noise = torch.randn(size, generator=generator, dtype=dtype)
     if start is not None:
         noise = _unit(start.to(noise)) + 0.1 * _unit(noise)
-    first = project(store.own(from_first(noise)))
+    first = project(store.placed(from_first(noise)))
     krylov = store.empty(min(32, limit), first)
     krylov[0] = first / norm(first)
     alphas: list[float] = []
     betas: list[float] = []
     while True:
         m = len(alphas)
-        image = project(store.own(matvec(store.tensor(krylov[m]))))
+        image = project(store.placed(matvec(store.tensor(krylov[m]))))
         if not store.finite(image):
             raise PolcaError(
                 "curvature: a Hessian-vector product has NaN or infinite values: check the checkpoint and the data"
@@ -253,7 +253,7 @@ def lanczos(
         residuals = beta * np.abs(weights[-1, order])
         done = len(alphas) >= k and bool(np.all(residuals <= tolerance * np.abs(values[order])))
         # An exhausted Krylov space (an invariant subspace) is exact, whatever the tolerance.
-        exhausted = len(alphas) == size - found or beta <= 1e-12 * max(1e-300, float(np.abs(values).max()))
+        exhausted = len(alphas) == size - removed or beta <= 1e-12 * max(1e-300, float(np.abs(values).max()))
         if done or exhausted or len(alphas) == limit:
             break
         betas.append(beta)

@@ -138,7 +138,7 @@ def first_order_term(p: "Projections", k: int) -> Floats:
 
 
 def second_order_term(
-    p: "Projections", k: int, form: SecondOrder, eigenvalue: EigenvalueAt, guard: float
+    p: "Projections", k: int, form: SecondOrder, eigenvalue: EigenvalueAt, guard: float = GUARD
 ) -> tuple[Floats, int]:
     """The second-order term for vector k, `[T, X]`, and how many intervals the guard of eq. 4 set to 0."""
     displacement = p.movements[:, None, k].astype(np.float64)

@@ -13,7 +13,6 @@ Directions of the path, which need no data:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,13 +23,14 @@ from torch.autograd import forward_ad
 
 from polca.errors import PolcaError
 from polca.machine.products import PortableProducts
-from polca.method.bases import Basis, Operator, projected_basis
+from polca.method.bases import Basis, LanczosOptions, Operator, dense_basis, projected_basis
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator, Layout, norm
-from polca.tasks.transformer import TokenLoss
 from polca.typing import TokenLossFunction
 
 Outputs = Callable[[Mapping[str, Tensor], Any], Tensor]
+
+DEFAULTS = LanczosOptions()
 
 
 class OutputCurvature(Protocol):
@@ -39,10 +39,18 @@ class OutputCurvature(Protocol):
     def __call__(self, outputs: Tensor, tangent: Tensor, /) -> Tensor: ...
 
 
+class LogitsLoss(Protocol):
+    """A token loss that is the cross-entropy of a module's logits, as `tasks.transformer.TokenLoss` is."""
+
+    @property
+    def skeleton(self) -> torch.nn.Module:
+        """The module, whose first argument is the first part of a batch."""
+
+
 class SandwichOperator:
     """v ↦ (1/N) Jᵀ H_out J v over the N tokens of `batches`, J the Jacobian of `outputs` in the parameters.
 
-    J v is a forward-mode pass, Jᵀ u a backward pass whose graph is built once and kept.
+    J v is a forward-mode pass, Jᵀ u a backward pass whose graph is built once and stays.
 
     Args:
         outputs: `(params, batch) → [sequences, targets, ...]`.
@@ -80,7 +88,7 @@ class SandwichOperator:
         return total / self._tokens
 
 
-def logits_of(loss: TokenLoss) -> Outputs:
+def logits_of(loss: LogitsLoss) -> Outputs:
     """`(params, batch) → logits [sequences, targets, vocabulary]` of the model behind a token loss."""
     return lambda params, batch: torch.func.functional_call(loss.skeleton, dict(params), (batch[0],))
 
@@ -96,7 +104,7 @@ def identity_curvature(outputs: Tensor, tangent: Tensor) -> Tensor:
     return tangent
 
 
-def gauss_newton_operator(loss: TokenLoss, params: Mapping[str, Tensor], batches: Sequence[Any]) -> SandwichOperator:
+def gauss_newton_operator(loss: LogitsLoss, params: Mapping[str, Tensor], batches: Sequence[Any]) -> SandwichOperator:
     """v ↦ G v, the generalised Gauss–Newton matrix of the mean loss over all tokens of `batches`."""
     return SandwichOperator(logits_of(loss), softmax_curvature, params, batches)
 
@@ -108,27 +116,12 @@ def gradient_covariance_operator(
     return SandwichOperator(loss, identity_curvature, params, batches)
 
 
-class MeanOperator:
-    """v ↦ the mean of several operators' products."""
-
-    def __init__(self, operators: Sequence[Operator]) -> None:
-        self._operators = operators
-
-    def __call__(self, vector: Tensor) -> Tensor:
-        """Flat `[d]` → flat `[d]`."""
-        return torch.stack([operator(vector) for operator in self._operators]).mean(dim=0)
-
-
 def gauss_newton_basis(
-    loss: TokenLoss,
+    loss: LogitsLoss,
     checkpoints: Checkpoints,
     data: Sequence[Any],
-    *,
     steps: Sequence[int],
-    per_step: int = 1,
-    tolerance: float = 1e-3,
-    seed: int = 0,
-    resume: Path | None = None,
+    options: LanczosOptions = DEFAULTS,
 ) -> Basis:
     """Algorithm 1 with the generalised Gauss–Newton matrix; arguments as in `bases.hessian_basis`.
 
@@ -136,14 +129,11 @@ def gauss_newton_basis(
         PolcaError: more vectors than parameters; a product that is not finite.
     """
     return projected_basis(
+        "gauss_newton",
         lambda index: gauss_newton_operator(loss, checkpoints.load(steps[index]), data),
         checkpoints.load(steps[0]),
-        kind="gauss_newton",
-        steps=steps,
-        per_step=per_step,
-        tolerance=tolerance,
-        seed=seed,
-        resume=resume,
+        steps,
+        options,
     )
 
 
@@ -151,12 +141,8 @@ def gradient_covariance_basis(
     loss: TokenLossFunction,
     checkpoints: Checkpoints,
     data: Sequence[Any],
-    *,
     steps: Sequence[int],
-    per_step: int = 1,
-    tolerance: float = 1e-3,
-    seed: int = 0,
-    resume: Path | None = None,
+    options: LanczosOptions = DEFAULTS,
 ) -> Basis:
     """Algorithm 1 with the second moment of the tokens' gradients; arguments as in `bases.hessian_basis`.
 
@@ -164,14 +150,11 @@ def gradient_covariance_basis(
         PolcaError: more vectors than parameters; a product that is not finite.
     """
     return projected_basis(
+        "gradient_covariance",
         lambda index: gradient_covariance_operator(loss, checkpoints.load(steps[index]), data),
         checkpoints.load(steps[0]),
-        kind="gradient_covariance",
-        steps=steps,
-        per_step=per_step,
-        tolerance=tolerance,
-        seed=seed,
-        resume=resume,
+        steps,
+        options,
     )
 
 
@@ -179,13 +162,10 @@ def sliding_window_basis(
     loss: TokenLossFunction,
     checkpoints: Checkpoints,
     data: Sequence[Any],
-    *,
     steps: Sequence[int],
+    options: LanczosOptions = DEFAULTS,
+    *,
     window: int,
-    per_step: int = 1,
-    tolerance: float = 1e-3,
-    seed: int = 0,
-    resume: Path | None = None,
 ) -> Basis:
     """Algorithm 1 with the mean Hessian over the last `window` basis checkpoints, fewer at the beginning.
 
@@ -196,18 +176,13 @@ def sliding_window_basis(
     """
     if window < 1:
         raise PolcaError(f"window = {window}: must be at least 1")
-    return projected_basis(
-        lambda index: MeanOperator(
-            [HessianOperator(loss, checkpoints.load(s), data) for s in steps[max(0, index + 1 - window) : index + 1]]
-        ),
-        checkpoints.load(steps[0]),
-        kind="sliding_window",
-        steps=steps,
-        per_step=per_step,
-        tolerance=tolerance,
-        seed=seed,
-        resume=resume,
-    )
+
+    def mean_hessian(index: int) -> Operator:
+        recent = steps[max(0, index + 1 - window) : index + 1]
+        operators = [HessianOperator(loss, checkpoints.load(step), data) for step in recent]
+        return lambda vector: torch.stack([operator(vector) for operator in operators]).mean(dim=0)
+
+    return projected_basis("sliding_window", mean_hessian, checkpoints.load(steps[0]), steps, options)
 
 
 def _orthonormalize(rows: NDArray[Any], what: str) -> NDArray[Any]:
@@ -227,18 +202,6 @@ def _orthonormalize(rows: NDArray[Any], what: str) -> NDArray[Any]:
     return rows
 
 
-def _path_basis(kind: str, rows: NDArray[Any], layout: Layout, steps: Sequence[int]) -> Basis:
-    nothing = np.full(len(rows), np.nan)
-    return Basis(
-        kind=kind,
-        vectors={name: v.contiguous() for name, v in layout.split(torch.from_numpy(rows)).items()},
-        steps=np.asarray(steps, np.int64),
-        eigenvalues=nothing,
-        residuals=nothing,
-        matvecs=np.zeros(len(rows), np.int64),
-    )
-
-
 def trajectory_pca_basis(checkpoints: Checkpoints, count: int, *, steps: Sequence[int]) -> Basis:
     """The `count` principal directions of θ at `steps`, centred on their mean, largest variance first.
 
@@ -252,7 +215,7 @@ def trajectory_pca_basis(checkpoints: Checkpoints, count: int, *, steps: Sequenc
     path -= path.mean(axis=0, dtype=np.float64).astype(path.dtype)
     _, weights = np.linalg.eigh((path @ path.T).astype(np.float64))
     rows = _orthonormalize(weights[:, ::-1][:, :count].T.astype(path.dtype) @ path, "trajectory_pca")
-    return _path_basis("trajectory_pca", rows, layout, [-1] * count)
+    return dense_basis("trajectory_pca", rows, layout, [-1] * count)
 
 
 def step_basis(checkpoints: Checkpoints, *, steps: Sequence[int]) -> Basis:
@@ -263,12 +226,13 @@ def step_basis(checkpoints: Checkpoints, *, steps: Sequence[int]) -> Basis:
     """
     layout = Layout.of(checkpoints.load(steps[0]))
     before = layout.flatten(checkpoints.load(checkpoints.steps()[0]))
-    moves: list[Tensor] = []
+    displacements: list[Tensor] = []
     for step in steps:
         after = layout.flatten(checkpoints.load(step))
-        moves.append(after - before)
+        displacements.append(after - before)
         before = after
-    return _path_basis("optimizer_steps", _orthonormalize(torch.stack(moves).numpy(), "optimizer_steps"), layout, steps)
+    rows = _orthonormalize(torch.stack(displacements).numpy(), "optimizer_steps")
+    return dense_basis("optimizer_steps", rows, layout, steps)
 
 
 def subspace_overlap(one: Basis, other: Basis) -> float:

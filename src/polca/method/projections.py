@@ -3,8 +3,8 @@
     G[t, x, b] = ⟨b, ∇L(x; θ_t)⟩      Δ[t, b] = ⟨b, θ_{t+1} − θ_t⟩      λ[t, x, b] = bᵀ H_t(x) b
 
 The expensive step, done once per basis and written; every trajectory of Table 8 is arithmetic on it. Two ways give G:
-one backward pass per target position contracted with the basis (`taps`), cheaper where sequences have few targets, and
-forward mode (`jets`), which also gives the exact curvature. Memory is bounded by chunks of sequences.
+one backward pass per target position contracted with the basis (`reverse`), cheaper where sequences have few targets,
+and forward mode (`forward`), which also gives the exact curvature. Memory is bounded by chunks of sequences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -269,7 +269,7 @@ def project_bases(
         workers: processes, None for as many as the machine has cores; results do not depend on their number. Under
             torchrun, its processes share the checkpoints
             out instead, and each returns everything.
-        resume: folder in which finished checkpoints are kept until all are done.
+        resume: folder in which finished checkpoints lie until all are done.
 
     Raises:
         PolcaError: an unknown method, a basis with parameters that the checkpoints lack, or a loss that is not finite.

@@ -75,8 +75,8 @@ class Recorder(TorchFunctionMode):
             )
         if not output.requires_grad:
             output.requires_grad_()
-        found = {role: name for role, value in names.items() if (name := self._name(value)) is not None}
-        self.taps.append(_Tap(kind, found, source.detach(), output))
+        parameters = {role: name for role, value in names.items() if (name := self._name(value)) is not None}
+        self.taps.append(_Tap(kind, parameters, source.detach(), output))
         return output
 
 

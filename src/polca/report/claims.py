@@ -66,7 +66,7 @@ class Claim:
 
 CLAIMS: list[Claim] = []
 """The paper's claims, those about addition first."""
-Decide = Callable[[Results, EnglishResults], Decision]
+Decide = Callable[[Any], Decision]
 
 
 def _claim(sentence: str, rule: str) -> Callable[[Decide], Decide]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.method.bases import Basis, hessian_basis
+from polca.method.bases import Basis, LanczosOptions, hessian_basis
 from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import select_steps
 from polca.method.completeness import completeness
@@ -89,12 +89,13 @@ def further_basis(kind: str, work: BasesWork) -> Basis:
     sample = task.hessian_batches(sample_size(kind, settings))
     common: dict[str, Any] = {"tolerance": basis.tolerance, "seed": settings.seed, "resume": work.folder / kind}
     each: dict[str, Any] = {"steps": steps, "per_step": basis.per_step, **common}
+    options = LanczosOptions(per_step=basis.per_step, **common)
     if kind == "gauss_newton":
-        return gauss_newton_basis(loss, checkpoints, sample, **each)
+        return gauss_newton_basis(loss, checkpoints, sample, steps, options)
     if kind == "gradient_covariance":
-        return gradient_covariance_basis(loss, checkpoints, sample, **each)
+        return gradient_covariance_basis(loss, checkpoints, sample, steps, options)
     if kind == "sliding_window":
-        return sliding_window_basis(loss, checkpoints, sample, window=work.window, **each)
+        return sliding_window_basis(loss, checkpoints, sample, steps, options, window=work.window)
     if kind == "trajectory_pca":
         grid = select_steps(checkpoints.steps(), settings.polca.interval)
         return trajectory_pca_basis(checkpoints, count, steps=grid)

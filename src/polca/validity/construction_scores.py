@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from polca.errors import PolcaError
 from polca.method.clustering import Clusters, memberships
 from polca.method.decomposition import Trajectories
+from polca.tasks.arithmetic.scores import roc_areas
+from polca.validity.permutation import p_value
 
 Measure = Literal["homogeneity", "nmi", "auc"]
 MEASURES: tuple[Measure, ...] = ("homogeneity", "nmi", "auc")
@@ -32,8 +33,7 @@ class _Scorer:
     """The three scores of many labellings at once: `labels [X, P]` → `[clusters or vectors, P]`."""
 
     def __init__(self, clusters: Clusters, trajectories: Trajectories) -> None:
-        if trajectories.values.shape[:2] != clusters.labels.shape:
-            raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster again")
+        clusters.check_of(trajectories)
         self.kept = np.flatnonzero(clusters.vector_kept)
         inside, self.vectors = memberships(clusters.labels)
         self.members = inside.astype(np.float64)
@@ -46,14 +46,8 @@ class _Scorer:
         return {
             "homogeneity": inside / self.sizes[:, None],
             "nmi": np.array([self._nmi(inside, k) for k in self.clustered]).reshape(-1, labels.shape[1]),
-            "auc": self._auc(labels),
+            "auc": roc_areas(self.ranks, labels),
         }
-
-    def _auc(self, labels: Floats) -> Floats:
-        positive = labels.sum(axis=0)
-        negative = len(labels) - positive
-        area = (self.ranks @ labels - positive * (positive + 1) / 2) / (positive * negative)
-        return np.asarray(np.maximum(area, 1 - area))
 
     def _nmi(self, inside: Floats, k: int) -> Floats:
         """NMI (arithmetic mean) of vector k's clusters with the label, over its clustered tokens."""
@@ -150,7 +144,7 @@ def construction_scores(
                     score["recall"] = value * size / int(truth.sum())
                 for prefix, null in (("", _best(free[m])), ("within_", _best(within[m]))):
                     score[f"{prefix}null_95"] = float(np.quantile(null, 0.95))
-                    score[f"{prefix}p_value"] = float((1 + (null >= value - 1e-12).sum()) / (1 + permutations))
+                    score[f"{prefix}p_value"] = p_value(value, null, tie=1e-12)
                 score["null_mean"] = float(_best(free[m]).mean())
             rows.append({**row, **score})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))

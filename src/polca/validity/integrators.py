@@ -103,14 +103,14 @@ def parts_by_interval(p: Projections, path: PathGradients) -> pd.DataFrame:
     rows = []
     for i, (_, end) in enumerate(path.steps):
         for form, part in parts.items():
-            own = part[i].sum(axis=1)
+            allocated = part[i].sum(axis=1)
             rows.append(
                 {
                     "step": int(end),
                     "form": form,
                     "actual": float(actual[i].mean()),
-                    "allocated": float(own.mean()),
-                    "missed": float((inside[i] - own).mean()),
+                    "allocated": float(allocated.mean()),
+                    "missed": float((inside[i] - allocated).mean()),
                     "outside": float((actual[i] - inside[i]).mean()),
                 }
             )
@@ -129,19 +129,19 @@ def parts_by_form(p: Projections, path: PathGradients) -> pd.DataFrame:
     inside = parts["path"].sum(axis=2)
     rows = []
     for form, part in parts.items():
-        own = part.sum(axis=2)
-        total = {n: float(v.sum(axis=0).mean()) for n, v in (("actual", actual), ("allocated", own))}
+        allocated = part.sum(axis=2)
+        total = {n: float(v.sum(axis=0).mean()) for n, v in (("actual", actual), ("allocated", allocated))}
         rows.append(
             {
                 "form": form,
                 **total,
-                "missed": float((inside - own).sum(axis=0).mean()),
+                "missed": float((inside - allocated).sum(axis=0).mean()),
                 "outside": float((actual - inside).sum(axis=0).mean()),
                 "fraction": ratio(total["allocated"], total["actual"]),
                 "rms_actual": rms(actual),
-                "rms_missed": rms(inside - own),
+                "rms_missed": rms(inside - allocated),
                 "rms_outside": rms(actual - inside),
-                "explained": 1 - ratio(rms(actual - own), rms(actual)) ** 2,
+                "explained": 1 - ratio(rms(actual - allocated), rms(actual)) ** 2,
             }
         )
     return pd.DataFrame(rows)
@@ -158,15 +158,15 @@ def parts_by_vector(p: Projections, path: PathGradients) -> pd.DataFrame:
     whole = {form: completeness(p, *options).by_vector for form, options in forms_of(p).items()}
     rows = []
     for k, step in enumerate(p.vector_steps):
-        own = {form: part[:, :, k] for form, part in parts.items()}
+        along = {form: part[:, :, k] for form, part in parts.items()}
         rows.append(
             {
                 "vector": k + 1,
                 "vector_step": int(step),
                 **{f"all_{form}": float(values[k]) for form, values in whole.items()},
-                **{form: float(part.sum(axis=0).mean()) for form, part in own.items()},
-                "missed": float((own["path"] - own["trapezoid"]).sum(axis=0).mean()),
-                "relative_rmse": ratio(rms(own["path"] - own["trapezoid"]), rms(own["path"])),
+                **{form: float(part.sum(axis=0).mean()) for form, part in along.items()},
+                "missed": float((along["path"] - along["trapezoid"]).sum(axis=0).mean()),
+                "relative_rmse": ratio(rms(along["path"] - along["trapezoid"]), rms(along["path"])),
             }
         )
     return pd.DataFrame(rows)

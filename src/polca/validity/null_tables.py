@@ -16,10 +16,9 @@ from polca.study.settings import Preset
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import ANALYSES
 from polca.validity.permutation import (
-    LEVEL,
     beside_the_maximum,
+    by_chance,
     label_null,
-    p_value,
     simple_flags,
     simple_null,
     simple_row,
@@ -80,9 +79,7 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
                     **head,
                     "clusters": len(memberships(labels)[0]),
                     "observed": share,
-                    "null_mean": drawn.mean() if len(drawn) else float("nan"),
-                    "null_95": np.quantile(drawn, 1 - LEVEL, method="higher") if len(drawn) else float("nan"),
-                    "p_value": p_value(share, drawn) if len(drawn) else float("nan"),
+                    **by_chance(share, drawn),
                     "permutations": len(drawn),
                 }
             )

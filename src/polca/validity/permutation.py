@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.method.breakthrough import breakthrough_steps
 from polca.method.clustering import memberships, partition
+from polca.method.completeness import ratio
 from polca.tasks.english.patterns import covering_tags, is_simple
 from polca.validity.partitions import Labels, best_by_vector, clustered_curves, eligible_homogeneities
 
@@ -36,15 +37,26 @@ _TIE = 1e-9
 """Scores that differ by less are equal up to rounding."""
 
 
-def p_value(observed: float, null: NDArray[np.floating]) -> float:
-    """(1 + number of null values at least as large) / (1 + n): valid for any number of permutations.
+def p_value(observed: float, null: NDArray[np.floating], tie: float = _TIE) -> float:
+    """(1 + number of null values at least as large, up to `tie`) / (1 + n): valid for any number of permutations.
 
     Raises:
         PolcaError: an empty null.
     """
     if not len(null):
         raise PolcaError("p_value: no permutation: ask for at least one")
-    return float((1 + np.count_nonzero(null >= observed - _TIE)) / (1 + len(null)))
+    return float((1 + np.count_nonzero(null >= observed - tie)) / (1 + len(null)))
+
+
+def by_chance(observed: float, null: NDArray[np.floating]) -> dict[str, float]:
+    """What a table says of a null: its mean, its 95 % point and the p-value; NaN where it is empty."""
+    if not len(null):
+        return dict.fromkeys(("null_mean", "null_95", "p_value"), float("nan"))
+    return {
+        "null_mean": float(null.mean()),
+        "null_95": float(np.quantile(null, 1 - LEVEL, method="higher")),
+        "p_value": p_value(observed, null),
+    }
 
 
 @dataclass(frozen=True)
@@ -66,16 +78,14 @@ class Null:
         at many vectors is paid for; `vectors_alone` those with a p-value of at most 5 % on their own.
         """
         best, top = float(self.observed.max(initial=0.0)), self.drawn.max(axis=0, initial=0.0)
-        high = float(np.quantile(top, 1 - LEVEL, method="higher"))
+        chance = by_chance(best, top)
         alone = [p_value(o, d) <= LEVEL for o, d in zip(self.observed, self.drawn, strict=True) if o > 0]
         return {
             "observed": best,
-            "null_mean": float(top.mean()),
-            "null_95": high,
-            "p_value": p_value(best, top),
+            **chance,
             "permutations": len(top),
             "vectors_eligible": int((self.observed > 0).sum()),
-            "vectors_above": int((self.observed > high + _TIE).sum()),
+            "vectors_above": int((self.observed > chance["null_95"] + _TIE).sum()),
             "vectors_alone": int(np.sum(alone)),
         }
 
@@ -232,9 +242,7 @@ def simple_row(simple: NDArray[np.bool_], drawn: NDArray[np.bool_], vectors: NDA
         ("vectors", with_simple, by_vector.sum(axis=0)),
     ):
         row[f"{name}_simple"] = observed
-        row[f"{name}_null_mean"] = float(null.mean())
-        row[f"{name}_null_95"] = float(np.quantile(null, 1 - LEVEL, method="higher"))
-        row[f"{name}_p_value"] = p_value(observed, null)
+        row |= {f"{name}_{key}": value for key, value in by_chance(observed, null).items()}
     return row
 
 
@@ -260,6 +268,6 @@ def beside_the_maximum(vectors: pd.DataFrame, partitions: pd.DataFrame, analysis
         "with_clusters": len(parts),
         "clusters": int(kept["n_clusters"].sum()),
         **{str(name): float(parts[name].mean()) for name in scores},
-        "outliers": int(kept["n_outliers"].sum()) / left if left else float("nan"),
+        "outliers": ratio(int(kept["n_outliers"].sum()), left),
         "dropped": float(kept["n_dropped"].mean()) / tokens,
     }

@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from polca.method.clustering import Clusters, compositions, memberships
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.labels import PLACES
+from polca.validity.permutation import p_value
 
 CELLS = tuple(
     f"{place}_{carry}" for place in PLACES for carry in ("carry", "nocarry") if (place, carry) != ("1s", "carry")
@@ -109,7 +110,7 @@ def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> S
         unmatched=float(np.concatenate([profile_distances(a, b).ravel() for a, b in pairs]).mean()),
         same_index=float(np.mean([np.diag(profile_distances(a, b)) for a, b in pairs])) if aligned else float("nan"),
         null=null,
-        p_value=float((1 + (null <= observed + 1e-12).sum()) / (1 + permutations)),
+        p_value=p_value(-observed, -null, tie=1e-12),
     )
 
 
@@ -126,8 +127,8 @@ def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.Data
     matches: list[dict[str, Any]] = []
     agreement: dict[str, Any] = {}
     for kind in ("vector", "cluster"):
-        mine = profiles[profiles["kind"] == kind]
-        runs = [(int(seed), mine[mine["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
+        of_kind = profiles[profiles["kind"] == kind]
+        runs = [(int(seed), of_kind[of_kind["seed"] == seed]) for seed in sorted(profiles["seed"].unique())]
         numbers = [rows[list(CELLS)].to_numpy(np.float64) for _, rows in runs]
         for (i, (seed, one)), (j, (other_seed, other)) in combinations(enumerate(runs), 2):
             for left, right, distance in zip(*match(numbers[i], numbers[j]), strict=True):

@@ -77,14 +77,18 @@ def harmonic_mean(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
+def roc_areas(ranks: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`auc` of K scores, given as ranks `[K, X]`, for P labellings by 0 and 1 `[X, P]`, both in each: `[K, P]`."""
+    positive = labels.sum(axis=0)
+    area = (ranks @ labels - positive * (positive + 1) / 2) / (positive * (len(labels) - positive))
+    return np.asarray(np.maximum(area, 1 - area))
+
+
 def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     """Area under the ROC curve of `scores` `[n]`, either way round: max(AUC, 1 − AUC). NaN where one class is empty."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
+    if positive.all() or not positive.any():
         return float("nan")
-    rank_sum = float(rankdata(scores)[positive].sum())
-    area = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-    return max(area, 1 - area)
+    return float(roc_areas(rankdata(scores)[None], positive[:, None].astype(np.float64)).item())
 
 
 def _head(analysis: str) -> dict[str, Any]:
@@ -104,11 +108,6 @@ def _check_labels(clusters: Clusters, place: NDArray[np.integer], carry: NDArray
     for name, labels in (("place", place), ("carry", carry)):
         if labels.shape != (tokens,):
             raise PolcaError(f"{name} {labels.shape}: give one label for each of the {tokens} tokens")
-
-
-def _check_trajectories(clusters: Clusters, trajectories: Trajectories) -> None:
-    if trajectories.values.shape[:2] != clusters.labels.shape:
-        raise PolcaError(f"scores: the clusters are not those of trajectories {trajectories.name}: cluster them again")
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ def vector_scores(
     Raises:
         PolcaError: as `cluster_scores`, or clusters of other trajectories.
     """
-    _check_trajectories(clusters, trajectories)
+    clusters.check_of(trajectories)
     best = best_clusters(cluster_scores(clusters, place, carry, analysis), analysis).set_index("vector")
     numbers = best.to_dict("index")
     rows: list[dict[str, Any]] = []
@@ -291,7 +290,7 @@ def partition_scores(
     """
     head = _head(analysis)
     _check_labels(clusters, place, carry)
-    _check_trajectories(clusters, trajectories)
+    clusters.check_of(trajectories)
     skills = {"digit": place.astype(np.int64), "carry": carry.astype(np.int64)}
     skills["digit_carry"] = 2 * skills["digit"] + skills["carry"]
     rows: list[dict[str, Any]] = []
