@@ -18,10 +18,10 @@ import pandas as pd
 import typer
 
 from polca.machine.files import read_npz, write_csv
-from polca.study.paths import PresetPaths
 from polca.method.projections import Projections
-from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
+from polca.study.paths import PresetPaths
 from polca.study.settings import read_arithmetic
+from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
 
 FORMS: tuple[Any, ...] = ("none", "trapezoid", "exact", "paper")
 DIVISORS = (15, 30, 60, 120)

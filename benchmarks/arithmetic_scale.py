@@ -27,9 +27,9 @@ from polca.method.checkpoints import CheckpointDirectory, select_steps
 from polca.method.completeness import completeness
 from polca.method.decomposition import decompose
 from polca.method.projections import Projections, project
-from polca.tasks.arithmetic.scores import auc
 from polca.tasks.arithmetic.data import batch, make_data, model_config
 from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels
+from polca.tasks.arithmetic.scores import auc
 from polca.tasks.training import TrainingConfig, train
 from polca.tasks.transformer import TokenLoss, initialize
 

@@ -89,9 +89,9 @@ def problem(m: Measurement) -> Problem:
     """The laptop preset's model at the sizes asked for, after ten steps of training on its own batch."""
     import numpy as np
     import torch
+    from polca.study.english_settings import read_english
 
     from polca.machine.files import ROOT
-    from polca.study.english_settings import read_english
     from polca.study.settings import read_arithmetic
     from polca.tasks.arithmetic.data import batch as additions
     from polca.tasks.english.text import evaluation_batch
