@@ -149,12 +149,12 @@ class TransformerTask:
     @property
     def length(self) -> int:
         """Tokens that the model reads of a sequence."""
-        raise NotImplementedError
+        return self.model().context
 
     @property
     def evaluation_sequences(self) -> int:
         """How many sequences are evaluated."""
-        raise NotImplementedError
+        return sum(len(inputs) for inputs, _ in self.evaluation_batches())
 
     def clustering(self, analysis: str) -> ClusteringSettings:
         """The preset's own."""
@@ -178,9 +178,33 @@ class TransformerTask:
         """θ_0 by TransformerLens' default."""
         return initialize(self.model(), self.settings.seed)
 
+    def batch(self, update: int) -> tuple[Tensor, Tensor]:
+        """Inputs `[N, T]` and targets `[N, targets]` of one update."""
+        raise NotImplementedError
+
+    def evaluation_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """The same of the evaluation sequences."""
+        raise NotImplementedError
+
+    def hessian_batches(self, examples: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """The first training sequences, whole batches of them."""
+        wanted, size = examples or self.settings.basis.hessian_examples, self.settings.training.batch_size
+        return [self.batch(update) for update in range(-(-wanted // size))]
+
+    def write_data(self) -> None:
+        """Nothing: the data are drawn when they are needed."""
+
     def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
         """None of its own."""
         return {}
+
+    def score_clusters(
+        self, analysis: str, clusters: "Clusters", trajectories: "Trajectories", breaks: pd.DataFrame, labels: Labels
+    ) -> Tables:
+        """What the clusters are; `labels` has the names `[X]` of the tokens under `name`."""
+        from polca.tasks.scores import plain_tables
+
+        return plain_tables(analysis, clusters, breaks, labels["name"])
 
     def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """None of its own."""
