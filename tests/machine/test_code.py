@@ -9,13 +9,20 @@ from polca.errors import PolcaError
 from polca.machine.code import code_hash, modules_behind
 
 FILES = {
-    "pipelines/stage.py": "import helper\nfrom polca import a\ndef f():\n    import polca.late as l",
+    "pipelines/stage.py": "import helper\nfrom polca import a\ndef f():\n    import polca.late as l\na.called(f)",
     "pipelines/helper.py": "import os, late",
     "pipelines/other.py": "",
     "src/late.py": "",
     "src/polca/__init__.py": "from . import unused",
     "src/polca/py.typed": "",
-    "src/polca/a.py": "import numpy\nfrom polca.sub.c import d\nfrom .sub import e",
+    "src/polca/a.py": (
+        "import numpy\nfrom polca.sub.c import d\nfrom .sub import e\n"
+        "class A:\n    def called(self):\n        from polca import inner\n        inner.start()\n"
+        "    def score(self):\n        from polca import judge\n        self.called()"
+    ),
+    "src/polca/inner.py": "def start():\n    import polca.deeper",
+    "src/polca/deeper.py": "",
+    "src/polca/judge.py": "",
     "src/polca/late.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from polca import unused",
     "src/polca/unused.py": "x = 1",
     "src/polca/sub/__init__.py": "",
@@ -33,6 +40,7 @@ NOT_BEHIND = {
     "pipelines/other.py",
     "src/late.py",
     "src/polca/__init__.py",
+    "src/polca/judge.py",
     "src/polca/unused.py",
     "src/polca/sub/.hidden",
     "src/polca/elsewhere/__init__.py",
@@ -100,6 +108,7 @@ G = "src/polca/deep/g.py"
         (G, '"""Another."""\n\n\ndef h(\n    x: int = 1,  # one\n) -> str:\n    return (f"{x:>{3}} \\u00fc")\n'),
         (G, FILES[G].replace("What", "Which") + '\n\n"""A string alone."""\n'),
         ("src/polca/unused.py", "x = 2"),
+        ("src/polca/judge.py", "x = 2"),
         ("src/polca/__init__.py", ""),
         ("src/polca/elsewhere/data.txt", "x"),
         ("pipelines/other.py", "x = 2"),
@@ -122,6 +131,8 @@ def test_what_keeps_the_hash(name: str, content: str, change: Callable[[str, str
         (G, FILES[G].replace("x", "y")),
         ("src/polca/sub/style.txt", "blue"),
         ("pipelines/stage.py", FILES["pipelines/stage.py"] + "\nf()"),
+        ("pipelines/stage.py", FILES["pipelines/stage.py"].replace("a.called", "a.called, a.score")),
+        ("src/polca/deeper.py", "x = 1"),
         ("pipelines/helper.py", "import os"),
         ("src/polca/late.py", FILES["src/polca/late.py"].replace("if TYPE_CHECKING", "if True")),
     ],
@@ -135,7 +146,7 @@ def test_hash_is_the_same_in_every_folder_and_on_every_python(tmp_path: Path) ->
     for folder in ("one", "two"):
         write(tmp_path / folder, FILES)
     one, two = (code_hash(tmp_path / name / "pipelines/stage.py", [tmp_path / name / "src"]) for name in ("one", "two"))
-    assert one == two == "328b485cc532b823d04ea9c41163460b7e7eed45f624bc0118a2c0eb67d9af3e"
+    assert one == two == "aa5dc7694985ca311f9be09579ad057fc693c2c2dc92d28174d35e96e3dc40bd"
 
 
 def test_a_changed_data_file_of_the_package_is_seen() -> None:

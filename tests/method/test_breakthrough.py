@@ -131,21 +131,20 @@ class TestClusters:
     def test_columns_are_added_to_scores(self, result) -> None:
         source, clusters, late = result
         scored = cluster_scores(clusters, np.arange(20) % 4, late)
-        table = add_breakthroughs(scored, source, clusters, delta=100, flat_step=1000)
+        table = add_breakthroughs(scored, breakthroughs(source, clusters, delta=100, flat_step=1000))
         columns = list(table.columns)
         at = columns.index("eligible")
         assert columns[at + 1 : at + 5] == ["break_step", "onset_step", "hidden", "hidden_onset"]
         assert columns[: at + 1] + columns[at + 5 :] == list(scored.columns)
         assert table["hidden"].tolist() == [False, True, False, False]
         with pytest.raises(PolcaError, match="not of these clusters"):
-            add_breakthroughs(scored[::-1], source, clusters, delta=100, flat_step=1000)
+            add_breakthroughs(scored[::-1], breakthroughs(source, clusters, delta=100, flat_step=1000))
 
     def test_no_clusters(self, result) -> None:
         source, _, late = result
         none = cluster(source, min_cluster_size=21)
-        table = add_breakthroughs(
-            cluster_scores(none, np.arange(20) % 4, late), source, none, delta=100, flat_step=1000
-        )
+        scores = cluster_scores(none, np.arange(20) % 4, late)
+        table = add_breakthroughs(scores, breakthroughs(source, none, delta=100, flat_step=1000))
         assert len(table) == 0
         assert table["hidden"].dtype == bool
         assert table["break_step"].dtype == np.float64

@@ -1,7 +1,7 @@
 """A task of one's own: modular addition goes through all stages, to a figure, with no change elsewhere."""
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,15 +18,15 @@ MODULUS = 11
 class ModularAddition(TransformerTask):
     """`a b =` → (a + b) mod 11; all 121 pairs are evaluated."""
 
-    name = "modular"  # type: ignore[assignment]
-    analyses: Mapping[str, Analysis] = {"polca": Analysis("hessian", "polca")}  # type: ignore[assignment]
+    name = "modular"
+    analyses: ClassVar = {"polca": Analysis("hessian", "polca")}
 
     def model(self, evaluated: bool = False) -> ModelConfig:
         sizes = self.settings.model
         return ModelConfig(MODULUS + 1, MODULUS, 3, sizes.layers, sizes.width, sizes.heads, sizes.mlp_width, targets=1)
 
     def examples(self, pairs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        a, b = (torch.from_numpy(part) for part in np.divmod(pairs, MODULUS))
+        a, b = map(torch.from_numpy, np.divmod(pairs, MODULUS))
         return torch.stack([a, b, torch.full_like(a, MODULUS)], dim=1), ((a + b) % MODULUS)[:, None]
 
     def batch(self, update: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +57,6 @@ def test_modular_addition_goes_through(tmp_path: Path) -> None:
     losses = study.projections["hessian"].losses.mean(axis=1)
     assert losses[-1] < 0.5 * losses[0]
     summary, tables = study.results()
-    assert summary["tokens"] == MODULUS**2
-    assert len(tables["vectors"]) == 2
+    assert (summary["tokens"], len(tables["vectors"])) == (MODULUS**2, 2)
     assert len(tables["clusters"]) == tables["vectors"]["n_clusters"].sum() > 0
     assert render(study.clusters("polca").clusters, tables["clusters"])["png"].startswith(b"\x89PNG")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polca.method.breakthrough import add_breakthroughs, hidden_fraction
+from polca.method.breakthrough import add_breakthroughs, breakthroughs, hidden_fraction
 from polca.method.clustering import cluster, memberships, partition
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
@@ -48,7 +48,7 @@ def test_partition_is_that_of_cluster(world) -> None:
     for _, row in listed.iterrows():
         assert best[row["vector"] - 1] == row["homogeneity"]
 
-    table = add_breakthroughs(table, trajectories, wanted, delta=20, flat_step=100)
+    table = add_breakthroughs(table, breakthroughs(trajectories, wanted, delta=20, flat_step=100))
     for sign, column in (("printed", "hidden"), ("corrected", "hidden_onset")):
         share = hidden_share(trajectories.values, trajectories.steps, labels, delta=20, flat_step=100, sign=sign)
         assert share == hidden_fraction(table, "polca", column)[0]

@@ -111,8 +111,9 @@ def modules_behind(entry: Path | str, roots: Sequence[Path] = ROOTS) -> list[Pat
         raise PolcaError(f"{entry}: no such script or module: correct the name")
     beside = waiting[-1].parent  # of a script: first on Python's own search path
     found: dict[Path, Mapping[str, _Uses]] = {}
-    mentioned = {""}
-    while waiting:
+    mentioned, resolved = {""}, set[tuple[str, bool]]()
+    changed = True
+    while changed:
         for path in set(waiting) - found.keys():
             package = next((path.relative_to(root).parts[:-1] for root in roots if path.is_relative_to(root)), ())
             found[path] = _uses(path.read_bytes(), path, package)
@@ -121,13 +122,14 @@ def modules_behind(entry: Path | str, roots: Sequence[Path] = ROOTS) -> list[Pat
             mentioned |= {name for function in uses.keys() & mentioned for name in uses[function].names}
         waiting = []
         for path, uses in found.items():
-            for name in {name for function in uses.keys() & mentioned for name in uses[function].imports}:
-                if name.split(".")[0] == NAME:
-                    waiting += module_files(name, roots)
-                elif path.parent == beside and not any(path.is_relative_to(root) for root in roots):
-                    waiting += module_files(name, [beside])
-        if len(mentioned) == known:
-            waiting = [path for path in waiting if path not in found]
+            script = path.parent == beside and not any(path.is_relative_to(root) for root in roots)
+            imported = {name for function in uses.keys() & mentioned for name in uses[function].imports}
+            for name, outside in {(name, script) for name in imported} - resolved:
+                resolved.add((name, outside))
+                own = name.split(".")[0] == NAME
+                waiting += module_files(name, roots) if own else module_files(name, [beside]) if outside else []
+        # What is mentioned only now may be a function that was passed over.
+        changed = bool(set(waiting) - found.keys()) or len(mentioned) > known
     files = set(found)
     folders = {path.parent for path in files if any(path.is_relative_to(root / NAME) for root in roots)}
     data = (path for folder in folders for path in folder.iterdir() if path.is_file())

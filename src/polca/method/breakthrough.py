@@ -106,15 +106,12 @@ def breakthroughs(trajectories: Trajectories, clusters: Clusters, *, delta: int,
     )
 
 
-def add_breakthroughs(
-    table: pd.DataFrame, trajectories: Trajectories, clusters: Clusters, *, delta: int, flat_step: int
-) -> pd.DataFrame:
-    """`scores.cluster_scores` with the columns of `breakthroughs` after `eligible`, as in `clusters.csv`.
+def add_breakthroughs(table: pd.DataFrame, breaks: pd.DataFrame) -> pd.DataFrame:
+    """A table of scores with the columns of `breakthroughs` after `eligible`, as in `clusters.csv`.
 
     Raises:
-        PolcaError: as `breakthroughs`, or a table of other clusters.
+        PolcaError: the table is of other clusters.
     """
-    breaks = breakthroughs(trajectories, clusters, delta=delta, flat_step=flat_step)
     keys = ["vector", "cluster"]
     if not np.array_equal(table[keys].to_numpy(), breaks[keys].to_numpy()):
         raise PolcaError("breakthroughs: the table is not of these clusters: score them again")

@@ -13,9 +13,9 @@ TOP_TOKENS = 5
 
 
 def top_tokens(names: Iterable[str]) -> str:
-    """The most frequent names with their counts, ties by name."""
-    counts = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name} ({count})" for name, count in counts[:TOP_TOKENS])
+    """The most frequent names with their counts, ties in the order of the alphabet: `“the” ×12, “a” ×3`."""
+    top = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))[:TOP_TOKENS]
+    return ", ".join(f"“{name}” ×{count}" for name, count in top)
 
 
 def plain_tables(

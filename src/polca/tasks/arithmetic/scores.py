@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
 from polca.errors import PolcaError
+from polca.method.breakthrough import add_breakthroughs
 from polca.method.clustering import Clusters, compositions, distances, memberships, vector_counts
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.labels import PLACES
@@ -327,12 +328,8 @@ def score_tables(
     Raises:
         PolcaError: as `vector_scores`.
     """
-    scores = cluster_scores(clusters, place, carry, analysis)
-    at = list(scores.columns).index("eligible") + 1
-    for offset, column in enumerate(breaks.columns[2:]):
-        scores.insert(at + offset, str(column), breaks[column].to_numpy())
     return {
-        "clusters": scores,
+        "clusters": add_breakthroughs(cluster_scores(clusters, place, carry, analysis), breaks),
         "vectors": vector_scores(clusters, trajectories, place, carry, analysis),
         "partitions": partition_scores(clusters, trajectories, place, carry, analysis),
     }
