@@ -84,3 +84,9 @@ def quadratic(*, eigenbasis: bool, dimensions: int = 7, tokens: int = 11, dtype:
         curvatures=everywhere.mean(axis=1).astype(dtype),
         token_curvatures=everywhere.astype(dtype),
     )
+
+
+def spread_error(exact: np.ndarray, back: np.ndarray) -> float:
+    """In units of each token's standard deviation over time."""
+    difference = (back.astype(np.float64) - exact) / exact.astype(np.float64).std(axis=1, keepdims=True)
+    return float(np.sqrt(np.square(difference).mean()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from oracles import spread_error
 from polca.errors import PolcaError
 from polca.machine.files import read_npz, write_npz
 from polca.method.decomposition import Trajectories
@@ -32,12 +33,6 @@ def trajectories(
 def of(values: NDArray[Any], projected: bool = False) -> Trajectories:
     """One vector's trajectories `[X, P]`."""
     return Trajectories("polca", values[None].astype(np.float32), np.arange(values.shape[1]), projected)
-
-
-def error(exact: NDArray[np.float32], back: NDArray[np.float32]) -> float:
-    """In units of each token's standard deviation over time."""
-    difference = (back.astype(np.float64) - exact) / exact.astype(np.float64).std(axis=1, keepdims=True)
-    return float(np.sqrt(np.square(difference).mean()))
 
 
 def singular(exact: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -77,7 +72,7 @@ class TestFactors:
         archive = Archive.load(tmp_path / "a.npz")
         back = archive.trajectories()
         for k in range(3):
-            measured = error(original.values[k], back.values[k])
+            measured = spread_error(original.values[k], back.values[k])
             assert measured <= wanted
             assert archive.relative_error[k] == pytest.approx(measured, rel=1e-3)
             assert measured > wanted / 1.5, "finer than wanted: the file is larger than it need be"
@@ -106,7 +101,7 @@ class TestFactors:
         archive = compress(of(matrix), 1e-9)
         assert archive.values.ranks.tolist() == [3]
         assert 1e-9 < archive.relative_error[0] < 1e-6
-        assert archive.relative_error[0] == pytest.approx(error(np.float32(matrix), archive.matrix(0)), rel=1e-2)
+        assert archive.relative_error[0] == pytest.approx(spread_error(np.float32(matrix), archive.matrix(0)), rel=1e-2)
 
     def test_largest_entries_of_curves_are_positive(self) -> None:
         curves = compress(trajectories(), 0.01).values.curves
@@ -117,7 +112,7 @@ class TestFactors:
         archive = compress(original, 0.01, max_rank=2)
         assert archive.values.ranks.tolist() == [2]
         assert archive.relative_error[0] > 0.01
-        assert archive.relative_error[0] == pytest.approx(error(original.values[0], archive.matrix(0)), rel=1e-3)
+        assert archive.relative_error[0] == pytest.approx(spread_error(original.values[0], archive.matrix(0)), rel=1e-3)
         # The best in two directions, by their singular values (up to the powers of two, as above).
         best = np.sqrt(np.square(singular(original.values[0])[2:]).sum() / original.values[0].size)
         assert best / 2**0.5 < archive.relative_error[0] < best * 2**0.5
@@ -145,7 +140,7 @@ class TestFactors:
         values = trajectories(vectors=1).values[0]
         values[0] *= 1e-5
         archive = compress(of(values), 0.01)
-        assert error(values[:1], archive.matrix(0)[:1]) < 0.03
+        assert spread_error(values[:1], archive.matrix(0)[:1]) < 0.03
 
 
 class TestEdges:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from oracles import spread_error
 from polca.errors import PolcaError
 from polca.machine.files import write_json, write_npz
-from polca.study.archive import Archive
+from polca.study.archive import Archive, Factors, compress
 from polca.study.published import read_published_scale
 
 
@@ -71,7 +72,7 @@ class TestPublishedScale:
         self.folder(tmp_path)
         archive = read_published_scale(tmp_path).archives["polca"]
         again = compress(archive.trajectories(), 0.01)
-        assert error(archive.matrix(1), again.matrix(1)) <= 0.01
+        assert spread_error(archive.matrix(1), again.matrix(1)) <= 0.01
         archive.save(tmp_path / "a.npz")
         loaded = Archive.load(tmp_path / "a.npz")
         assert isinstance(loaded.values, Factors)
