@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hdbscan import HDBSCAN
+from scipy.stats import zscore
 from sklearn.metrics import adjusted_rand_score
 
 import polca.method.clustering as module
@@ -18,6 +19,8 @@ from polca.method.clustering import (
     hdbscan_labels,
     medoid,
     memberships,
+    partition,
+    standardised,
     vector_counts,
 )
 from polca.method.decomposition import Trajectories
@@ -345,3 +348,57 @@ class TestClusters:
         for other in (trajectories(source.values[0]), replace(source, steps=source.steps + 1)):
             with pytest.raises(PolcaError, match="clusters: not those of trajectories polca: cluster them again"):
                 found.check_of(other)
+
+
+class TestStandardised:
+    """Clusters by shape: a trajectory's size and offset do not matter then, and only the filters see them."""
+
+    def test_against_scipy(self) -> None:
+        values = walks(30)
+        np.testing.assert_allclose(standardised(values), zscore(values.astype(np.float64), axis=1), atol=1e-12)
+
+    def test_constant_trajectories_have_no_shape(self) -> None:
+        values = np.array([[0, 0, 0], [0.1, 0.1, 0.1], [1, 2, 3]], np.float32)
+        found = standardised(values)
+        assert not found[:2].any()
+        np.testing.assert_allclose(found[2], [-(1.5**0.5), 0, 1.5**0.5])
+
+    def test_groups_of_one_shape_and_many_sizes(self) -> None:
+        """Two shapes over four decades of size: raw distances see size alone, standardised ones the shape."""
+        rng = np.random.default_rng(0)
+        steps = np.linspace(0, 1, 30)
+        early, late = -np.minimum(1, 5 * steps), -np.maximum(0, 5 * steps - 4)
+        shape = rng.permutation(np.repeat([0, 1], 60))
+        size = 10 ** rng.uniform(-2, 2, size=120)
+        values = size[:, None] * (np.where(shape[:, None], late, early) + 0.01 * rng.normal(size=(120, 30)))
+        values[:, 0] = 0
+        source = trajectories(values.astype(np.float32))
+        by_shape = cluster(source, min_cluster_size=20, standardise=True, filters=False)
+        assert adjusted_rand_score(shape, by_shape.labels[0]) == 1.0
+        raw = cluster(source, min_cluster_size=20, filters=False)
+        assert adjusted_rand_score(shape, raw.labels[0]) < 0.5
+        # Curves stay in nats, whatever was clustered.
+        members = by_shape.members(0)
+        np.testing.assert_allclose(by_shape.projected_mean[0], values[members].mean(axis=0), rtol=1e-4, atol=1e-6)
+
+    def test_filters_come_first(self) -> None:
+        """A token that rises is dropped though its standardised trajectory is like the others'."""
+        shapes = np.linspace(0, -1, 10), -(np.linspace(0, 1, 10) ** 8)
+        values = np.stack([shapes[x % 2] * (1 + x / 10) for x in range(20)])
+        values[3] += np.linspace(0, 9, 10)
+        found = cluster(trajectories(values.astype(np.float32)), min_cluster_size=5, standardise=True)
+        assert found.labels[0].tolist() == [0, 1, 0, -2] + [0, 1] * 8
+
+    def test_partition_and_cluster_agree(self) -> None:
+        source = trajectories(walks(80), walks(80, seed=1))
+        options = {"min_cluster_size": 8, "min_samples_divisor": 15, "standardise": True}
+        labels = partition(source.values, drop_vectors=True, drop_tokens=True, **options)
+        np.testing.assert_array_equal(cluster(source, **options).labels, labels)
+
+    def test_size_and_offset_do_not_matter(self) -> None:
+        """Powers of two scale exactly, so that the same bits are clustered."""
+        values = walks(60)
+        scaled = values * np.float32(2.0) ** np.random.default_rng(0).integers(-3, 4, size=(60, 1)).astype(np.float32)
+        options = {"min_cluster_size": 8, "standardise": True}
+        one, other = (cluster(trajectories(v), **options).labels for v in (values, scaled))
+        np.testing.assert_array_equal(one, other)

@@ -191,13 +191,29 @@ def rising_vectors(values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.asarray(change.mean(axis=1) > 0)
 
 
+def standardised(values: NDArray[np.floating]) -> Floats:
+    """Each trajectory of `[..., P]` less its own mean over time, divided by its own standard deviation over time.
+
+    Trajectories of one shape then coincide, however large they are. Constant ones, which have no shape, become 0.
+    """
+    exact = values.astype(np.float64)
+    constant = np.ptp(values, axis=-1, keepdims=True) == 0
+    deviations = np.where(constant, 1.0, exact.std(axis=-1, keepdims=True))
+    return np.asarray(np.where(constant, 0.0, (exact - exact.mean(axis=-1, keepdims=True)) / deviations))
+
+
 def _partition(
-    values: NDArray[np.floating], min_cluster_size: int, min_samples_divisor: int, drop_tokens: bool
+    values: NDArray[np.floating],
+    min_cluster_size: int,
+    min_samples_divisor: int,
+    drop_tokens: bool,
+    standardise: bool = False,
 ) -> Integers:
-    """Labels `[X]` of one vector's trajectories `[X, P]`."""
+    """Labels `[X]` of one vector's trajectories `[X, P]`; the filter sees them as they are."""
     labels = np.full(len(values), RISING, np.int64)
     left = np.flatnonzero(~rising_tokens(values)) if drop_tokens else np.arange(len(values))
-    labels[left] = hdbscan_labels(values[left], min_cluster_size, max(1, len(left) // min_samples_divisor))
+    shapes = standardised(values[left]) if standardise else values[left]
+    labels[left] = hdbscan_labels(shapes, min_cluster_size, max(1, len(left) // min_samples_divisor))
     return labels
 
 
@@ -208,17 +224,19 @@ def partition(
     min_samples_divisor: int,
     drop_vectors: bool,
     drop_tokens: bool,
+    standardise: bool = False,
 ) -> Integers:
     """Labels `[K, X]` of trajectories `[K, X, P]`, as in `Clusters`: `cluster` with its two filters apart.
 
     Args:
         drop_vectors: drop vectors whose mean trajectory rises (Algorithm 1).
         drop_tokens: drop tokens whose trajectory rises (§3.3).
+        standardise: as in `cluster`.
     """
     kept = ~rising_vectors(values) if drop_vectors else np.ones(len(values), np.bool_)
     labels = np.full(values.shape[:2], VECTOR_DROPPED, np.int64)
     for k in np.flatnonzero(kept):
-        labels[k] = _partition(values[k], min_cluster_size, min_samples_divisor, drop_tokens)
+        labels[k] = _partition(values[k], min_cluster_size, min_samples_divisor, drop_tokens, standardise)
     return labels
 
 
@@ -232,6 +250,7 @@ class _Job:
     filters: bool
     min_cluster_size: int
     min_samples_divisor: int
+    standardise: bool
 
 
 def _summary(curves: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -244,7 +263,7 @@ def _cluster_vector(job: _Job, k: int) -> dict[str, NDArray[Any]]:
     """Labels of all tokens for vector k, and what is kept of each of its clusters."""
     values = job.values[k]
     if job.kept[k]:
-        labels = _partition(values, job.min_cluster_size, job.min_samples_divisor, job.filters)
+        labels = _partition(values, job.min_cluster_size, job.min_samples_divisor, job.filters, job.standardise)
     else:
         labels = np.full(len(values), VECTOR_DROPPED, np.int64)
     count = max(0, int(labels.max()) + 1)
@@ -265,10 +284,11 @@ def _cluster_vector(job: _Job, k: int) -> dict[str, NDArray[Any]]:
     for c in range(count):
         members = np.flatnonzero(labels == c)
         curves = values[members].astype(np.float64)
-        centre = medoid(curves)
+        shapes = standardised(curves) if job.standardise else curves
+        centre = medoid(shapes)
         result["medoid"][c] = members[centre]
         # The medoid itself comes first: of identical members it is the smallest token.
-        far = cdist(curves[centre : centre + 1], curves)[0]
+        far = cdist(shapes[centre : centre + 1], shapes)[0]
         closest = members[np.argsort(far, kind="stable")[:NEAREST]]
         result["nearest"][c, : len(closest)] = closest
         result["projected_quartiles"][c], result["projected_mean"][c] = _summary(curves)
@@ -286,13 +306,15 @@ def cluster(
     loss_steps: NDArray[np.integer] | None = None,
     vector_kept: NDArray[np.bool_] | None = None,
     filters: bool | None = None,
+    standardise: bool = False,
     workers: int | None = 1,
 ) -> Clusters:
     """Cluster the tokens' trajectories, separately for each basis vector (§3.3, §4.1).
 
     With filters, a vector whose mean projected loss rises from the first to the last checkpoint is dropped, and so are,
     for each remaining vector, the tokens whose projected loss rises. HDBSCAN runs on what is left, Euclidean on raw
-    trajectories, with min_samples = max(1, n // `min_samples_divisor`) for n tokens left.
+    or standardised trajectories (the paper does not say which), with min_samples = max(1, n // `min_samples_divisor`)
+    for n tokens left.
 
     Args:
         min_cluster_size: HDBSCAN's, in tokens (Table 4: 150).
@@ -301,6 +323,8 @@ def cluster(
         loss_steps: `[C]` their training steps.
         vector_kept: `[K]`, in place of the filter of vectors.
         filters: None applies both filters to projected losses and neither to other trajectories.
+        standardise: cluster by shape: after the filters each trajectory is `standardised`. Medoids and the tokens next
+            to them are then those of the standardised trajectories; curves are kept in nats.
         workers: processes at most, None for as many as the machine has cores; results do not depend on their number.
 
     Raises:
@@ -339,7 +363,8 @@ def cluster(
             raise PolcaError(f"vector_kept {kept.shape}: give one for each of the {k} vectors")
     else:
         kept = ~rising_vectors(trajectories.values) if filtered else np.ones(k, np.bool_)
-    job = _Job(trajectories.values, losses.astype(np.float32), kept, filtered, min_cluster_size, min_samples_divisor)
+    exact_losses = losses.astype(np.float32)
+    job = _Job(trajectories.values, exact_losses, kept, filtered, min_cluster_size, min_samples_divisor, standardise)
     # An impossible number of workers must reach its check whatever the size of the work.
     processes = 1 if (workers is None or workers >= 1) and k * x * x * points < _PROCESSES_PAY else workers
     parts = map_processes(

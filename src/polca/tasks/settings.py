@@ -145,10 +145,11 @@ class ArchiveSettings(Section):
 
 
 class ClusteringSettings(Section):
-    """HDBSCAN (Table 4): min_samples = tokens clustered / `min_samples_divisor`."""
+    """HDBSCAN (Table 4): min_samples = tokens clustered / `min_samples_divisor`; raw or standardised trajectories."""
 
     min_cluster_size: Annotated[int, Field(ge=2)]
     min_samples_divisor: Count
+    standardise: bool = False
 
 
 class BreakthroughSettings(Section):

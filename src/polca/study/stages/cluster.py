@@ -47,6 +47,7 @@ def cluster_analysis(
         chosen,
         min_cluster_size=sizes.min_cluster_size,
         min_samples_divisor=sizes.min_samples_divisor,
+        standardise=sizes.standardise,
         losses=losses.losses,
         loss_steps=losses.steps,
         workers=workers,
