@@ -213,7 +213,7 @@ class TestPipelines:
         with pytest.raises(PolcaError) as error:
             load_pipeline(name, root)
         message = str(error.value)
-        assert message.startswith(f"english.tagging.pipeline {name!r}: ")
+        assert message.startswith(f"english.labels.pipeline {name!r}: ")
         assert reason in message
         assert message.endswith(
             "use data/tagger/model, or get a pipeline with `python -m spacy download en_core_web_sm`"

@@ -46,7 +46,7 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Tokenizer:
         PolcaError: the vocabulary cannot hold the bytes, or the text is too short to fill it.
     """
     if vocabulary <= BYTES:
-        raise PolcaError(f"english.tokenizer.vocabulary = {vocabulary}: must exceed the {BYTES} bytes and {PAD}")
+        raise PolcaError(f"english.data.vocabulary = {vocabulary}: must exceed the {BYTES} bytes and {PAD}")
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()
@@ -60,7 +60,7 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Tokenizer:
     tokenizer.train_from_iterator(documents, trainer)
     if tokenizer.get_vocab_size() < vocabulary:
         raise PolcaError(
-            f"english.tokenizer.vocabulary = {vocabulary}: the training text gives only {tokenizer.get_vocab_size()} "
+            f"english.data.vocabulary = {vocabulary}: the training text gives only {tokenizer.get_vocab_size()} "
             "entries: lower it or take more text"
         )
     return tokenizer
@@ -169,8 +169,8 @@ def evaluation_text(
     if available < windows:
         raise PolcaError(
             f"english.data.evaluation_contexts = {windows}: the {len(documents)} evaluation documents hold only "
-            f"{available} windows of {length} tokens: take more text, raise english.corpus.evaluation_fraction, or "
-            "lower it"
+            f"{available} windows of {length} tokens: take more text, raise "
+            "english.data.corpus.evaluation_fraction, or lower it"
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(available)[:windows])
     rows = chosen[:, None] * length + np.arange(length)
@@ -190,10 +190,12 @@ class TrainingWindows:
         self._stream, self._context, self._seed = stream, context, seed
         self.windows = max(0, len(stream) - 1) // context
         if self.windows < 1:
-            raise PolcaError(f"english.corpus: {len(stream)} training tokens are no window of {context + 1}: add text")
+            raise PolcaError(
+                f"english.data.corpus: {len(stream)} training tokens are no window of {context + 1}: add text"
+            )
         if max_epochs and needed > max_epochs * self.windows:
             raise PolcaError(
-                f"english.corpus: training reads {needed} windows of {context + 1} tokens, more than "
+                f"english.data.corpus: training reads {needed} windows of {context + 1} tokens, more than "
                 f"english.data.max_epochs = {max_epochs} times the text's {self.windows}: add text, lower "
                 "english.training.steps, or raise the limit"
             )
