@@ -134,10 +134,8 @@ def on_grid(task: ArithmeticTask, grid: GridSettings) -> ArithmeticTask:
             grid; or the second-order term needs the curvature.
     """
     settings = task.settings
-    polca, spaced = (
-        settings.polca,
-        {"training.steps": settings.training.steps, "basis.interval": settings.basis.interval},
-    )
+    polca = settings.polca
+    spaced = {"training.steps": settings.training.steps, "basis.interval": settings.basis.interval}
     if grid.interval % polca.interval:
         raise PolcaError(
             f"{grid.section}.interval = {grid.interval}: not a multiple of {task.name}.polca.interval = "
