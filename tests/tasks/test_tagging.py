@@ -16,8 +16,8 @@ from spacy.tokens import Doc
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from polca.errors import PolcaError
+from polca.tasks.english import tagging
 from polca.tasks.english.tagging import PAD, SPACE, TAGS, align, load_pipeline, word_tags
-from polca.tasks.english.text import tagging
 
 ROOT = Path(__file__).parents[2]
 TAGGER = ROOT / "data" / "tagger"
