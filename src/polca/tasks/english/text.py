@@ -128,7 +128,7 @@ class EvaluationText:
 
 
 def evaluation_form(number: int, context: int) -> dict[str, str]:
-    """What `evaluation.npz` holds (see `artifacts.read_npz`) for so many windows of a model's context."""
+    """What `evaluation.npz` holds (see `files.read_npz`) for so many windows of a model's context."""
     return dict.fromkeys(("tokens", "starts", "ends"), f"int {number} {context + 1}")
 
 
@@ -143,7 +143,7 @@ def read_evaluation(text: Path, windows: Path, number: int, context: int) -> Eva
     """
     found = EvaluationText(read_text(text), **read_npz(windows, evaluation_form(number, context)))
     if not found.fits:
-        raise PolcaError(f"{text}: is not the text of {windows.name}: run stage english_corpus again")
+        raise PolcaError(f"{text}: is not the text of {windows.name}: run stage data@english again")
     return found
 
 
