@@ -29,12 +29,13 @@ from polca.tasks.transformer import TokenLoss, initialize
 from polca.method.projections import project
 from polca.machine.runtime import configure_torch
 from polca.tasks.arithmetic.data import batch, make_data, model_config
-from polca.tasks.training import TrainingConfig, train
+from polca.tasks.settings import TrainingSettings
+from polca.tasks.training import train
 
 out = Path(sys.argv[1])
 config = model_config(layers=1, width=16, heads=2, mlp_width=32)
 data = make_data(12 * 7, 10, 0)  # 7 is odd, so that the shares of a batch differ in size
-settings = TrainingConfig(
+settings = TrainingSettings(
     steps=12, batch_size=7, learning_rate=1e-3, checkpoint_interval=3, warmup_steps=4, resume_interval=5
 )
 configure_torch()
@@ -87,7 +88,7 @@ def test_two_processes_give_what_one_gives(tmp_path) -> None:
 
 def test_an_error_of_all_is_said_once(tmp_path) -> None:
     missing = tmp_path / "presets" / "none" / "params.yaml"
-    command = [*TORCHRUN, str(ROOT / "pipelines" / "arithmetic_train.py"), "--params", str(missing)]
+    command = [*TORCHRUN, str(ROOT / "pipelines" / "train.py"), "--params", str(missing), "--task", "arithmetic"]
     done = subprocess.run(command, env=ENV, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert done.stderr.count("error: ") == 1, done.stderr

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from polca.errors import PolcaError
-from polca.method.checkpoints import CheckpointDirectory, select_steps
+from polca.method.checkpoints import CheckpointDirectory, MemoryCheckpoints, select_steps
 
 PARAMS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4)}
 
@@ -21,6 +21,39 @@ def directory(tmp_path):
 def test_round_trip(directory) -> None:
     assert directory.steps() == [0, 20, 40]
     assert all(torch.equal(directory.load(20)[n], p) for n, p in PARAMS.items())
+
+
+class TestMemory:
+    def test_a_copy(self) -> None:
+        """Training changes parameters in place after they were kept."""
+        checkpoints, params = MemoryCheckpoints(), {n: p.clone().requires_grad_() for n, p in PARAMS.items()}
+        checkpoints.save(20, params)
+        with torch.no_grad():
+            for p in params.values():
+                p.add_(1)
+        found = checkpoints.load(20)
+        assert all(torch.equal(found[n], p) for n, p in PARAMS.items())
+        assert not any(p.requires_grad for p in found.values())
+        # What a reader does with the mapping is its own affair.
+        del found["a"]
+        assert list(checkpoints.load(20)) == ["a", "b"]
+
+    def test_steps(self) -> None:
+        checkpoints = MemoryCheckpoints()
+        for step in (40, 0, 20):
+            checkpoints.save(step, PARAMS)
+        assert checkpoints.steps() == [0, 20, 40]
+        with pytest.raises(PolcaError, match=r"step 10: no such checkpoint \(there are 3\): train first"):
+            checkpoints.load(10)
+
+    def test_parameters_are_in_the_order_of_files(self, tmp_path) -> None:
+        """Random vectors are drawn in it, so that a basis would not be the same from memory as from files."""
+        params = {"z": torch.zeros(2), "b.weight": torch.ones(1), "a": torch.ones(3), "b": torch.ones(2, 2)}
+        memory, files = MemoryCheckpoints(), CheckpointDirectory(tmp_path)
+        for checkpoints in (memory, files):
+            checkpoints.save(0, params)
+        assert list(memory.load(0)) == list(files.load(0))
+        assert list(memory.load(0)) != list(params)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, 100])

@@ -1,7 +1,6 @@
 """Arithmetic is compared with a count of the products that really run; time and memory with a measured laptop run."""
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from polca.method.forward import directional_derivatives
 from polca.method.reverse import projected_gradients
 from polca.study import plan
 from polca.study.paths import PresetPaths
+from polca.study.settings import Preset
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
 
 SEQUENCES, DIRECTIONS = 3, 5
@@ -77,7 +77,7 @@ def test_agrees_with_the_measured_laptop_run() -> None:
     run = json.loads((ROOT / "benchmarks/laptop_run.json").read_text())
     rows = json.loads((ROOT / "benchmarks/speed.json").read_text())["rows"]
     rate = next(row["flops_per_second"] for row in rows if row["case"] == "peak")
-    costs = plan.plan(PresetPaths("laptop"))
+    costs = plan.plan(Preset.read(PresetPaths.named("laptop")), workers=2)
     assert 0.5 < plan.wall_seconds(costs, rate, 2, run["cores"]) / run["wall_seconds"] < 2
     # The two chains run side by side, so that the two heaviest stages may meet.
     heaviest = sorted(cost.memory for cost in costs)[-2:]
@@ -86,17 +86,26 @@ def test_agrees_with_the_measured_laptop_run() -> None:
 
 def test_checkpoints_of_the_paper_preset_take_what_the_paper_s_interval_asks() -> None:
     """9,475,594 parameters of four bytes at 501 checkpoints (every 20 of 10,000 steps) are 19 GB."""
-    train = plan.plan(PresetPaths("paper"))[0]
+    train = plan.plan(Preset.read(PresetPaths.named("paper")), workers=2)[0]
     assert train.disk == 9_475_594 * 4 * 501
     assert round(train.disk / 1e9) == 19
 
 
-def test_graphs_are_kept_by_the_rule_of_the_stage() -> None:
-    script = (ROOT / "pipelines/english_basis.py").read_text()
-    match = re.search(r"^GRAPH_BYTES = (.+)$", script, re.MULTILINE)
-    assert match is not None
-    mantissa, shift = (int(part) for part in match[1].split("<<"))
-    assert mantissa << shift == plan.GRAPH_BYTES
+@pytest.mark.parametrize(("preset", "kept"), [("laptop", True), ("paper", False)])
+def test_graphs_are_kept_by_the_rule_of_the_task(preset: str, kept: bool) -> None:
+    """One gradient and products on its graph, or everything anew for each product; a process a Hessian basis."""
+    read = Preset.read(PresetPaths.named(preset))
+    task = read.english()
+    assert task.keep_graphs is kept
+    (basis,) = (cost for cost in plan.plan(read, workers=2) if cost.stage == "english_basis")
+    examples, vectors = task.settings.basis.hessian_examples, task.settings.basis.vectors
+    passes = 4 + 6 * plan.PRODUCTS if kept else 10 * plan.PRODUCTS
+    assert basis.flops == plan.forward_flops(task.model(), task.length) * examples * vectors * passes
+
+
+def test_only_the_preset_s_tasks() -> None:
+    costs = plan.plan(Preset.read(PresetPaths.named("wikipedia")), workers=2)
+    assert [cost.stage for cost in costs] == ["english_train", "english_basis", "english_project"]
 
 
 def test_time_of_chains_side_by_side() -> None:

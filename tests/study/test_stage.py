@@ -18,15 +18,15 @@ from polca.machine.runtime import ENVIRONMENT
 ROOT = Path(__file__).parents[2]
 
 
-def command(stage: str, params: Path) -> list[str]:
-    return [sys.executable, str(ROOT / "pipelines" / f"{stage}.py"), "--params", str(params)]
+def command(stage: str, params: Path, task: str = "arithmetic") -> list[str]:
+    return [sys.executable, str(ROOT / "pipelines" / f"{stage}.py"), "--params", str(params), "--task", task]
 
 
 ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
 
 
-def run(stage: str, params: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(stage, params), env=ENV, capture_output=True, text=True, check=False)
+def run(stage: str, params: Path, task: str = "arithmetic") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(stage, params, task), env=ENV, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def preset(tmp_path) -> Path:
     a["data"]["evaluation_examples"] = 10
     a["training"] |= {"steps": 400, "batch_size": 4, "resume_interval": 10}
     a["basis"] |= {"vectors": 2, "hessian_examples": 4}
-    params["workers"] = 1
     path = tmp_path / "a päth" / "presets" / "tiny" / "params.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(params))
@@ -50,11 +49,11 @@ def preset(tmp_path) -> Path:
     "resumes to the same bytes",
 )
 def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
-    out = preset.parents[2] / "runs" / "tiny" / "arithmetic"
-    assert run("arithmetic_train", preset).returncode == 0
+    out = preset.parents[2] / "runs" / "tiny"
+    assert run("train", preset).returncode == 0
     whole = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert len(whole) == 43  # 41 checkpoints, the log, the evaluation set
-    process = subprocess.Popen(command("arithmetic_train", preset), env=ENV, stderr=subprocess.DEVNULL)
+    assert len(whole) == 42  # 41 checkpoints and the log
+    process = subprocess.Popen(command("train", preset), env=ENV, stderr=subprocess.DEVNULL)
     work = preset.parents[2] / ".work" / "tiny"
     deadline = time.monotonic() + 60
     while not list(work.glob("*/state/state.json")) and time.monotonic() < deadline:
@@ -62,7 +61,7 @@ def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert list(work.glob("*/state/state.json")), "the run ended before it could be killed"
-    again = run("arithmetic_train", preset)
+    again = run("train", preset)
     assert again.returncode == 0
     assert "resuming an unfinished run" in again.stderr
     assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
@@ -109,26 +108,26 @@ def test_unfinished_work_is_of_the_stage_s_code_and_parameters(preset, tmp_path,
 
 
 def test_bad_input_is_one_line(preset, tmp_path) -> None:
-    def error_of(stage: str, params: Path) -> str:
-        result = run(stage, params)
+    def error_of(stage: str, params: Path, task: str = "arithmetic") -> str:
+        result = run(stage, params, task)
         assert result.returncode == 1
         lines = [line for line in result.stderr.splitlines() if not line.startswith("bases ")]  # the progress bar
         assert len(lines) == 1, result.stderr
         return lines[0]
 
-    assert "no such parameter file (presets here: tiny)" in error_of(
-        "arithmetic_train", preset.parents[1] / "nowhere" / "params.yaml"
-    )
-    assert "step_000040.safetensors: no such checkpoint file" in error_of("arithmetic_basis", preset)
-    assert run("arithmetic_train", preset).returncode == 0
+    nowhere = preset.parents[1] / "nowhere" / "params.yaml"
+    assert "no such parameter file (presets here: tiny)" in error_of("train", nowhere)
+    assert "task 'chess': the preset has arithmetic, english" in error_of("train", preset, "chess")
+    assert "step_000040.safetensors: no such checkpoint file" in error_of("basis", preset)
+    assert run("train", preset).returncode == 0
     checkpoint = preset.parents[2] / "runs" / "tiny" / "arithmetic" / "checkpoints" / "step_000040.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert "step_000040.safetensors: not a readable safetensors file" in error_of("arithmetic_basis", preset)
+    assert "step_000040.safetensors: not a readable safetensors file" in error_of("basis", preset)
     assert not (checkpoint.parents[1] / "bases").exists()
     work = preset.parents[2] / ".work" / "tiny"
     with FileLock(work / "arithmetic_train.lock"):
-        assert "is running already" in error_of("arithmetic_train", preset)
+        assert "is running already" in error_of("train", preset)
     params = yaml.safe_load(preset.read_text())
     params["arithmetic"]["basis"]["vectors"] = 1000
     preset.write_text(yaml.safe_dump(params))
-    assert "lower basis.vectors" in error_of("arithmetic_train", preset)
+    assert "lower basis.vectors" in error_of("train", preset)

@@ -16,8 +16,8 @@ from spacy.tokens import Doc
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from polca.errors import PolcaError
+from polca.tasks.english import tagging
 from polca.tasks.english.tagging import PAD, SPACE, TAGS, align, load_pipeline, word_tags
-from polca.tasks.english.text import tagging
 
 ROOT = Path(__file__).parents[2]
 TAGGER = ROOT / "data" / "tagger"
@@ -213,7 +213,7 @@ class TestPipelines:
         with pytest.raises(PolcaError) as error:
             load_pipeline(name, root)
         message = str(error.value)
-        assert message.startswith(f"english.tagging.pipeline {name!r}: ")
+        assert message.startswith(f"english.labels.pipeline {name!r}: ")
         assert reason in message
         assert message.endswith(
             "use data/tagger/model, or get a pipeline with `python -m spacy download en_core_web_sm`"

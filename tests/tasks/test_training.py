@@ -10,11 +10,12 @@ from polca.errors import PolcaError
 from polca.machine import files as artifacts
 from polca.method.checkpoints import CheckpointDirectory
 from polca.tasks.arithmetic.data import batch, make_data, model_config
-from polca.tasks.training import TrainingConfig, train
+from polca.tasks.settings import TrainingSettings, parse
+from polca.tasks.training import train
 from polca.tasks.transformer import TokenLoss, initialize
 
 CONFIG = model_config(layers=2, width=16, heads=2, mlp_width=32)
-SETTINGS = TrainingConfig(
+SETTINGS = TrainingSettings(
     steps=12, batch_size=8, learning_rate=1e-2, checkpoint_interval=3, warmup_steps=4, resume_interval=5
 )
 DATA = make_data(12 * 8, 4, 0).training
@@ -106,7 +107,7 @@ def test_damaged_resume_state_starts_again(tmp_path) -> None:
 
 def test_nan_loss_is_named(tmp_path) -> None:
     with pytest.raises(PolcaError, match=r"loss is (nan|inf) at step \d+: lower training.learning_rate"):
-        start(tmp_path, settings=TrainingConfig(steps=12, batch_size=8, learning_rate=1e30, checkpoint_interval=3))
+        start(tmp_path, settings=TrainingSettings(steps=12, batch_size=8, learning_rate=1e30, checkpoint_interval=3))
 
 
 def test_disk_full_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
@@ -121,13 +122,18 @@ def test_disk_full_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(PolcaError, match=r"checkpoint_interval = 5: does not divide training\.steps = 12"):
-        TrainingConfig(steps=12, batch_size=8, learning_rate=1e-3, checkpoint_interval=5)
-    with pytest.raises(PolcaError, match=r"training\.learning_rate"):
-        TrainingConfig(steps=12, batch_size=8, learning_rate=0.0, checkpoint_interval=3)
+    values = {"steps": 12, "batch_size": 8, "learning_rate": 1e-3, "checkpoint_interval": 3}
+    assert parse(TrainingSettings, values, "training") == TrainingSettings(**values)
+    for name, value, message in (
+        ("checkpoint_interval", 5, r"training\.checkpoint_interval = 5: does not divide steps = 12"),
+        ("learning_rate", 0.0, r"training\.learning_rate = 0\.0"),
+        ("resume_interval", 0, r"training\.resume_interval = 0"),
+    ):
+        with pytest.raises(PolcaError, match=message):
+            parse(TrainingSettings, values | {name: value}, "training")
 
 
 def test_published_warm_up() -> None:
     """1e-5 · min(i/100, 1) (Table 2)."""
-    settings = TrainingConfig(steps=10_000, batch_size=64, learning_rate=1e-5, checkpoint_interval=20)
+    settings = TrainingSettings(steps=10_000, batch_size=64, learning_rate=1e-5, checkpoint_interval=20)
     np.testing.assert_allclose([settings.rate(i) for i in (0, 49, 99, 5000)], [1e-7, 5e-6, 1e-5, 1e-5])

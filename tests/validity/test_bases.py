@@ -6,30 +6,31 @@ import numpy as np
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
 from polca.method.bases import Basis
 from polca.method.checkpoints import CheckpointDirectory
-from polca.tasks.transformer import initialize
+from polca.study.paths import PresetPaths
+from polca.study.settings import Preset
+from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.validity.bases import FURTHER, BasesWork, cost, further_basis, groups, make_further_basis, sample_size
-from polca.validity.settings import read_bases
+from polca.validity.settings import BasesSettings, on_grid, read
 
 
 @pytest.fixture
 def work(tmp_path):
     """Checkpoints that drift at random, of the smoke preset made smaller."""
-    _, settings = read_bases(ROOT / "presets" / "smoke" / "params.yaml")
-    settings = replace(
-        settings,
-        model=replace(settings.model, layers=1, width=8, mlp_width=8),
-        training=replace(settings.training, steps=80),
-        basis=replace(settings.basis, interval=40, vectors=2, hessian_examples=8),
+    preset = Preset.read(PresetPaths.named("smoke"))
+    settings = on_grid(preset.arithmetic(), read(preset, "bases", BasesSettings)).settings.changed(
+        model={"layers": 1, "width": 8, "mlp_width": 8},
+        training={"steps": 80},
+        basis={"interval": 40, "vectors": 2, "hessian_examples": 8},
     )
-    params = initialize(settings.model, 0)
+    task = ArithmeticTask(settings, tmp_path)
+    params = task.initial()
     checkpoints, generator = CheckpointDirectory(tmp_path / "checkpoints"), np.random.default_rng(0)
     for step in range(0, 81, 20):
         checkpoints.save(step, params)
         params = {n: p + 0.1 * np.float32(generator.normal()) + 0.05 * p * step for n, p in params.items()}
-    return BasesWork(settings, 2, tmp_path / "checkpoints", tmp_path)
+    return BasesWork(task, 2, tmp_path / "checkpoints", tmp_path)
 
 
 @pytest.mark.parametrize("kind", FURTHER)
@@ -58,10 +59,11 @@ def test_cost_counts_products_by_sample_and_window(work) -> None:
         "sliding_window": 2 * (5 + 2 * 7),
         "random": 0,
     }
+    settings = work.task.settings
     for kind, expected in costs.items():
-        assert cost(kind, basis, work.settings, 2) == expected
-    assert cost("hessian_end", at_end, work.settings, 2) == 40
-    greedy = replace(work.settings, basis=replace(work.settings.basis, hessian_examples=80 * 32))
+        assert cost(kind, basis, settings, 2) == expected
+    assert cost("hessian_end", at_end, settings, 2) == 40
+    greedy = settings.changed(basis={"hessian_examples": 80 * 32})
     with pytest.raises(PolcaError, match="hessian_double_sample takes 5120"):
         sample_size("hessian_double_sample", greedy)
 

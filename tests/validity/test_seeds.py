@@ -1,30 +1,31 @@
 """A whole seed, and the statistics of Tables 8–11."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from polca.machine.files import ROOT, read_csv, read_params
 from polca.machine.parallel import map_processes
+from polca.study.paths import PresetPaths
+from polca.study.settings import Preset
+from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values
-from polca.validity.settings import read_seeds
+from polca.validity.settings import SeedsSettings, on_grid, read
 
 
 @pytest.fixture(scope="module")
 def tiny():
     """The smoke preset made smaller still."""
-    _, settings = read_seeds(ROOT / "presets" / "smoke" / "params.yaml")
-    return replace(
-        settings,
-        model=replace(settings.model, layers=1, width=8, mlp_width=8),
-        evaluation_examples=20,
-        training=replace(settings.training, steps=80),
-        basis=replace(settings.basis, interval=40, vectors=2, hessian_examples=8),
-        lca_parameters=3,
-        clustering=replace(settings.clustering, min_cluster_size=5),
+    preset = Preset.read(PresetPaths.named("smoke"))
+    coarse = on_grid(preset.arithmetic(), read(preset, "seeds", SeedsSettings))
+    settings = coarse.settings.changed(
+        model={"layers": 1, "width": 8, "mlp_width": 8},
+        data={"evaluation_examples": 20},
+        training={"steps": 80},
+        basis={"interval": 40, "vectors": 2, "hessian_examples": 8, "lca_parameters": 3},
+        clustering={"min_cluster_size": 5},
     )
+    return ArithmeticTask(settings, coarse.folder)
 
 
 def test_a_seed_leaves_its_tables_and_no_checkpoints(tiny, tmp_path) -> None:
@@ -35,7 +36,7 @@ def test_a_seed_leaves_its_tables_and_no_checkpoints(tiny, tmp_path) -> None:
     assert set(tables["vectors"]["seed"]) == {3}
     assert set(tables["vectors"]["analysis"]) == {name for rows in ROWS.values() for name in rows.values()}
     assert (tables["profiles"]["kind"] == "vector").sum() == 2
-    assert not list(tmp_path.glob("seed_3/checkpoints"))
+    assert not list(tmp_path.rglob("*.safetensors"))
     # Another seed is another run: nothing of it is the same.
     other = read_csv(tmp_path / "tables" / "profiles" / "4.csv")
     assert float(done[0]["last_loss"]) != float(done[1]["last_loss"])

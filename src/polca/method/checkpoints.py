@@ -44,7 +44,8 @@ class MemoryCheckpoints:
 
     def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:
         """Keep a copy of the parameters of `step`."""
-        self._kept[step] = {name: p.detach().clone() for name, p in parameters.items()}
+        # In the order in which files give them back, since random vectors are drawn parameter by parameter.
+        self._kept[step] = {name: parameters[name].detach().clone() for name in sorted(parameters)}
 
     def load(self, step: int) -> dict[str, Tensor]:
         """Parameters by name at `step`.

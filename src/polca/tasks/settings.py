@@ -10,15 +10,16 @@ from polca.typing import EigenvalueAt, SecondOrder
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T", bound="Section")
 EXAMPLE = "the checkout's own params.yaml"
 """Parameters to compare one's own with."""
 
 
 class Section(BaseModel):
-    """Parameters that go together: nothing unknown, nothing converted, nothing changed later."""
+    """Parameters that go together: nothing unknown, nothing converted, nothing infinite, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def changed(self, **changes: Any) -> Self:
         """A copy with other values, checked like any; a mapping changes a section in part.
@@ -78,7 +79,7 @@ class TrainingSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)]
     checkpoint_interval: Count
     warmup_steps: Annotated[int, Field(ge=0)] = 100
-    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     resume_interval: Count = 100
 
@@ -141,7 +142,7 @@ class PolcaSettings(Section):
 class ArchiveSettings(Section):
     """How exactly trajectories are kept: 0 keeps them whole, otherwise as factors with at most this relative error."""
 
-    relative_error: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    relative_error: Share = 0.0
 
 
 class ClusteringSettings(Section):
@@ -221,17 +222,22 @@ class TaskSettings(Section):
             )
         return self
 
-    def check_curvature(self, bases: tuple[str, ...]) -> None:
+    def check_curvature(self, task: str, bases: tuple[str, ...]) -> None:
         """What is asked of curvature must fit the bases whose trajectories POLCA decomposes.
+
+        Args:
+            task: whose settings these are.
 
         Raises:
             PolcaError: an unknown basis, or one that lacks the curvature which the second-order term needs.
         """
         named = self.polca.curvature_of
         if unknown := [name for name in named if name not in bases]:
-            raise PolcaError(f"polca.curvature_of = {list(named)!r}: {unknown[0]!r} is none of {', '.join(bases)}")
+            raise PolcaError(
+                f"{task}.polca.curvature_of = {list(named)!r}: {unknown[0]!r} is none of {', '.join(bases)}"
+            )
         if self.polca.needs_curvature and (lacking := [name for name in bases if name not in named]):
             raise PolcaError(
-                f"polca.second_order = {self.polca.second_order!r}: needs the curvature along basis {lacking[0]}: "
-                "add it to polca.curvature_of"
+                f"{task}.polca.second_order = {self.polca.second_order!r}: needs the curvature along basis "
+                f"{lacking[0]}: add it to {task}.polca.curvature_of"
             )

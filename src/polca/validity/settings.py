@@ -1,6 +1,6 @@
 """The section `validity` of a preset: how the paper's claims are probed beyond what the paper shows."""
 
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -74,6 +74,9 @@ class GridSettings(Section):
         delta: Δ of eq. 9 in training steps, a multiple of `interval`.
     """
 
+    section: ClassVar[str]
+    """Its dotted name in `params.yaml`."""
+
     interval: Count
     delta: Count
 
@@ -84,12 +87,16 @@ class SeedsSettings(GridSettings):
     `permutations` are of the skills' names, against which the stability of profiles is judged.
     """
 
+    section: ClassVar[str] = "validity.seeds"
+
     others: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
     permutations: Count
 
 
 class BasesSettings(GridSettings):
     """Further bases on the preset's own seed; `window` basis checkpoints are averaged by the sliding-window Hessian."""
+
+    section: ClassVar[str] = "validity.bases"
 
     window: Count
 
@@ -123,12 +130,34 @@ def on_grid(task: ArithmeticTask, grid: GridSettings) -> ArithmeticTask:
     """The task with its trajectories on a coarser grid and no exact curvature.
 
     Raises:
-        PolcaError: the grid misses checkpoints or the end of training, or Δ misses the grid.
+        PolcaError: the grid misses points of the trajectories, basis checkpoints or the end of training; Δ misses the
+            grid; or the second-order term needs the curvature.
     """
-    settings = task.settings.changed(
-        polca={"interval": grid.interval, "curvature_of": ()}, breakthroughs={"delta": grid.delta}
+    settings = task.settings
+    polca = settings.polca
+    spaced = {"training.steps": settings.training.steps, "basis.interval": settings.basis.interval}
+    if grid.interval % polca.interval:
+        raise PolcaError(
+            f"{grid.section}.interval = {grid.interval}: not a multiple of {task.name}.polca.interval = "
+            f"{polca.interval}: change one of them"
+        )
+    for name, steps in spaced.items():
+        if steps is not None and steps % grid.interval:
+            raise PolcaError(f"{grid.section}.interval = {grid.interval}: does not divide {task.name}.{name} = {steps}")
+    if grid.delta % grid.interval:
+        raise PolcaError(
+            f"{grid.section}.delta = {grid.delta}: not a multiple of {grid.section}.interval = {grid.interval}: change "
+            "one of them"
+        )
+    if polca.needs_curvature:
+        raise PolcaError(
+            f"{task.name}.polca.second_order = {polca.second_order!r}: the checks over seeds and bases have no "
+            "curvature: use 'trapezoid'"
+        )
+    return ArithmeticTask(
+        settings.changed(polca={"interval": grid.interval, "curvature_of": ()}, breakthroughs={"delta": grid.delta}),
+        task.folder,
     )
-    return ArithmeticTask(settings, task.folder)
 
 
 def of_seed(task: ArithmeticTask, seed: int) -> ArithmeticTask:

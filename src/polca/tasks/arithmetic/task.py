@@ -63,7 +63,7 @@ class ArithmeticTask(TransformerTask):
     settings: ArithmeticSettings
 
     def __post_init__(self) -> None:
-        self.settings.check_curvature(("hessian", "shuffled_hessian", "random"))
+        self.settings.check_curvature(self.name, ("hessian", "shuffled_hessian", "random"))
 
     @property
     def name(self) -> str:

@@ -45,7 +45,7 @@ def load_pipeline(name: str, root: Path) -> Language:
     Raises:
         PolcaError: there is none, it is damaged or made for another spaCy, or it does not set parts of speech.
     """
-    what = f"english.tagging.pipeline {name!r}"
+    what = f"english.labels.pipeline {name!r}"
     mend = "use data/tagger/model, or get a pipeline with `python -m spacy download en_core_web_sm`"
     folder = root / name
     if not folder.is_dir() and not is_package(name):

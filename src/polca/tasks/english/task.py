@@ -131,7 +131,7 @@ class EnglishTask(TransformerTask):
         return ANALYSES
 
     def __post_init__(self) -> None:
-        self.settings.check_curvature(("hessian",))
+        self.settings.check_curvature(self.name, ("hessian",))
 
     @property
     def keep_graphs(self) -> bool:

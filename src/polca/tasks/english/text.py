@@ -134,7 +134,7 @@ class EvaluationText:
 
 
 def evaluation_form(number: int, context: int) -> dict[str, str]:
-    """What `evaluation.npz` holds (see `artifacts.read_npz`) for so many windows of a model's context."""
+    """What `evaluation.npz` holds (see `files.read_npz`) for so many windows of a model's context."""
     return dict.fromkeys(("tokens", "starts", "ends"), f"int {number} {context + 1}")
 
 
@@ -175,8 +175,8 @@ def evaluation_text(
     if available < windows:
         raise PolcaError(
             f"english.data.evaluation_contexts = {windows}: the {len(documents)} evaluation documents hold only "
-            f"{available} windows of {length} tokens: take more text, lower it, or raise "
-            "english.data.corpus.evaluation_fraction"
+            f"{available} windows of {length} tokens: take more text, raise "
+            "english.data.corpus.evaluation_fraction, or lower it"
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(available)[:windows])
     rows = chosen[:, None] * length + np.arange(length)

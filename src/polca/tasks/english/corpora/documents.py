@@ -62,7 +62,7 @@ def cut(documents: Iterable[list[str]], characters: int) -> list[str]:
     """
     if characters < 0:
         raise PolcaError(
-            f"english.corpus.characters = {characters}: must be at least 0: set 0 to read the whole corpus"
+            f"english.data.corpus.characters = {characters}: must be at least 0: set 0 to read the whole corpus"
         )
     kept: list[str] = []
     length = 0
@@ -92,7 +92,7 @@ def split(corpus: Corpus, evaluation_fraction: float, seed: int) -> tuple[list[s
     """
     if not 0 < evaluation_fraction < 1:
         raise PolcaError(
-            f"english.corpus.evaluation_fraction = {evaluation_fraction}: must lie between 0 and 1: correct it"
+            f"english.data.corpus.evaluation_fraction = {evaluation_fraction}: must lie between 0 and 1: correct it"
         )
     count = len(corpus.documents)
     if count < 2:

@@ -292,7 +292,7 @@ def _locate(package: str, root: Path | None) -> Path:
     spec = PathFinder.find_spec(package, None if root is None else [str(root)])
     if spec is None or not spec.submodule_search_locations:
         raise PolcaError(
-            f"english.corpus.packages: {package} is not installed: install requirements.lock, or correct the list"
+            f"english.data.corpus.packages: {package} is not installed: install requirements.lock, or correct the list"
             " (import names: sklearn, not scikit-learn)"
         )
     return Path(next(iter(spec.submodule_search_locations)))
@@ -334,8 +334,8 @@ def read_embedded(packages: Sequence[str], characters: int = 0, root: Path | Non
     kept = cut(documents(), characters)
     if not kept:
         raise PolcaError(
-            f"english.corpus.packages: no prose in the docstrings of {', '.join(directories) or 'no package'}:"
-            " name more packages, or raise english.corpus.characters"
+            f"english.data.corpus.packages: no prose in the docstrings of {', '.join(directories) or 'no package'}:"
+            " name more packages, or raise english.data.corpus.characters"
         )
     # A distribution may hold several packages.
     releases = list(dict.fromkeys(_release(name, directory) for name, directory in directories.items()))

@@ -11,7 +11,8 @@ TEXT = "text"
 _TIMEOUT = 10.0
 """Seconds for the first answer of the Hub."""
 _WAY_OUT = (
-    "set english.corpus.source: local with a directory of .txt files, or run `make repro PRESET=wikipedia CORPUS=<dir>`"
+    "set english.data.corpus.source: local with a directory of .txt files, or run "
+    "`make repro PRESET=wikipedia CORPUS=<dir>`"
 )
 
 
@@ -73,7 +74,9 @@ def read_hub(
         reason = " ".join(str(error).split())
         raise PolcaError(f"{name}: cannot be loaded ({type(error).__name__}: {reason}): {_WAY_OUT}") from error
     if not kept:
-        raise PolcaError(f"{name}: no text within english.corpus.characters = {characters}: raise it, or {_WAY_OUT}")
+        raise PolcaError(
+            f"{name}: no text within english.data.corpus.characters = {characters}: raise it, or {_WAY_OUT}"
+        )
     return Corpus(
         source="hub",
         title=f"{name}, split {split}" + (f", revision {revision}" if revision else ""),

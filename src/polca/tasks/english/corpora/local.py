@@ -82,7 +82,8 @@ def read_local(directory: Path, characters: int = 0) -> Corpus:
     if not kept:
         if next(_documents(paths), None):
             raise PolcaError(
-                f"{directory}: the first paragraph is longer than english.corpus.characters = {characters}: raise it"
+                f"{directory}: the first paragraph is longer than english.data.corpus.characters = {characters}: "
+                "raise it"
             )
         raise PolcaError(f"{directory}: its text files are blank: give files with one paragraph a line")
     return Corpus(

@@ -1,50 +1,75 @@
-"""The English analyses on a made-up text whose clusters, contexts and counts are known."""
+"""The English task on a made-up text whose clusters, contexts and counts are known."""
 
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import entropy
 
 from polca.errors import PolcaError
-from polca.machine.files import read_json, write_csv, write_json
-from polca.method.decomposition import decompose
+from polca.machine.files import ROOT, read_json, write_csv, write_json, write_npz, write_text
+from polca.method.decomposition import SecondOrder, decompose
 from polca.method.projections import Projections
+from polca.study import stages
 from polca.study.results import read_table
+from polca.study.stages import Clustered, ExactLosses
 from polca.tasks.english.patterns import FAMILIES
-from polca.tasks.english.scores import (
-    ANALYSES,
-    TABLES,
-    EnglishAnalysis,
-    Settings,
-    TaggedText,
-    analyse,
-    constructions,
-    summarise,
-)
+from polca.tasks.english.scores import TABLES, TaggedText, constructions, score_tables
+from polca.tasks.english.task import ANALYSES, EnglishSettings, EnglishTask
 from polca.tasks.english.text import EvaluationText
+from polca.tasks.settings import parse
+from polca.tasks.task import Labels
 from polca.typing import SecondOrder
 
 NAMES = ("ADJ", "ADP", "DET", "NOUN", "PUNCT", "VERB", "X", "SPACE", "<PAD>")
 STEPS = np.arange(0, 1001, 100)
 
 
-def settings(size: int = 12, second_order: str = "trapezoid", finer: int = 0) -> Settings:
-    return cast(
-        Settings,
-        SimpleNamespace(
-            polca=SimpleNamespace(second_order=second_order, eigenvalue="basis"),
-            clustering=SimpleNamespace(min_cluster_size=size, min_samples_divisor=15),
-            finer=SimpleNamespace(min_cluster_size=finer or size, min_samples_divisor=15),
-            breakthroughs=SimpleNamespace(flat_step=600, delta=100),
-            labels=SimpleNamespace(coverage=0.7, simple_tags=2),
-        ),
-    )
+class MadeUpTask(EnglishTask):
+    """Of the tagged text in its folder; parameters are the smoke preset's where nothing is said."""
+
+    @classmethod
+    def write(
+        cls, folder: Path, text: TaggedText, size: int = 12, second_order: str = "none", finer: int = 0
+    ) -> "MadeUpTask":
+        evaluation = text.evaluation
+        write_text(folder / "evaluation.txt", evaluation.text)
+        write_npz(folder / "evaluation.npz", {n: getattr(evaluation, n) for n in ("tokens", "starts", "ends")})
+        write_json(folder / "corpus.json", CORPUS)
+        windows, length = evaluation.tokens.shape
+        preset = yaml.safe_load((ROOT / "presets" / "smoke" / "params.yaml").read_text(encoding="utf-8"))["english"]
+        settings = parse(EnglishSettings, preset, "english").changed(
+            data={"context": length - 1, "evaluation_contexts": windows},
+            training={"steps": 1000, "checkpoint_interval": 100},
+            polca={"interval": 100, "second_order": second_order},
+            clustering={
+                "min_cluster_size": size,
+                "min_samples_divisor": 15,
+                "finer": {"min_cluster_size": finer or size, "min_samples_divisor": 15},
+            },
+            breakthroughs={"flat_step": 600, "delta": 100},
+        )
+        return cls(settings, folder)
+
+
+CORPUS = {"title": "made up", "documents": 5}
+
+
+def labels_of(text: TaggedText) -> Labels:
+    """What the stage `labels` would have written."""
+    return {"tags": text.tags, "names": np.array(text.names)}
+
+
+def clustered(task: EnglishTask, name: str, projections: Projections, text: TaggedText) -> Clustered:
+    """One analysis as the stages make it."""
+    found = {"hessian": projections}
+    chosen = stages.trajectories(task, name, found)
+    return stages.clusters(task, name, chosen, ExactLosses.of(found), labels_of(text))
 
 
 def tagged(documents: list[list[tuple[str, str]]], length: int) -> TaggedText:
@@ -109,12 +134,17 @@ def planted(text: TaggedText, seed: int = 0) -> tuple[Projections, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def analyses(text: TaggedText) -> dict[str, EnglishAnalysis]:
+def task(text: TaggedText, tmp_path_factory: pytest.TempPathFactory) -> MadeUpTask:
+    return MadeUpTask.write(tmp_path_factory.mktemp("english"), text)
+
+
+@pytest.fixture(scope="module")
+def analyses(task: MadeUpTask, text: TaggedText) -> dict[str, Clustered]:
     projections, _ = planted(text)
-    return {name: analyse(name, projections, text, settings(second_order="none")) for name in ANALYSES}
+    return {name: clustered(task, name, projections, text) for name in task.analyses}
 
 
-def whole(analyses: dict[str, EnglishAnalysis], table: str) -> pd.DataFrame:
+def whole(analyses: dict[str, Clustered], table: str) -> pd.DataFrame:
     return pd.concat([a.tables[table] for a in analyses.values()], ignore_index=True)
 
 
@@ -169,8 +199,8 @@ class TestTaggedText:
             TaggedText(e, np.roll(text.tags, 1, axis=1), NAMES)
 
 
-class TestAnalyse:
-    def test_planted_clusters(self, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+class TestClusters:
+    def test_planted_clusters(self, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         """Nouns outnumber commas; both are clusters of vector 1, and vector 2 is dropped."""
         _, kind = planted(text)
         clusters = analyses["polca"].clusters
@@ -198,14 +228,15 @@ class TestAnalyse:
         assert (first["break_step"] > first["onset_step"]).all()
 
     @pytest.mark.parametrize("form", ["none", "trapezoid"])
-    def test_form_of_the_second_order_term(self, text: TaggedText, form: SecondOrder) -> None:
+    def test_form_of_the_second_order_term(self, tmp_path: Path, text: TaggedText, form: SecondOrder) -> None:
         projections, _ = planted(text)
-        clusters = analyse("polca", projections, text, settings(second_order=form)).clusters
+        task = MadeUpTask.write(tmp_path, text, second_order=form)
+        clusters = clustered(task, "polca", projections, text).clusters
         values = decompose(projections, "polca", form).values
         assert len(clusters) > 0
         np.testing.assert_array_equal(clusters.projected_medoid, values[clusters.cluster_vector, clusters.medoid])
 
-    def test_vectors(self, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_vectors(self, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         _, kind = planted(text)
         table = analyses["polca"].tables["vectors"].set_index("vector")
         assert table["kept"].tolist() == [True, False, True]
@@ -219,7 +250,7 @@ class TestAnalyse:
         loss = analyses["loss"].tables["vectors"]
         assert loss[["vector", "vector_step", "kept", "n_dropped"]].to_numpy().tolist() == [[1, -1, True, 0]]
 
-    def test_contexts(self, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_contexts(self, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         for analysis in analyses.values():
             table, clusters = analysis.tables["contexts"], analysis.clusters
             assert len(table) == 10 * len(clusters)
@@ -231,7 +262,7 @@ class TestAnalyse:
                 labels = clusters.labels[row["vector"] - 1]
                 assert labels[row["token"]] == row["cluster"]
 
-    def test_columns(self, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_columns(self, analyses: dict[str, Clustered]) -> None:
         wanted = {
             "clusters": "analysis vector cluster size break_step onset_step hidden hidden_onset simple name fit "
             "tags_3 tags_2 tags_1 tags_0 top_target top_target_share",
@@ -243,19 +274,21 @@ class TestAnalyse:
                 assert " ".join(analysis.tables[name].columns) == columns
                 assert not analysis.tables[name].isna().any(axis=None)
 
-    def test_finer_clusters_have_settings_of_their_own(self, text: TaggedText) -> None:
+    def test_finer_clusters_have_settings_of_their_own(self, tmp_path: Path, text: TaggedText) -> None:
         projections, _ = planted(text)
-        coarse = settings(10**6, finer=12)
-        assert len(analyse("polca", projections, text, coarse).clusters) == 0
-        fine = analyse("polca_fine", projections, text, coarse)
-        assert len(fine.clusters) == len(analyse("polca", projections, text, settings(12)).clusters) > 0
+        coarse = MadeUpTask.write(tmp_path, text, 10**6, finer=12)
+        assert len(clustered(coarse, "polca", projections, text).clusters) == 0
+        fine = clustered(coarse, "polca_fine", projections, text)
+        like_it = clustered(MadeUpTask.write(tmp_path, text, 12), "polca", projections, text)
+        assert len(fine.clusters) == len(like_it.clusters) > 0
         assert set(fine.tables["clusters"]["analysis"]) == {"polca_fine"}
 
     @pytest.mark.parametrize("name", list(ANALYSES))
     def test_nothing_clustered(self, tmp_path: Path, text: TaggedText, name: str) -> None:
         """Tables without rows have the columns and types of those with rows, on disk as well."""
         projections, _ = planted(text)
-        full, empty = (analyse(name, projections, text, settings(size)) for size in (12, 10**6))
+        tasks = [MadeUpTask.write(tmp_path / str(size), text, size) for size in (12, 10**6)]
+        full, empty = (clustered(task, name, projections, text) for task in tasks)
         assert len(empty.clusters) == 0
         for table in TABLES:
             assert empty.tables[table].dtypes.to_dict() == full.tables[table].dtypes.to_dict()
@@ -266,19 +299,22 @@ class TestAnalyse:
         assert len(read_table(tmp_path / "both.csv")) == len(full.tables["clusters"]) > 0
         vectors = empty.tables["vectors"]
         assert (vectors["n_clustered"] == 0).all()
-        summary = summarise(projections, text, empty.tables["clusters"], vectors, settings(), {name: 0})
-        counts = summary["analyses"][name]
+        # A table of all analyses has no rows of the others.
+        counts = tasks[1].counts(empty.tables)["analyses"][name]
         assert (counts["clusters"], counts["vectors_with_simple_label"]) == (0, 0)
         assert np.isnan(counts["hidden_fraction"])
         assert set(counts["constructions"].values()) == {0}
         assert counts["outlier_fraction"] == 1
 
-    def test_bad_input(self, text: TaggedText) -> None:
+    def test_bad_input(self, tmp_path: Path, text: TaggedText) -> None:
         projections, _ = planted(text)
-        with pytest.raises(PolcaError, match="expected one of loss, polca"):
-            analyse("fisher", projections, text, settings())
+        task = MadeUpTask.write(tmp_path, text)
+        with pytest.raises(PolcaError, match="analysis 'fisher': expected one of loss, polca, polca_fine"):
+            clustered(task, "fisher", projections, text)
+        other, made = tagged([SENTENCE * 11], 11), clustered(task, "loss", projections, text).clusters
+        breaks = pd.DataFrame({"vector": [], "cluster": []})
         with pytest.raises(PolcaError, match="project again"):
-            analyse("loss", projections, tagged([SENTENCE * 11], 11), settings())
+            score_tables("loss", made, breaks, other, task.settings.labels)
 
 
 class TestFiles:
@@ -294,7 +330,7 @@ class TestFiles:
         zeros = np.zeros((len(STEPS), x, 1), np.float32)
         moved, one = np.ones((len(STEPS) - 1, 1), np.float32), np.ones(1)
         projections = Projections(STEPS, losses.astype(np.float32), zeros, moved, one.astype(np.int64), one)
-        analysis = analyse("loss", projections, text, settings(15))
+        analysis = clustered(MadeUpTask.write(tmp_path / "task", text, 15), "loss", projections, text)
         shown = {"null", "␣", *odd} - {" null", "\r", " "}
         assert set(analysis.tables["clusters"]["top_target"]) == shown
         assert set(analysis.tables["contexts"]["target"]) == {*odd} - {"\r"}
@@ -306,7 +342,7 @@ class TestFiles:
                 if column not in ("fit", "top_target_share", "break_step", "onset_step"):
                     assert found[column].tolist() == table[column].tolist(), column
 
-    def test_round_trip(self, tmp_path: Path, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_round_trip(self, tmp_path: Path, analyses: dict[str, Clustered]) -> None:
         for name in TABLES:
             table = whole(analyses, name)
             write_csv(tmp_path / f"{name}.csv", *(a.tables[name] for a in analyses.values()))
@@ -317,16 +353,20 @@ class TestFiles:
 
 class TestSummary:
     @staticmethod
-    def summary(text: TaggedText, analyses: dict[str, EnglishAnalysis], projections: Projections) -> dict[str, Any]:
-        tables = (whole(analyses, name) for name in ("clusters", "vectors"))
-        return summarise(projections, text, *tables, settings(second_order="none"), {"loss": 0, "polca": 0})
+    def summary(task: MadeUpTask, analyses: dict[str, Clustered], projections: Projections) -> dict[str, Any]:
+        tables = {name: whole(analyses, name) for name in TABLES}
+        return stages.summary(task, stages.facts(task, {"hessian": projections}), {"loss": 0, "polca": 3}, tables)
 
-    def test_counts(self, tmp_path: Path, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_counts(self, tmp_path: Path, task: MadeUpTask, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         projections, kind = planted(text)
-        summary = self.summary(text, analyses, projections)
+        summary = self.summary(task, analyses, projections)
         write_json(tmp_path / "summary.json", summary)
         assert read_json(tmp_path / "summary.json") == summary
         assert (summary["tokens"], summary["checkpoints"], summary["vectors"]) == (len(kind), 11, 3)
+        assert (summary["flat_step"], summary["delta"], summary["second_order"]) == (600, 100, "none")
+        assert (summary["corpus"], summary["guarded"]) == (CORPUS, {"loss": 0, "polca": 3})
+        assert summary["parameters"] == sum(p.numel() for p in task.initial().values())
+        assert set(summary["analyses"]) == set(ANALYSES)
         assert math.isclose(summary["loss_first"], projections.losses[0].astype(float).mean(), rel_tol=1e-12)
         assert math.isclose(summary["perplexity_last"], math.exp(summary["loss_last"]), rel_tol=1e-12)
         assert summary["perplexity_last"] < summary["perplexity_first"]
@@ -345,21 +385,21 @@ class TestSummary:
         assert summary["analyses"]["loss"]["vectors"] == 1
         assert summary["analyses"]["loss"]["mean_dropped_tokens"] == 0
 
-    def test_constructions(self, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_constructions(self, analyses: dict[str, Clustered]) -> None:
         table = analyses["polca"].tables["clusters"]
         found = constructions(table[table["vector"] == 1])
         assert tuple(found) == FAMILIES
         assert {kind: count for kind, count in found.items() if count} == {"noun": 1, "comma": 1}
 
-    def test_unigram_entropy(self, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_unigram_entropy(self, task: MadeUpTask, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         """Against SciPy; and a model that knows the frequencies has this loss on the evaluated tokens."""
-        summary = self.summary(text, analyses, planted(text)[0])
+        summary = self.summary(task, analyses, planted(text)[0])
         ids = text.evaluation.tokens[:, 3:].ravel()
         counts = np.bincount(ids)
         assert math.isclose(summary["target_unigram_entropy"], entropy(counts[counts > 0]), rel_tol=1e-12)
         assert math.isclose(summary["target_unigram_entropy"], -np.log(counts[ids] / len(ids)).mean(), rel_tol=1e-12)
 
-    def test_completeness(self, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_completeness(self, task: MadeUpTask, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         """Along one vector that holds the whole of a loss 2 − t², the trapezoid rule adds up."""
         projections, _ = planted(text)
         t = np.linspace(0, 1, len(STEPS))
@@ -372,17 +412,19 @@ class TestSummary:
             vector_steps=np.array([100]),
             eigenvalues=np.array([-2], np.float32),
         )
-        found = self.summary(text, analyses, quadratic)["completeness"]
+        found = self.summary(task, analyses, quadratic)["completeness"]
         assert set(found) == {"none", "trapezoid", "paper"}
         assert math.isclose(found["trapezoid"]["fraction"], 1, abs_tol=1e-5)
         assert math.isclose(found["paper"]["fraction"], 1, abs_tol=1e-5)
         # A left Riemann sum of 2 t in steps of 0.1.
         assert math.isclose(found["none"]["fraction"], 0.9, abs_tol=1e-5)
         curved = replace(quadratic, token_curvatures=np.full_like(quadratic.gradients, -2))
-        assert math.isclose(self.summary(text, analyses, curved)["completeness"]["exact"]["fraction"], 1, abs_tol=1e-5)
+        assert math.isclose(self.summary(task, analyses, curved)["completeness"]["exact"]["fraction"], 1, abs_tol=1e-5)
 
-    def test_huge_loss(self, tmp_path: Path, text: TaggedText, analyses: dict[str, EnglishAnalysis]) -> None:
+    def test_huge_loss(
+        self, tmp_path: Path, task: MadeUpTask, text: TaggedText, analyses: dict[str, Clustered]
+    ) -> None:
         projections, _ = planted(text)
-        summary = self.summary(text, analyses, replace(projections, losses=projections.losses + 1000))
+        summary = self.summary(task, analyses, replace(projections, losses=projections.losses + 1000))
         write_json(tmp_path / "summary.json", summary)
         assert read_json(tmp_path / "summary.json")["perplexity_first"] is None
