@@ -25,7 +25,7 @@ from polca.explorer.analyses import AGAIN, FREQUENT
 from polca.explorer.packing import LEVELS, unpack
 from polca.external.analyze import Analysis, top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import read_csv
+from polca.machine.files import ROOT, read_csv
 from polca.method.checkpoints import CheckpointDirectory
 from polca.report.figures.projected_losses import COLORS
 from synthetic_explorer import HOSTILE
@@ -383,7 +383,7 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         shutil.copytree(results, tmp_path / "mine")
         (tmp_path / "presets" / "mine").mkdir(parents=True)
-        (tmp_path / "presets" / "mine" / "params.yaml").write_text("preset: {name: mine}\n")
+        shutil.copy(ROOT / "params.yaml", tmp_path / "presets" / "mine")
         refused = explore("mine", "--root", str(tmp_path)).exception
         assert isinstance(refused, PolcaError)
         assert "preset mine: no results to show" in str(refused)

@@ -105,7 +105,7 @@ class TestPacking:
 
 class TestArithmetic:
     def test_counts(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        setting, vectors = settings["arithmetic"], read_csv(run.paths.arithmetic.vector_table)
+        setting, vectors = settings["arithmetic"], read_csv(run.arithmetic.paths.table("vectors"))
         assert setting["analyses"][0]["id"] == "polca"
         assert {a["id"] for a in setting["analyses"]} == set(vectors["analysis"])
         assert unpack(setting["tokens"]["first"]).shape == (4 * 60,)
@@ -123,10 +123,10 @@ class TestArithmetic:
                 assert len(vector["clusters"]) == row.n_clusters
 
     def test_curves_and_breakthroughs(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_csv(run.paths.arithmetic.cluster_table).set_index(["analysis", "vector", "cluster"])
+        table = read_csv(run.arithmetic.paths.table("clusters")).set_index(["analysis", "vector", "cluster"])
         seen = 0
         for analysis in settings["arithmetic"]["analyses"]:
-            clusters = Clusters.load(run.paths.arithmetic.clusters / f"{analysis['id']}.npz")
+            clusters = Clusters.load(run.arithmetic.paths.cluster(analysis["id"]))
             m = 0
             for vector in analysis["vectors"]:
                 for cluster in vector["clusters"]:
@@ -174,7 +174,7 @@ class TestArithmetic:
         names = [category["name"] for category in digit["categories"]]
         colors = [category["color"] for category in digit["categories"]]
         assert len(set(colors)) == len(colors)
-        table = read_csv(run.paths.arithmetic.cluster_table)
+        table = read_csv(run.arithmetic.paths.table("clusters"))
         analyses = {a["id"]: unpack(a["labels"]) for a in setting["analyses"]}
         skills, carries = unpack(digit["values"]), unpack(carry["values"])
         for row in table.to_dict("records"):
@@ -199,7 +199,7 @@ class TestEnglish:
         assert tokens.text(WINDOW - 3 + 7) == HOSTILE
 
     def test_counts_and_names(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_table(run.paths.english.cluster_table)
+        table = read_table(run.english.paths.table("clusters"))
         found = [
             (a["id"], v["number"], c["number"], c["size"], c["name"], c["fit"])
             for a in settings["english"]["analyses"]
@@ -292,10 +292,9 @@ class TestBadInput:
 
     def test_table_without_a_cluster(self, tmp_path: Path) -> None:
         run = SyntheticRun(tmp_path).write()
-        table = pd.read_csv(run.paths.arithmetic.cluster_table)
-        table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(
-            run.paths.arithmetic.cluster_table, index=False
-        )
+        path = run.arithmetic.paths.table("clusters")
+        table = pd.read_csv(path)
+        table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(path, index=False)
         with pytest.raises(PolcaError, match=r"clusters\.csv: has not the clusters that vectors\.csv counts"):
             preset_page(run.paths)
 
@@ -313,10 +312,10 @@ class TestBadInput:
             explore(tmp_path / "out" / "page.html")
         assert not done.value.code
         assert (tmp_path / "out" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-        run.paths.english.tags.unlink()
+        run.english.paths.labels.unlink()
         capsys.readouterr()
         with pytest.raises(SystemExit) as done:
             explore(tmp_path / "bad" / "page.html")
         assert done.value.code == 1
-        assert re.fullmatch(r"error: .*tags\.npz: no such file: .*\n", capsys.readouterr().err)
+        assert re.fullmatch(r"error: .*labels\.npz: no such file: .*\n", capsys.readouterr().err)
         assert not (tmp_path / "bad").exists()

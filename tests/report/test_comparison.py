@@ -13,11 +13,11 @@ import pytest
 import synthetic
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params
+from polca.machine.files import ROOT, read_params, write_json
 from polca.report.comparison import KINDS, NOT_COMPARED, Comparison, compare
 from polca.report.tables import save_tables
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, Results
+from polca.study.results import PresetResults
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 
@@ -29,15 +29,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data").mkdir()
     shutil.copy(ROOT / "data" / "published.yaml", root / "data")
     params = read_params(ROOT / "presets" / "paper" / "params.yaml")
-    summary = {**synthetic.SUMMARY, "parameters": 9475594}
     corpus = {**synthetic_english.CORPUS, "title": "wikipedia/20220301.en, split train", "epochs": 0.98}
-    arithmetic = Results(synthetic.Synthetic(root / "arithmetic", sequences=50).write().directory, params)
-    english = EnglishResults(synthetic_english.SyntheticEnglish(root / "english").write().directory, params)
-    arithmetic.paths.summary.write_text(json.dumps(summary), encoding="utf-8")
-    english.paths.corpus.write_text(json.dumps(corpus), encoding="utf-8")
     paths = PresetPaths("paper", root)
+    synthetic.Synthetic(paths.run, sequences=50, summary={**synthetic.SUMMARY, "parameters": 9475594}).write()
+    english = synthetic_english.SyntheticEnglish(paths.run).write()
+    summary = {**synthetic_english.SUMMARY, "corpus": corpus, "parameters": 40274737}
+    write_json(english.paths.summary, summary)
     paths.tables.mkdir(parents=True)
-    save_tables(arithmetic, english, paths.tables)
+    save_tables(PresetResults.of(paths, params), paths.tables)
     for number in (1, 8, 9, 10, 11, 12):
         path = paths.tables / f"table_{number:02d}.csv"
         table = pd.read_csv(path)

@@ -14,7 +14,7 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT
 from polca.report.claims import CHECKS, CLAIMS
 from polca.report.verify import expected_claims, verify
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, presets
 
 ALL = {claim.name for claim in CLAIMS}
 
@@ -91,8 +91,8 @@ def test_expectations_have_reasons(root: Path) -> None:
 
 def test_the_repositorys_expectations_name_claims_and_presets() -> None:
     path = ROOT / "data" / "expected.yaml"
-    presets = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert presets.keys() <= {p.parent.name for p in ROOT.glob("presets/*/params.yaml")}
-    for preset in presets:
+    expectations = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert expectations.keys() <= set(presets(ROOT))
+    for preset in expectations:
         assert expected_claims(path, preset).keys() <= ALL
     assert expected_claims(path, "smoke") == {}
