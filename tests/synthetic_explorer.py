@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from polca.machine.files import ROOT, write_npz, write_text
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
+from polca.study.stages.trajectories import archive_analysis
 from polca.tasks.english.text import PAD
 from synthetic import Synthetic
 from synthetic_english import TOKENS, SyntheticEnglish
@@ -65,12 +65,12 @@ class SyntheticRun:
             for seed, basis in enumerate(("hessian", "lca", "random", "shuffled_hessian"))
         }
         for analysis in preset.arithmetic().analyses:
-            archive = stages.archive(preset.arithmetic(), analysis, self.projections)
+            archive = archive_analysis(preset.arithmetic(), analysis, self.projections)
             archive.save(self.arithmetic.paths.trajectory(analysis))
         self.english = SyntheticEnglish(self.paths.run, names=(HOSTILE, "comma")).write()
         english = {"hessian": line(self.english.steps, self.english.losses, len(self.english.vectors), 9)}
         for analysis in preset.english().analyses:
-            archive = stages.archive(preset.english(), analysis, english)
+            archive = archive_analysis(preset.english(), analysis, english)
             archive.save(self.english.paths.trajectory(analysis))
         self._text()
         return self

@@ -14,7 +14,6 @@ from scipy.stats import entropy
 from polca.errors import PolcaError
 from polca.machine.files import read_json, write_csv, write_json
 from polca.method.decomposition import decompose
-from polca.typing import SecondOrder
 from polca.method.projections import Projections
 from polca.study.results import read_table
 from polca.tasks.english.patterns import FAMILIES
@@ -29,6 +28,7 @@ from polca.tasks.english.scores import (
     summarise,
 )
 from polca.tasks.english.text import EvaluationText
+from polca.typing import SecondOrder
 
 NAMES = ("ADJ", "ADP", "DET", "NOUN", "PUNCT", "VERB", "X", "SPACE", "<PAD>")
 STEPS = np.arange(0, 1001, 100)
