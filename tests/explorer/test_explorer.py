@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from elements import Elements
+from elements import Elements, trajectories, unpack
 from polca.cli import main
 from polca.errors import PolcaError
 from polca.explorer import Page, preset_page, render
-from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
+from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
 from polca.machine.files import read_csv
@@ -87,8 +87,9 @@ class TestPacking:
         found = quantise(Trajectories("polca", values, steps, True), 10**9)
         span = np.ptp(values, axis=2, keepdims=True)
         assert np.array_equal(found.steps, steps)
-        assert (np.abs(found.values() - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
-        assert (found.values()[0, 0] == 3.25).all()
+        shown = trajectories(found.pack())
+        assert (np.abs(shown - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
+        assert (shown[0, 0] == 3.25).all()
         assert np.allclose(found.mean, values.mean(axis=1), atol=1e-6)
 
     def test_thinned_trajectories_are_those_at_the_steps(self) -> None:
@@ -97,7 +98,7 @@ class TestPacking:
         found = quantise(Trajectories("polca", values, steps, True), 2 * 5 * 11)
         assert len(found.steps) == 11
         assert found.points == 41
-        assert np.abs(found.values() - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
+        assert np.abs(trajectories(found.pack()) - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
 
     def test_script_has_the_same_levels(self) -> None:
         assert re.findall(r"const LEVELS = (\d+);", page_script()) == [str(LEVELS)]
@@ -147,9 +148,7 @@ class TestArithmetic:
             per_interval = (p.gradients[0] * p.movements[0]).T
             intervals = np.array(stored["steps"]) / 50
             right = per_interval[:, :, None] * intervals
-            low, span, levels = (unpack(stored[key]) for key in ("low", "span", "levels"))
-            found = low[..., None] + span[..., None] * levels / LEVELS
-            assert np.abs(found - right).max() <= np.abs(right).max() / (2 * LEVELS) * 1.01
+            assert np.abs(trajectories(stored) - right).max() <= np.abs(right).max() / (2 * LEVELS) * 1.01
 
     def test_exact_losses(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
         setting, losses = settings["arithmetic"], run.arithmetic.losses

@@ -15,6 +15,7 @@ from polca.machine.files import ROOT
 from polca.report.claims import CHECKS, CLAIMS
 from polca.report.verify import expected_claims, verify
 from polca.study.paths import PresetPaths, presets
+from polca.study.settings import Preset
 
 ALL = {claim.name for claim in CLAIMS}
 
@@ -94,5 +95,8 @@ def test_the_repositorys_expectations_name_claims_and_presets() -> None:
     expectations = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert expectations.keys() <= set(presets(ROOT))
     for preset in expectations:
-        assert expected_claims(path, preset).keys() <= ALL
+        expected = expected_claims(path, preset).keys()
+        assert expected <= ALL
+        about = {"english" if name.startswith("english_") else "arithmetic" for name in expected}
+        assert about <= Preset.read(PresetPaths.named(preset)).sources.keys(), preset
     assert expected_claims(path, "smoke") == {}

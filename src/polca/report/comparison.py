@@ -265,7 +265,7 @@ def _of_text(
 
 
 def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
-    """Every published number of a preset's settings that the repository has a counterpart of, beside that of the preset.
+    """Every published number of the preset's settings that has a counterpart here, beside that of the preset.
 
     Raises:
         PolcaError: the preset's parameters or a file of results are missing or damaged.
