@@ -1,6 +1,13 @@
-"""What a page consists of, as a parser other than a browser's reads it."""
+"""What a page consists of, as a parser other than a browser's reads it, and its packed arrays."""
 
+import base64
+import zlib
 from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+
+from polca.explorer.packing import LEVELS
 
 
 class Elements(HTMLParser):
@@ -32,3 +39,16 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open:
             self.scripts[self.open] += data
+
+
+def unpack(packed: dict[str, Any]) -> Any:
+    """The array that the page holds, as its script unpacks it."""
+    content = zlib.decompress(base64.b64decode(packed["data"]))
+    array = np.frombuffer(content, f"<{packed['type']}").reshape(packed["shape"])
+    return np.cumsum(array, axis=-1, dtype=array.dtype) if packed["delta"] else array
+
+
+def trajectories(stored: dict[str, Any]) -> Any:
+    """Token trajectories `[K, X, Q]` as the page shows them."""
+    low, span, levels = (unpack(stored[key]) for key in ("low", "span", "levels"))
+    return low[..., None] + span[..., None] * (levels / LEVELS)

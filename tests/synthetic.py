@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.machine.files import ArithmeticPaths, write_csv, write_json, write_npz
+from polca.machine.files import write_csv, write_json, write_npz
+from polca.study.paths import TaskPaths
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import ANALYSES
 
@@ -52,8 +53,8 @@ LEARNT = {
 def params(**changes: Any) -> dict[str, Any]:
     """Parameters of a preset, in the form of `params.yaml`; `plots` can be replaced."""
     return {
-        "preset": {"name": "synthetic", "description": "made up", "root": "."},
-        "workers": 1,
+        "preset": {"name": "synthetic", "description": "made up", "root": ".", "params": "params.yaml"},
+        "tasks": {"arithmetic": {"data": "requirements.lock", "labels": "requirements.lock"}},
         "arithmetic": {
             "seed": 0,
             "model": {"layers": 2, "width": 32, "heads": 4, "mlp_width": 128},
@@ -74,9 +75,10 @@ def params(**changes: Any) -> dict[str, Any]:
                 "hessian_examples": 250,
                 "tolerance": 0.001,
                 "which": "algebraic",
+                "lca_parameters": 10,
             },
             "polca": {"interval": 50, "second_order": "paper", "eigenvalue": "basis", "batch_sequences": 50},
-            "lca": {"parameters": 10},
+            "labels": {},
             "clustering": {"min_cluster_size": 30, "min_samples_divisor": 15},
             "breakthroughs": {"flat_step": 1000, "delta": 100},
             "plots": {"last_step": 4000},
@@ -111,7 +113,7 @@ def link_without(file: str, directory: Path, target: Path) -> None:
     for source in sorted(directory.rglob("*.*")):
         name = source.relative_to(directory)
         if name.as_posix() != file:
-            (target / name).parent.mkdir(exist_ok=True)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).symlink_to(source)
 
 
@@ -157,7 +159,7 @@ def cluster_arrays(
 
 @dataclass
 class Synthetic:
-    """Writes all result files below `directory`.
+    """Writes all result files of a run in the folder `run`.
 
     Attributes:
         empty: analyses in which nothing is clustered.
@@ -166,7 +168,7 @@ class Synthetic:
         scale: factor of the projected losses.
     """
 
-    directory: Path
+    run: Path
     sequences: int = 250
     vectors: int = 5
     last: int = 5000
@@ -176,13 +178,17 @@ class Synthetic:
     scale: float = 1.0
     summary: Mapping[str, Any] = field(default_factory=lambda: dict(SUMMARY))
 
+    @property
+    def paths(self) -> TaskPaths:
+        return TaskPaths(self.run, "arithmetic")
+
     def write(self) -> "Synthetic":
         self.rng = np.random.default_rng(1)
         self.tokens, self.place, self.carry = additions(self.sequences)
         self.steps = np.arange(0, self.last + 1, 50)
         self.losses = self._losses()
-        paths = ArithmeticPaths(self.directory)
-        write_npz(paths.evaluation, {"tokens": self.tokens, "place": self.place, "carry": self.carry})
+        paths = self.paths
+        write_npz(paths.labels, {"tokens": self.tokens, "place": self.place, "carry": self.carry})
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 1e-5}
         write_csv(paths.training_log, pd.DataFrame(log))
@@ -190,10 +196,10 @@ class Synthetic:
         vectors: list[dict[str, Any]] = []
         for analysis in ANALYSES:
             arrays = self._analysis(analysis, clusters, vectors)
-            write_npz(paths.clusters / f"{analysis}.npz", arrays)
+            write_npz(paths.cluster(analysis), arrays)
         columns = list(self._row("polca", 0, 0, np.arange(1)))
-        write_csv(paths.cluster_table, pd.DataFrame(clusters, columns=columns))
-        write_csv(paths.vector_table, pd.DataFrame(vectors))
+        write_csv(paths.table("clusters"), pd.DataFrame(clusters, columns=columns))
+        write_csv(paths.table("vectors"), pd.DataFrame(vectors))
         write_json(paths.summary, self.summary)
         return self
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.machine.files import EnglishPaths, write_csv, write_json, write_npz
+from polca.machine.files import write_csv, write_json, write_npz
+from polca.study.paths import TaskPaths
 from synthetic import ClusterRow, cluster_arrays, falling
 
 PASSAGE = """\
@@ -112,6 +113,8 @@ SUMMARY: dict[str, Any] = {
     "eigenvalue": "basis",
     "loss_first": 7.12345678,
     "loss_last": 4.5,
+    "parameters": 92585,
+    "corpus": CORPUS,
     "perplexity_first": 1240.7,
     "perplexity_last": 90.02,
     "target_unigram_entropy": 5.6,
@@ -135,22 +138,18 @@ SUMMARY: dict[str, Any] = {
 def params(**changes: Any) -> dict[str, Any]:
     """Parameters of a preset, in the form of `params.yaml`; sections of `english` can be replaced."""
     return {
-        "preset": {"name": "synthetic", "description": "made up", "root": "."},
-        "workers": 1,
+        "preset": {"name": "synthetic", "description": "made up", "root": ".", "params": "params.yaml"},
+        "tasks": {"english": {"data": "corpus", "labels": "data/tagger/model"}},
         "english": {
             "seed": 0,
-            "corpus": {
-                "source": "local",
-                "input": "corpus",
-                "packages": [],
-                "dataset": "",
-                "configuration": "",
-                "characters": 0,
-                "evaluation_fraction": 0.05,
+            "data": {
+                "corpus": {"source": "local", "characters": 0, "evaluation_fraction": 0.05},
+                "vocabulary": 1001,
+                "context": 64,
+                "evaluation_contexts": 20,
+                "max_epochs": 3,
             },
-            "tokenizer": {"vocabulary": 1001},
-            "model": {"layers": 2, "width": 32, "heads": 4, "mlp_width": 128, "context": 64},
-            "data": {"evaluation_contexts": 20, "max_epochs": 3},
+            "model": {"layers": 2, "width": 32, "heads": 4, "mlp_width": 128},
             "training": {
                 "steps": 3000,
                 "batch_size": 32,
@@ -167,7 +166,6 @@ def params(**changes: Any) -> dict[str, Any]:
                 "tolerance": 0.001,
                 "which": "algebraic",
             },
-            "tagging": {"pipeline": "data/tagger/model"},
             "polca": {
                 "interval": 50,
                 "second_order": "trapezoid",
@@ -175,9 +173,12 @@ def params(**changes: Any) -> dict[str, Any]:
                 "batch_sequences": 10,
                 "curvature_of": [],
             },
-            "clustering": {"min_cluster_size": 30, "min_samples_divisor": 15},
-            "finer": {"min_cluster_size": 10, "min_samples_divisor": 150},
-            "labels": {"coverage": 0.7, "simple_tags": 2},
+            "clustering": {
+                "min_cluster_size": 30,
+                "min_samples_divisor": 15,
+                "finer": {"min_cluster_size": 10, "min_samples_divisor": 150},
+            },
+            "labels": {"pipeline": "data/tagger/model", "coverage": 0.7, "simple_tags": 2},
             "breakthroughs": {"flat_step": 1500, "delta": 200},
             "plots": {"last_step": 2500},
             **changes,
@@ -192,7 +193,7 @@ def context(i: int, tokens: int = 32) -> tuple[str, str, str]:
 
 @dataclass
 class SyntheticEnglish:
-    """Writes all result files below `directory`.
+    """Writes all result files of a run in the folder `run`.
 
     Attributes:
         vectors: kinds (of `KINDS`) of the clusters of each vector; `loss` those of the exact-loss analysis.
@@ -202,7 +203,7 @@ class SyntheticEnglish:
         names: taken in turn in place of the kinds' names, where given.
     """
 
-    directory: Path
+    run: Path
     vectors: Sequence[Sequence[str]] = VECTORS
     loss: Sequence[str] = LOSS
     dropped: Collection[int] = (4,)
@@ -211,13 +212,16 @@ class SyntheticEnglish:
     contexts: Sequence[tuple[str, str, str]] = ()
     names: Sequence[str] = ()
 
+    @property
+    def paths(self) -> TaskPaths:
+        return TaskPaths(self.run, "english")
+
     def write(self) -> "SyntheticEnglish":
         self.rng = np.random.default_rng(1)
         self.steps = np.arange(0, self.last + 1, 50)
         self.tokens = 1240
         self.losses = self._losses()
-        paths = EnglishPaths(self.directory)
-        write_json(paths.corpus, CORPUS)
+        paths = self.paths
         write_json(paths.summary, SUMMARY)
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 2e-4}
@@ -226,11 +230,11 @@ class SyntheticEnglish:
         vectors: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
         for analysis, kinds in (("loss", [self.loss]), ("polca", self.vectors)):
-            write_npz(paths.clusters / f"{analysis}.npz", self._analysis(analysis, kinds, clusters, vectors, contexts))
+            write_npz(paths.cluster(analysis), self._analysis(analysis, kinds, clusters, vectors, contexts))
         row, context = self._row("polca", 0, 0, "mixed", 1), self._context_rows("polca", 0, 0, "mixed")[0]
-        write_csv(paths.cluster_table, pd.DataFrame(clusters, columns=list(row)))
-        write_csv(paths.vector_table, pd.DataFrame(vectors))
-        write_csv(paths.contexts, pd.DataFrame(contexts, columns=list(context)))
+        write_csv(paths.table("clusters"), pd.DataFrame(clusters, columns=list(row)))
+        write_csv(paths.table("vectors"), pd.DataFrame(vectors))
+        write_csv(paths.table("contexts"), pd.DataFrame(contexts, columns=list(context)))
         return self
 
     def _losses(self) -> NDArray[np.float32]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from polca.machine.files import ROOT, write_npz, write_text
 from polca.method.projections import Projections
 from polca.study.paths import PresetPaths
+from polca.study.settings import Preset
+from polca.study.stages.trajectories import archive_analysis
 from polca.tasks.english.text import PAD
 from synthetic import Synthetic
 from synthetic_english import TOKENS, SyntheticEnglish
@@ -50,22 +52,26 @@ class SyntheticRun:
     def write(self) -> "SyntheticRun":
         self.paths = PresetPaths("made_up", self.root)
         self.paths.params.parent.mkdir(parents=True)
-        params = yaml.safe_load((ROOT / "presets" / "laptop" / "params.yaml").read_text(encoding="utf-8"))
+        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         params["english"]["data"]["evaluation_contexts"] = 20  # as many windows as are made up here
         for setting, steps in (("arithmetic", 5000), ("english", 3000)):  # and checkpoints
             params[setting]["training"].update(steps=steps, checkpoint_interval=50)
             params[setting]["polca"]["interval"], params[setting]["breakthroughs"]["delta"] = 50, 100
         self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-        arithmetic, english = self.paths.arithmetic, self.paths.english
-        self.arithmetic = Synthetic(arithmetic.directory, sequences=60).write()
+        preset = Preset.read(self.paths)
+        self.arithmetic = Synthetic(self.paths.run, sequences=60).write()
         self.projections = {
             basis: line(self.arithmetic.steps, self.arithmetic.losses, self.arithmetic.vectors, seed)
             for seed, basis in enumerate(("hessian", "lca", "random", "shuffled_hessian"))
         }
-        for basis, projections in self.projections.items():
-            projections.save(arithmetic.projections / f"{basis}.npz")
-        self.english = SyntheticEnglish(english.directory, names=(HOSTILE, "comma")).write()
-        line(self.english.steps, self.english.losses, len(self.english.vectors), 9).save(english.projections)
+        for analysis in preset.arithmetic().analyses:
+            archive = archive_analysis(preset.arithmetic(), analysis, self.projections)
+            archive.save(self.arithmetic.paths.trajectory(analysis))
+        self.english = SyntheticEnglish(self.paths.run, names=(HOSTILE, "comma")).write()
+        english = {"hessian": line(self.english.steps, self.english.losses, len(self.english.vectors), 9)}
+        for analysis in preset.english().analyses:
+            archive = archive_analysis(preset.english(), analysis, english)
+            archive.save(self.english.paths.trajectory(analysis))
         self._text()
         return self
 
@@ -91,9 +97,10 @@ class SyntheticRun:
         self.strings = np.array(strings, object).reshape(shape)
         tokens = np.arange(windows * WINDOW, dtype=np.int32).reshape(shape)
         arrays = {"tokens": tokens, "starts": np.array(starts).reshape(shape), "ends": np.array(ends).reshape(shape)}
-        write_npz(self.paths.english.evaluation, arrays)
-        write_text(self.paths.english.evaluation_text, text)
-        write_npz(self.paths.english.tags, {"tags": tags.reshape(shape), "names": np.array(TAGS)})
+        paths = self.english.paths
+        write_npz(paths.data("evaluation.npz"), arrays)
+        write_text(paths.data("evaluation.txt"), text)
+        write_npz(paths.labels, {"tags": tags.reshape(shape), "names": np.array(TAGS)})
 
 
 def _tag(string: str) -> int:

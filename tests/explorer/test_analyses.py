@@ -17,15 +17,15 @@ import torch
 from typer.testing import CliRunner
 
 import tiny_analysis
-from elements import Elements
+from elements import Elements, trajectories, unpack
 from polca.cli import app
 from polca.errors import PolcaError
 from polca.explorer import Page, analysis_page, render
 from polca.explorer.analyses import AGAIN, FREQUENT
-from polca.explorer.packing import LEVELS, unpack
+from polca.explorer.packing import LEVELS
 from polca.external.analyze import Analysis, top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import read_csv
+from polca.machine.files import ROOT, read_csv
 from polca.method.checkpoints import CheckpointDirectory
 from polca.report.figures.projected_losses import COLORS
 from synthetic_explorer import HOSTILE
@@ -86,9 +86,7 @@ class TestPage:
             )
             assert np.allclose(c["projected"], clusters.projected_quartiles[m], rtol=1e-5, atol=1e-12)
         for key, right in ((analysis["trajectories"], values), ("loss", found.projections.losses.T[None])):
-            stored = setting["trajectories"][key]
-            low, span, levels = (unpack(stored[part]) for part in ("low", "span", "levels"))
-            error = np.abs(low[..., None] + span[..., None] * levels / LEVELS - right)
+            error = np.abs(trajectories(setting["trajectories"][key]) - right)
             assert (error <= np.ptp(right, axis=2, keepdims=True) * (1 / (2 * LEVELS) + 1e-5)).all()
 
     def test_clusters_as_in_the_table(self, results: Path, page: Page) -> None:
@@ -383,7 +381,7 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         shutil.copytree(results, tmp_path / "mine")
         (tmp_path / "presets" / "mine").mkdir(parents=True)
-        (tmp_path / "presets" / "mine" / "params.yaml").write_text("preset: {name: mine}\n")
+        shutil.copy(ROOT / "params.yaml", tmp_path / "presets" / "mine")
         refused = explore("mine", "--root", str(tmp_path)).exception
         assert isinstance(refused, PolcaError)
         assert "preset mine: no results to show" in str(refused)

@@ -97,7 +97,7 @@ def test_first_view(opened: Opened) -> None:
 
 def test_vectors_and_the_keyboard(opened: Opened, run: SyntheticRun) -> None:
     """Another vector by its button, the next with an arrow key; each shows its own clusters and their breakthroughs."""
-    table = read_csv(run.paths.arithmetic.cluster_table)
+    table = read_csv(run.arithmetic.paths.table("clusters"))
     opened.go("#setting=arithmetic&analysis=polca&vector=1")
     opened.tab.locator('input[name="vector"][value="2"]').check()
     opened.shows("vector=2")
@@ -113,7 +113,7 @@ def test_vectors_and_the_keyboard(opened: Opened, run: SyntheticRun) -> None:
 
 
 def test_cluster_shows_its_members(opened: Opened, run: SyntheticRun) -> None:
-    table = read_csv(run.paths.arithmetic.cluster_table)
+    table = read_csv(run.arithmetic.paths.table("clusters"))
     size = int(table[(table["analysis"] == "polca") & (table["vector"] == 2) & (table["cluster"] == 1)]["size"].iloc[0])
     opened.go("#setting=arithmetic&analysis=polca&vector=2")
     opened.tab.locator('#clusters button[data-group="1"]').press("Enter")
@@ -219,9 +219,7 @@ def test_wrong_link_shows_something(opened: Opened, link: str) -> None:
 def test_every_analysis_can_be_drawn(opened: Opened, run: SyntheticRun) -> None:
     """Each one's first vector; of POLCA also one that was dropped and one without clusters."""
     opened.go()
-    tables = {
-        s: read_csv(p.vector_table) for s, p in (("arithmetic", run.paths.arithmetic), ("english", run.paths.english))
-    }
+    tables = {made.paths.name: read_csv(made.paths.table("vectors")) for made in (run.arithmetic, run.english)}
     views = [(setting, name, 1) for setting, table in tables.items() for name in table["analysis"].unique()]
     for setting, name, vector in [*views, ("arithmetic", "polca", 4), ("arithmetic", "polca", 5)]:
         link = f"setting={setting}&analysis={name}&vector={vector}&token=5"

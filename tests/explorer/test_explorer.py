@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from elements import Elements
+from elements import Elements, trajectories, unpack
 from polca.cli import main
 from polca.errors import PolcaError
 from polca.explorer import Page, preset_page, render
-from polca.explorer.packing import LEVELS, pack, quantise, thinned, unpack
+from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
 from polca.machine.files import read_csv
@@ -87,8 +87,9 @@ class TestPacking:
         found = quantise(Trajectories("polca", values, steps, True), 10**9)
         span = np.ptp(values, axis=2, keepdims=True)
         assert np.array_equal(found.steps, steps)
-        assert (np.abs(found.values() - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
-        assert (found.values()[0, 0] == 3.25).all()
+        shown = trajectories(found.pack())
+        assert (np.abs(shown - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
+        assert (shown[0, 0] == 3.25).all()
         assert np.allclose(found.mean, values.mean(axis=1), atol=1e-6)
 
     def test_thinned_trajectories_are_those_at_the_steps(self) -> None:
@@ -97,7 +98,7 @@ class TestPacking:
         found = quantise(Trajectories("polca", values, steps, True), 2 * 5 * 11)
         assert len(found.steps) == 11
         assert found.points == 41
-        assert np.abs(found.values() - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
+        assert np.abs(trajectories(found.pack()) - found.steps).max() <= 400 / (2 * LEVELS) * 1.001
 
     def test_script_has_the_same_levels(self) -> None:
         assert re.findall(r"const LEVELS = (\d+);", page_script()) == [str(LEVELS)]
@@ -105,7 +106,7 @@ class TestPacking:
 
 class TestArithmetic:
     def test_counts(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        setting, vectors = settings["arithmetic"], read_csv(run.paths.arithmetic.vector_table)
+        setting, vectors = settings["arithmetic"], read_csv(run.arithmetic.paths.table("vectors"))
         assert setting["analyses"][0]["id"] == "polca"
         assert {a["id"] for a in setting["analyses"]} == set(vectors["analysis"])
         assert unpack(setting["tokens"]["first"]).shape == (4 * 60,)
@@ -123,10 +124,10 @@ class TestArithmetic:
                 assert len(vector["clusters"]) == row.n_clusters
 
     def test_curves_and_breakthroughs(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_csv(run.paths.arithmetic.cluster_table).set_index(["analysis", "vector", "cluster"])
+        table = read_csv(run.arithmetic.paths.table("clusters")).set_index(["analysis", "vector", "cluster"])
         seen = 0
         for analysis in settings["arithmetic"]["analyses"]:
-            clusters = Clusters.load(run.paths.arithmetic.clusters / f"{analysis['id']}.npz")
+            clusters = Clusters.load(run.arithmetic.paths.cluster(analysis["id"]))
             m = 0
             for vector in analysis["vectors"]:
                 for cluster in vector["clusters"]:
@@ -147,9 +148,7 @@ class TestArithmetic:
             per_interval = (p.gradients[0] * p.movements[0]).T
             intervals = np.array(stored["steps"]) / 50
             right = per_interval[:, :, None] * intervals
-            low, span, levels = (unpack(stored[key]) for key in ("low", "span", "levels"))
-            found = low[..., None] + span[..., None] * levels / LEVELS
-            assert np.abs(found - right).max() <= np.abs(right).max() / (2 * LEVELS) * 1.01
+            assert np.abs(trajectories(stored) - right).max() <= np.abs(right).max() / (2 * LEVELS) * 1.01
 
     def test_exact_losses(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
         setting, losses = settings["arithmetic"], run.arithmetic.losses
@@ -174,7 +173,7 @@ class TestArithmetic:
         names = [category["name"] for category in digit["categories"]]
         colors = [category["color"] for category in digit["categories"]]
         assert len(set(colors)) == len(colors)
-        table = read_csv(run.paths.arithmetic.cluster_table)
+        table = read_csv(run.arithmetic.paths.table("clusters"))
         analyses = {a["id"]: unpack(a["labels"]) for a in setting["analyses"]}
         skills, carries = unpack(digit["values"]), unpack(carry["values"])
         for row in table.to_dict("records"):
@@ -199,7 +198,7 @@ class TestEnglish:
         assert tokens.text(WINDOW - 3 + 7) == HOSTILE
 
     def test_counts_and_names(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_table(run.paths.english.cluster_table)
+        table = read_table(run.english.paths.table("clusters"))
         found = [
             (a["id"], v["number"], c["number"], c["size"], c["name"], c["fit"])
             for a in settings["english"]["analyses"]
@@ -292,10 +291,9 @@ class TestBadInput:
 
     def test_table_without_a_cluster(self, tmp_path: Path) -> None:
         run = SyntheticRun(tmp_path).write()
-        table = pd.read_csv(run.paths.arithmetic.cluster_table)
-        table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(
-            run.paths.arithmetic.cluster_table, index=False
-        )
+        path = run.arithmetic.paths.table("clusters")
+        table = pd.read_csv(path)
+        table.drop(index=table.index[table["analysis"] == "polca"][-1]).to_csv(path, index=False)
         with pytest.raises(PolcaError, match=r"clusters\.csv: has not the clusters that vectors\.csv counts"):
             preset_page(run.paths)
 
@@ -313,10 +311,10 @@ class TestBadInput:
             explore(tmp_path / "out" / "page.html")
         assert not done.value.code
         assert (tmp_path / "out" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-        run.paths.english.tags.unlink()
+        run.english.paths.labels.unlink()
         capsys.readouterr()
         with pytest.raises(SystemExit) as done:
             explore(tmp_path / "bad" / "page.html")
         assert done.value.code == 1
-        assert re.fullmatch(r"error: .*tags\.npz: no such file: .*\n", capsys.readouterr().err)
+        assert re.fullmatch(r"error: .*labels\.npz: no such file: .*\n", capsys.readouterr().err)
         assert not (tmp_path / "bad").exists()

@@ -6,14 +6,15 @@ import pandas as pd
 import pytest
 
 from polca.report.claims import CLAIMS, check_claims
-from polca.study.results import EnglishResults, Results
+from polca.study.paths import TaskPaths
+from polca.study.results import EnglishResults, PresetResults, Results
 
 ADDITION = sum(not claim.name.startswith("english_") for claim in CLAIMS)
 
 
 def results(rows: list[tuple[str, float, float, bool]]) -> Results:
     """Clusters as (analysis, homogeneity, recall, hidden), one a vector, all eligible."""
-    made = Results(Path("nowhere"), {})
+    made = Results(TaskPaths(Path("nowhere"), "arithmetic"), {})
     columns = ["analysis", "homogeneity", "recall", "hidden"]
     table = pd.DataFrame(rows, columns=columns).assign(eligible=True, f1=0.5, size=10, cluster=0)
     table["vector"] = range(1, len(table) + 1)
@@ -23,7 +24,7 @@ def results(rows: list[tuple[str, float, float, bool]]) -> Results:
 
 def english(rows: list[tuple[str, int, bool, bool, str]], kept: int = 3) -> EnglishResults:
     """Clusters as (analysis, vector, simple, hidden, name); POLCA has `kept` vectors and one more that was dropped."""
-    made = EnglishResults(Path("nowhere"), {})
+    made = EnglishResults(TaskPaths(Path("nowhere"), "english"), {})
     table = pd.DataFrame(rows, columns=["analysis", "vector", "simple", "hidden", "name"])
     made.__dict__["clusters"] = table.assign(tags_0="PUNCT", tags_1="NOUN")
     vectors = pd.DataFrame({"analysis": "polca", "vector": range(1, kept + 2)}).assign(kept=lambda t: t.vector <= kept)
@@ -51,11 +52,11 @@ ENGLISH = [
 
 
 def verdicts(arithmetic: list[tuple[str, float, float, bool]]) -> list[str]:
-    return list(check_claims(results(arithmetic), english(ENGLISH))["verdict"][:ADDITION])
+    return list(check_claims(PresetResults(results(arithmetic), english(ENGLISH)))["verdict"][:ADDITION])
 
 
 def english_verdicts(rows: list[tuple[str, int, bool, bool, str]]) -> list[str]:
-    return list(check_claims(results(PUBLISHED), english(rows))["verdict"][ADDITION:])
+    return list(check_claims(PresetResults(results(PUBLISHED), english(rows)))["verdict"][ADDITION:])
 
 
 def test_published_values_show_every_claim() -> None:
@@ -129,16 +130,26 @@ def test_clusters_that_are_not_eligible_are_clusters() -> None:
     """The exact loss was tried and has no eligible cluster: it isolates no carries. LCA then has nothing to compare."""
     made = results(PUBLISHED)
     made.clusters.loc[made.clusters["analysis"].isin(["loss", "lca"]), "eligible"] = False
-    table = check_claims(made, english(ENGLISH))
+    table = check_claims(PresetResults(made, english(ENGLISH)))
     assert "loss: no eligible cluster" in table["statistic"][0]
     assert list(table["verdict"][:3]) == ["holds", "holds", "not tested"]
 
 
 def test_nothing_found_is_said() -> None:
-    table = check_claims(results([("fisher", 0.1, 0.1, False)]), english([]))
+    table = check_claims(PresetResults(results([("fisher", 0.1, 0.1, False)]), english([])))
     assert "polca: no cluster" in table["statistic"][1]
     assert "polca: 0 of 3 vectors" in table["statistic"][ADDITION]
     assert table["verdict"].tolist() == [
         *("not tested", "fails", "not tested", "fails", "not tested"),
         *("fails", "fails", "not tested", "not tested"),
     ]
+
+
+@pytest.mark.parametrize("setting", ["arithmetic", "english"])
+def test_a_preset_of_one_task_has_its_claims_alone(setting: str) -> None:
+    both = {"arithmetic": results(PUBLISHED), "english": english(ENGLISH)}
+    one = check_claims(PresetResults(**{name: made if name == setting else None for name, made in both.items()}))
+    of_english = [name.startswith("english_") for name in one["claim"]]
+    assert of_english == ([True] * 4 if setting == "english" else [False] * 5)
+    whole = check_claims(PresetResults(**both)).set_index("claim")
+    pd.testing.assert_frame_equal(one.set_index("claim"), whole.loc[one["claim"]])

@@ -13,11 +13,11 @@ import pytest
 import synthetic
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params
+from polca.machine.files import ROOT, read_params, write_json
 from polca.report.comparison import KINDS, NOT_COMPARED, Comparison, compare
 from polca.report.tables import save_tables
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, Results
+from polca.study.results import PresetResults
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 
@@ -26,18 +26,17 @@ PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose preset `paper` has the published settings, and the published values as its results."""
     root = tmp_path_factory.mktemp("checkout")
-    (root / "data").mkdir()
-    shutil.copy(ROOT / "data" / "published.yaml", root / "data")
-    params = read_params(ROOT / "presets" / "paper" / "params.yaml")
-    summary = {**synthetic.SUMMARY, "parameters": 9475594}
+    for name in ("data/published.yaml", "presets/paper/params.yaml"):
+        (root / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, root / name)
     corpus = {**synthetic_english.CORPUS, "title": "wikipedia/20220301.en, split train", "epochs": 0.98}
-    arithmetic = Results(synthetic.Synthetic(root / "arithmetic", sequences=50).write().directory, params)
-    english = EnglishResults(synthetic_english.SyntheticEnglish(root / "english").write().directory, params)
-    arithmetic.paths.summary.write_text(json.dumps(summary), encoding="utf-8")
-    english.paths.corpus.write_text(json.dumps(corpus), encoding="utf-8")
     paths = PresetPaths("paper", root)
+    synthetic.Synthetic(paths.run, sequences=50, summary={**synthetic.SUMMARY, "parameters": 9475594}).write()
+    english = synthetic_english.SyntheticEnglish(paths.run).write()
+    summary = {**synthetic_english.SUMMARY, "corpus": corpus, "parameters": 40274737}
+    write_json(english.paths.summary, summary)
     paths.tables.mkdir(parents=True)
-    save_tables(arithmetic, english, paths.tables)
+    save_tables(PresetResults.of(paths, read_params(paths.params)), paths.tables)
     for number in (1, 8, 9, 10, 11, 12):
         path = paths.tables / f"table_{number:02d}.csv"
         table = pd.read_csv(path)
@@ -51,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def paths(made: Path, tmp_path: Path) -> PresetPaths:
     """The same, to be changed."""
-    for name in ("data", "paper"):
+    for name in ("data", "paper", "presets"):
         shutil.copytree(made / name, tmp_path / name)
     return PresetPaths("paper", tmp_path)
 
@@ -202,8 +201,25 @@ def test_where_the_paper_leaves_a_choice(
 
 
 def test_the_preset_is_not_known_by_its_name(paths: PresetPaths) -> None:
-    (paths.root / "paper" / "paper").rename(paths.root / "paper" / "mine")
+    for folder in ("paper", "presets"):
+        (paths.root / folder / "paper").rename(paths.root / folder / "mine")
     assert compare(PresetPaths("mine", paths.root)).other_settings == {"arithmetic": (), "english": ()}
+
+
+@pytest.mark.parametrize("setting", ["arithmetic", "english"])
+def test_a_preset_of_one_task_is_compared_in_it_alone(paths: PresetPaths, setting: str) -> None:
+    """As beside the other task, whose tables and scalars are not asked for."""
+    whole = [row for row in compare(paths).rows if row.setting == setting]
+    params = read_params(paths.params)
+    params["tasks"] = {setting: params["tasks"][setting]}
+    paths.params.write_text(json.dumps(params), encoding="utf-8")
+    for number in (5, 6, 7) if setting == "arithmetic" else (1, 2, 3, 4, 8, 9, 10, 11, 12):
+        (paths.tables / f"table_{number:02d}.csv").unlink()
+    own = {name: value for name, value in PUBLISHED["scalars"].items() if name.startswith(setting)}
+    paths.metrics.write_text(json.dumps(own), encoding="utf-8")
+    found = compare(paths)
+    assert list(found.rows) == whole
+    assert found.other_settings == {setting: ()}
 
 
 def test_tolerances_tell_neighbouring_strategies_apart() -> None:

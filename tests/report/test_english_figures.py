@@ -13,13 +13,14 @@ from matplotlib.text import Text
 import synthetic
 from layout import body, check_layout, lines, texts, words
 from polca.errors import PolcaError
-from polca.machine.files import write_csv
+from polca.machine.files import write_csv, write_json
 from polca.report.figures import ENGLISH_FIGURES, FIGURES, draw_figure, render_figure, save_figure, save_figures
 from polca.report.figures.concordance import CUT, TARGET_AT
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.report.figures.roles import ROLES
 from polca.report.figures.style import FORMATS, PAGE_WIDTH
-from polca.study.results import EnglishResults, Results, read_table
+from polca.study.paths import TaskPaths
+from polca.study.results import EnglishResults, PresetResults, Results, read_table
 from synthetic import link_without
 from synthetic_english import SyntheticEnglish, params
 
@@ -56,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> SyntheticEnglish:
 
 @pytest.fixture(scope="module")
 def results(files: SyntheticEnglish) -> EnglishResults:
-    return EnglishResults(files.directory, params())
+    return EnglishResults(files.paths, params())
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: EnglishResults
 
     def made(name: str, last_step: int = 2500, chosen: tuple[int, ...] = (), **options: Any) -> EnglishResults:
         written = SyntheticEnglish(tmp_path_factory.mktemp(name), **options).write()
-        return EnglishResults(written.directory, params(plots={"last_step": last_step, "vectors": list(chosen)}))
+        return EnglishResults(written.paths, params(plots={"last_step": last_step, "vectors": list(chosen)}))
 
     crowded = (("comma",) * 11, ("mixed",) * 5, ("piece",) * 2)
     return {
@@ -98,7 +99,7 @@ def test_tables_and_facts(files: SyntheticEnglish, results: EnglishResults) -> N
     assert results.fact("documents") == 120
     assert results.scalar("analyses.polca.dropped_vectors") == 1
     assert np.isnan(results.scalar("analyses.loss.hidden_fraction"))
-    assert results.param("model.context") == 64
+    assert results.param("data.context") == 64
     assert list(results.training_log) == ["step", "loss", "learning_rate"]
     assert len(results.curves("polca")) == 19
     assert len(results.contexts) == 10 * len(results.clusters)
@@ -106,20 +107,22 @@ def test_tables_and_facts(files: SyntheticEnglish, results: EnglishResults) -> N
 
 
 def test_what_is_missing_is_named(files: SyntheticEnglish, tmp_path: Path) -> None:
-    results = EnglishResults(tmp_path, params())
-    with pytest.raises(PolcaError, match=r"corpus\.json: no such file: run stage english_corpus"):
+    results = EnglishResults(TaskPaths(tmp_path, "english"), params())
+    with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage cluster@english"):
         _ = results.corpus
-    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage english_train"):
+    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage train@english"):
         _ = results.training_log
     with pytest.raises(PolcaError, match=r"english\.model\.depth is missing"):
         results.param("model.depth")
-    (tmp_path / "corpus.json").write_text("{}")
-    with pytest.raises(PolcaError, match=r"corpus\.json: lacks 'epochs': run stage english_corpus"):
+    write_json(results.paths.summary, {"corpus": {}})
+    with pytest.raises(PolcaError, match=r"summary\.json: lacks 'corpus\.epochs': run stage cluster@english"):
         results.fact("epochs")
-    (tmp_path / "contexts.csv").write_text("analysis,vector\n")
-    with pytest.raises(PolcaError, match=r"contexts\.csv: lacks the column 'cluster': run stage english_cluster"):
+    results.paths.tables.mkdir()
+    results.paths.table("contexts").write_text("analysis,vector\n")
+    with pytest.raises(PolcaError, match=r"contexts\.csv: lacks the column 'cluster': run stage cluster@english"):
         _ = results.contexts
-    (tmp_path / "clusters.csv").write_text("")
+    results.paths.table("vectors").write_text("analysis,vector\n")
+    results.paths.table("clusters").write_text("")
     with pytest.raises(PolcaError, match=r"clusters\.csv: not a readable CSV table"):
         _ = results.clusters
 
@@ -133,7 +136,7 @@ class TestRankedVectors:
         table: dict[int, list[tuple[bool, bool]]], dropped: tuple[int, ...] = (), **plots: Any
     ) -> EnglishResults:
         """Clusters as (simple, hidden) by vector."""
-        made = EnglishResults(Path("nowhere"), params(plots={"last_step": 2500, **plots}))
+        made = EnglishResults(TaskPaths(Path("nowhere"), "english"), params(plots={"last_step": 2500, **plots}))
         rows = [
             {"analysis": "polca", "vector": v, "cluster": c, "simple": simple, "hidden": hidden}
             for v, clusters in table.items()
@@ -330,7 +333,7 @@ def test_the_same_bytes_whatever_the_surroundings(
     first = render_figure(number, results)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     with mpl.rc_context({"font.size": 30, "font.family": "serif", "text.parse_math": True, "savefig.bbox": "tight"}):
-        paths = save_figure(number, EnglishResults(results.directory, results.params), tmp_path)
+        paths = save_figure(number, EnglishResults(results.paths, results.params), tmp_path)
     assert [p.name for p in paths] == [f"figure_{number:02d}.pdf", f"figure_{number:02d}.png"]
     assert {p.suffix[1:]: p.read_bytes() for p in paths} == first
 
@@ -340,11 +343,20 @@ def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypa
     for registry in (FIGURES, ENGLISH_FIGURES):
         for number in registry:
             monkeypatch.setitem(registry, number, lambda r, n=number: given.update({n: r}) or Figure())
-    arithmetic = Results(tmp_path, synthetic.params())
-    paths = save_figures(arithmetic, results, tmp_path)
-    assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n:02d}.png" for n in range(1, 12)]
-    assert {n for n, r in given.items() if r is results} == {5, 9, 10, 11}
-    assert {n for n, r in given.items() if r is arithmetic} == {1, 2, 3, 4, 6, 7, 8}
+    arithmetic = Results(TaskPaths(tmp_path, "arithmetic"), synthetic.params())
+    own = {"arithmetic": [1, 2, 3, 4, 6, 7, 8], "english": [5, 9, 10, 11]}
+    for name, preset in (
+        ("both", PresetResults(arithmetic, results)),
+        ("addition", PresetResults(arithmetic, None)),
+        ("text", PresetResults(None, results)),
+    ):
+        given.clear()
+        paths = save_figures(preset, tmp_path / name)
+        sources = {n: made for made in preset.all for n in own[made.setting]}
+        assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n:02d}.png" for n in sorted(sources)]
+        assert sorted((tmp_path / name).iterdir()) == sorted(paths)
+        assert given.keys() == sources.keys()
+        assert all(given[n] is made for n, made in sources.items())
 
 
 def test_figures_of_the_other_setting(results: EnglishResults) -> None:
@@ -357,38 +369,38 @@ def test_figures_of_the_other_setting(results: EnglishResults) -> None:
 @pytest.mark.parametrize(
     ("file", "number", "stage"),
     [
-        ("losses.npz", 9, "english_project"),
-        ("clusters/loss.npz", 9, "english_cluster"),
-        ("clusters/polca.npz", 5, "english_cluster"),
-        ("clusters.csv", 5, "english_cluster"),
-        ("vectors.csv", 10, "english_cluster"),
-        ("contexts.csv", 11, "english_cluster"),
+        ("losses.npz", 9, "project@english"),
+        ("clusters/loss.npz", 9, "cluster@english"),
+        ("clusters/polca.npz", 5, "cluster@english"),
+        ("tables/clusters.csv", 5, "cluster@english"),
+        ("tables/vectors.csv", 10, "cluster@english"),
+        ("tables/contexts.csv", 11, "cluster@english"),
     ],
 )
 def test_missing_file_names_the_stage(
     file: str, number: int, stage: str, files: SyntheticEnglish, tmp_path: Path
 ) -> None:
-    link_without(file, files.directory, tmp_path)
+    link_without(f"results/english/{file}", files.run, tmp_path)
     with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
-        render_figure(number, EnglishResults(tmp_path, params()))
+        render_figure(number, EnglishResults(TaskPaths(tmp_path, "english"), params()))
 
 
 @pytest.mark.parametrize("value", [0, "2500", None, 1.5, True])
 def test_impossible_last_step(value: Any, results: EnglishResults) -> None:
     with pytest.raises(PolcaError, match=r"english\.plots\.last_step"):
-        render_figure(9, EnglishResults(results.directory, params(plots={"last_step": value})))
+        render_figure(9, EnglishResults(results.paths, params(plots={"last_step": value})))
 
 
 def test_nothing_left_to_draw(results: EnglishResults) -> None:
     with pytest.raises(PolcaError, match=r"english\.plots\.last_step = 49: leaves 1 of 61 points"):
-        render_figure(5, EnglishResults(results.directory, params(plots={"last_step": 49})))
+        render_figure(5, EnglishResults(results.paths, params(plots={"last_step": 49})))
 
 
 def test_figures_show_the_analysis_that_the_preset_names(tmp_path: Path) -> None:
     """`plots.analysis`: clusters finer than the published ones are said to be so."""
-    made = EnglishResults(tmp_path, params(plots={"last_step": 2500, "analysis": "polca_fine"}))
+    made = EnglishResults(TaskPaths(tmp_path, "english"), params(plots={"last_step": 2500, "analysis": "polca_fine"}))
     assert made.shown_analysis == "polca_fine"
     assert "finer" in clustering_note(made)
-    plain = EnglishResults(tmp_path, params())
+    plain = EnglishResults(TaskPaths(tmp_path, "english"), params())
     assert plain.shown_analysis == "polca"
     assert clustering_note(plain) == ""

@@ -1,6 +1,5 @@
 """English settings and scalars stand beside the published ones."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,13 @@ import pytest
 
 import synthetic
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params
+from polca.machine.files import ROOT, read_params, write_json
 from polca.report.tables import ENGLISH_TABLES, TABLES, english_metrics, make_table
+from polca.study.paths import TaskPaths
 from polca.study.results import EnglishResults, Results
+from polca.tasks.english.task import EnglishSettings, EnglishTask
+from polca.tasks.settings import parse
+from polca.tasks.transformer import parameter_count
 from synthetic_english import CORPUS, SUMMARY, SyntheticEnglish, params
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
@@ -18,7 +21,20 @@ PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> EnglishResults:
-    return EnglishResults(SyntheticEnglish(tmp_path_factory.mktemp("english")).write().directory, params())
+    return EnglishResults(SyntheticEnglish(tmp_path_factory.mktemp("english")).write().paths, params())
+
+
+def parameters(preset: dict[str, Any]) -> int:
+    """Of the model of a preset."""
+    settings = parse(EnglishSettings, preset["english"], "english")
+    return parameter_count(EnglishTask(settings, Path("nowhere")).model())
+
+
+def unfinished(run: Path, preset: dict[str, Any], **summary: Any) -> EnglishResults:
+    """Results of which the summary alone is there."""
+    results = EnglishResults(TaskPaths(run, "english"), preset)
+    write_json(results.paths.summary, summary)
+    return results
 
 
 def settings(number: int, results: EnglishResults) -> dict[str, dict[str, Any]]:
@@ -33,8 +49,8 @@ def test_every_table_is_made_once() -> None:
 
 
 def test_settings_of_the_paper_preset_are_the_published_ones(tmp_path: Path) -> None:
-    (tmp_path / "corpus.json").write_text(json.dumps({**CORPUS, "epochs": 1}))
-    paper = EnglishResults(tmp_path, read_params(ROOT / "presets" / "paper" / "params.yaml"))
+    preset = read_params(ROOT / "presets" / "paper" / "params.yaml")
+    paper = unfinished(tmp_path, preset, corpus={**CORPUS, "epochs": 1}, parameters=parameters(preset))
     for number in (5, 6, 7):
         for name, row in settings(number, paper).items():
             if name in ("corpus", "basis checkpoint every"):
@@ -69,12 +85,13 @@ def test_settings_that_follow_from_others(results: EnglishResults) -> None:
     assert training["context"]["published"] == "128"
     # By hand: two embeddings of 1001 × 32, positions 64 × 32, two blocks, a last norm and the unembedding's bias.
     block = 4 * (32 * 32 + 32) + (32 * 128 + 128) + (128 * 32 + 32) + 4 * 32
+    assert int(training["parameters"]["value"]) == parameters(params())
     assert training["parameters"]["value"] == str(2 * 1001 * 32 + 64 * 32 + 2 * block + 2 * 32 + 1001)
     # 20 windows of 64 + 1 tokens, of which three have no target.
     assert polca["evaluation tokens"]["value"] == "1240"
     assert (polca["evaluation set"]["value"], polca["evaluation set"]["published"]) == ("20", "100")
     assert clustering["min_samples"]["value"] == clustering["min_samples"]["published"] == "n/15"
-    assert clustering["tagger"]["parameter"] == "english.tagging.pipeline"
+    assert clustering["tagger"]["parameter"] == "english.labels.pipeline"
     assert clustering["tags cover"]["published"] == "0.7"
 
 
@@ -105,32 +122,28 @@ def test_metrics(results: EnglishResults) -> None:
 
 def test_metrics_of_a_run_without_kept_vectors(tmp_path: Path) -> None:
     polca = {**SUMMARY["analyses"]["polca"], "dropped_vectors": 7, "mean_dropped_tokens": None}
-    (tmp_path / "summary.json").write_text(json.dumps({**SUMMARY, "analyses": {"polca": polca}}))
-    (tmp_path / "corpus.json").write_text(json.dumps(CORPUS))
-    found = english_metrics(EnglishResults(tmp_path, params()))
+    found = english_metrics(unfinished(tmp_path, params(), **{**SUMMARY, "analyses": {"polca": polca}}))
     assert found["english_mean_dropped_tokens"] is None
     assert found["english_dropped_vectors"] == 7
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    results = EnglishResults(tmp_path, params())
-    with pytest.raises(PolcaError, match=r"corpus\.json: no such file: run stage english_corpus"):
-        make_table(5, results)
-    with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage english_cluster"):
-        english_metrics(results)
-    (tmp_path / "summary.json").write_text(json.dumps({"analyses": {}, "tokens": 1, "vectors": 1}))
-    with pytest.raises(PolcaError, match=r"lacks 'analyses\.polca\.dropped_vectors': run stage english_cluster again"):
-        english_metrics(results)
-    (tmp_path / "corpus.json").write_text(json.dumps({"title": "t", "sha256": "0"}))
-    with pytest.raises(PolcaError, match=r"corpus\.json: lacks 'training_tokens'"):
-        make_table(5, results)
-    (tmp_path / "corpus.json").write_text(json.dumps(CORPUS))
-    with pytest.raises(PolcaError, match=r"english\.labels\.coverage is missing"):
-        make_table(7, EnglishResults(tmp_path, params(labels={})))
+    results = EnglishResults(TaskPaths(tmp_path, "english"), params())
+    for make in (lambda: make_table(5, results), lambda: english_metrics(results)):
+        with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage cluster@english"):
+            make()
+    without_polca = unfinished(tmp_path, params(), **{**SUMMARY, "analyses": {}})
+    with pytest.raises(PolcaError, match=r"lacks 'analyses\.polca\.dropped_vectors': run stage cluster@english again"):
+        english_metrics(without_polca)
+    short = unfinished(tmp_path, params(), **{**SUMMARY, "corpus": {"title": "t", "sha256": "0"}})
+    with pytest.raises(PolcaError, match=r"summary\.json: lacks 'corpus\.training_tokens'"):
+        make_table(5, short)
+    with pytest.raises(PolcaError, match=r"english\.labels\.pipeline is missing"):
+        make_table(7, unfinished(tmp_path, params(labels={}), **SUMMARY))
 
 
 def test_tables_of_the_other_setting(results: EnglishResults) -> None:
     with pytest.raises(PolcaError, match="table 2: not of the english setting"):
         make_table(2, results)
     with pytest.raises(PolcaError, match="table 6: not of the arithmetic setting"):
-        make_table(6, Results(results.directory, synthetic.params()))
+        make_table(6, Results(results.paths, synthetic.params()))

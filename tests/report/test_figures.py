@@ -21,11 +21,14 @@ from polca.report.figures.panels import plot_range, spread
 from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
+from polca.study.paths import TaskPaths
 from polca.study.results import Results
 from polca.tasks.arithmetic.data import encode
 from polca.tasks.arithmetic.labels import PLACES, carry_labels
 from polca.tasks.arithmetic.scores import COUNTS
 from synthetic import Synthetic, link_without, params
+
+NOWHERE = TaskPaths(Path("nowhere"), "arithmetic")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
 
 @pytest.fixture(scope="module")
 def results(files: Synthetic) -> Results:
-    return Results(files.directory, params())
+    return Results(files.paths, params())
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +52,10 @@ def situations(tmp_path_factory: pytest.TempPathFactory, results: Results) -> di
     cut = params(plots={"last_step": 1000, "vectors": [1, 4]})
     return {
         "usual": results,
-        "nothing clustered": Results(empty.directory, params()),
-        "one vector kept": Results(few.directory, params()),
-        "tiny losses": Results(small.directory, params(plots={"last_step": 14000})),
-        "many clusters": Results(crowded.directory, cut),
+        "nothing clustered": Results(empty.paths, params()),
+        "one vector kept": Results(few.paths, params()),
+        "tiny losses": Results(small.paths, params(plots={"last_step": 14000})),
+        "many clusters": Results(crowded.paths, cut),
     }
 
 
@@ -91,7 +94,7 @@ def test_spread_shrinks_gaps_where_there_is_no_room() -> None:
 def test_figures_end_at_the_last_step() -> None:
     def shown(last_step: int) -> list[int]:
         steps = np.array([0, 10, 20, 30])
-        return steps[plot_range(steps, Results(Path("nowhere"), params(plots={"last_step": last_step})))].tolist()
+        return steps[plot_range(steps, Results(NOWHERE, params(plots={"last_step": last_step})))].tolist()
 
     assert shown(20) == shown(29) == [0, 10, 20]
     with pytest.raises(PolcaError, match=r"plots\.last_step = 9"):
@@ -137,7 +140,7 @@ def test_looks_follow_the_dominant_skill_and_differ() -> None:
 class TestChosenVectors:
     @staticmethod
     def results(table: list[tuple[int, dict[str, Any]]], **plots: Any) -> Results:
-        made = Results(Path("nowhere"), params(plots={"last_step": 4000, **plots}))
+        made = Results(NOWHERE, params(plots={"last_step": 4000, **plots}))
         nothing = {"analysis": "polca", "kept": True, "best_homogeneity": np.nan, "n_clusters": 1}
         rows = [{**nothing, "vector": i, "auc_1000s": np.nan, "auc_100s": 0.5, "auc_10s": 0.5} | v for i, v in table]
         rows.append({**rows[0], "analysis": "fisher", "vector": 1, "best_homogeneity": 1.0})
@@ -290,7 +293,7 @@ def test_the_same_bytes_whatever_the_surroundings(
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.bbox": "tight", "path.simplify": False}):
-        paths = save_figure(number, Results(results.directory, results.params), tmp_path)
+        paths = save_figure(number, Results(results.paths, results.params), tmp_path)
         assert mpl.rcParams["font.size"] == 30, "the user's settings are to be left as they were"
     assert [p.name for p in paths] == [f"figure_{number:02d}.pdf", f"figure_{number:02d}.png"]
     assert {p.suffix[1:]: p.read_bytes() for p in paths} == first
@@ -309,30 +312,30 @@ def test_unknown_figure(results: Results) -> None:
 @pytest.mark.parametrize(
     ("file", "number", "stage"),
     [
-        ("evaluation.npz", 6, "arithmetic_train"),
-        ("losses.npz", 6, "arithmetic_project"),
-        ("clusters/loss.npz", 3, "arithmetic_cluster"),
-        ("clusters.csv", 4, "arithmetic_cluster"),
-        ("vectors.csv", 8, "arithmetic_cluster"),
+        ("labels.npz", 6, "labels@arithmetic"),
+        ("losses.npz", 6, "project@arithmetic"),
+        ("clusters/loss.npz", 3, "cluster@arithmetic"),
+        ("tables/clusters.csv", 4, "cluster@arithmetic"),
+        ("tables/vectors.csv", 8, "cluster@arithmetic"),
     ],
 )
 def test_missing_file_names_the_stage(file: str, number: int, stage: str, files: Synthetic, tmp_path: Path) -> None:
-    link_without(file, files.directory, tmp_path)
+    link_without(f"results/arithmetic/{file}", files.run, tmp_path)
     with pytest.raises(PolcaError, match=f"{file}: no such file: run stage {stage}"):
-        render_figure(number, Results(tmp_path, params()))
+        render_figure(number, Results(TaskPaths(tmp_path, "arithmetic"), params()))
 
 
 @pytest.mark.parametrize("value", [0, -5, "4000", None, 1.5, True])
 def test_impossible_last_step(value: Any, results: Results) -> None:
     with pytest.raises(PolcaError, match=r"arithmetic\.plots\.last_step"):
-        render_figure(6, Results(results.directory, params(plots={"last_step": value})))
+        render_figure(6, Results(results.paths, params(plots={"last_step": value})))
     with pytest.raises(PolcaError, match=r"arithmetic\.plots\.last_step is missing"):
-        render_figure(6, Results(results.directory, params(plots={})))
+        render_figure(6, Results(results.paths, params(plots={})))
 
 
 def test_schematic_shows_what_it_says() -> None:
     """Figure 1: each sigmoid falls within a small part of training, and their mean falls all through it."""
-    right = FIGURES[1](Results(Path("nowhere"), {})).axes[1]
+    right = FIGURES[1](Results(NOWHERE, {})).axes[1]
     *skills, mean = [line.get_ydata() for line in right.lines]
     t = np.asarray(right.lines[-1].get_xdata(), float)
     width = max(

@@ -9,10 +9,11 @@ import pytest
 
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params
+from polca.machine.files import ROOT, read_params, write_json
 from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text
-from polca.study.results import EnglishResults, Results
+from polca.study.paths import PresetPaths, TaskPaths
+from polca.study.results import EnglishResults, PresetResults, Results
 from synthetic import SUMMARY, Synthetic, params
 from synthetic_english import SyntheticEnglish
 
@@ -25,20 +26,20 @@ BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian",
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return Results(Synthetic(tmp_path_factory.mktemp("run"), sequences=100).write().directory, params())
+    return Results(Synthetic(tmp_path_factory.mktemp("run"), sequences=100).write().paths, params())
 
 
 @pytest.fixture(scope="module")
 def english(tmp_path_factory: pytest.TempPathFactory) -> EnglishResults:
     made = SyntheticEnglish(tmp_path_factory.mktemp("english")).write()
-    return EnglishResults(made.directory, synthetic_english.params())
+    return EnglishResults(made.paths, synthetic_english.params())
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Nothing was clustered by any analysis, and every vector was dropped."""
     made = Synthetic(tmp_path_factory.mktemp("empty"), sequences=20, empty=everything(), dropped=range(1, 6)).write()
-    return Results(made.directory, params())
+    return Results(made.paths, params())
 
 
 def everything() -> tuple[str, ...]:
@@ -81,7 +82,7 @@ class TestPublishedValues:
 def best_by_hand(results: Results, analysis: str) -> list[dict[str, Any]]:
     """The best eligible cluster per vector, then the three best vectors, by loops."""
     best: dict[int, dict[str, Any]] = {}
-    for row in pd.read_csv(results.paths.cluster_table).to_dict("records"):
+    for row in pd.read_csv(results.paths.table("clusters")).to_dict("records"):
         if row["analysis"] == analysis and row["eligible"]:
             known = best.get(row["vector"])
             if known is None or row["homogeneity"] > known["homogeneity"]:
@@ -115,7 +116,7 @@ def test_tables_of_hidden_breakthroughs(number: int, results: Results) -> None:
     table = make_table(number, results)
     assert list(table) == [head, *HIDDEN]
     assert list(table[head]) == list(PUBLISHED[f"table_{number:02d}"])
-    clusters = pd.read_csv(results.paths.cluster_table).to_dict("records")
+    clusters = pd.read_csv(results.paths.table("clusters")).to_dict("records")
     for row in table.to_dict("records"):
         own = [c for c in clusters if c["analysis"] == analyses[row[head]]]
         assert row["n_clusters"] == len(own)
@@ -159,8 +160,8 @@ def test_where_nothing_is_clustered_rows_stay(empty: Results) -> None:
 
 
 def test_settings_of_the_paper_preset_are_the_published_ones(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text(json.dumps({"parameters": 9475594}))
-    paper = Results(tmp_path, read_params(ROOT / "presets" / "paper" / "params.yaml"))
+    paper = Results(TaskPaths(tmp_path, "arithmetic"), read_params(ROOT / "presets" / "paper" / "params.yaml"))
+    write_json(paper.paths.summary, {"parameters": 9475594})
     for number in (2, 3, 4):
         table = make_table(number, paper)
         assert list(table) == ["setting", "parameter", "value", "published", "note"]
@@ -205,10 +206,10 @@ def test_formats() -> None:
 def test_files_are_the_same_bytes_every_time(results: Results, english: EnglishResults, tmp_path: Path) -> None:
     contents = []
     for name in ("one", "other"):
-        fresh = Results(results.directory, results.params), EnglishResults(english.directory, english.params)
-        paths = save_tables(*fresh, tmp_path / name)
+        fresh = PresetResults(Results(results.paths, results.params), EnglishResults(english.paths, english.params))
+        paths = save_tables(fresh, tmp_path / name)
         assert [p.name for p in paths] == [f"table_{n:02d}.csv" for n in range(1, 13)]
-        paths.append(save_metrics(*fresh, tmp_path / name / "metrics.json"))
+        paths.append(save_metrics(fresh, tmp_path / name / "metrics.json"))
         contents.append([p.read_bytes() for p in paths])
     assert contents[0] == contents[1]
     assert not any(b"\r" in content for content in contents[0])
@@ -223,18 +224,44 @@ def test_floats_have_at_most_six_digits_and_whole_numbers_no_point(results: Resu
 def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> None:
     found = metrics(results)
     assert list(found) == sorted(found)
-    written = json.loads(save_metrics(results, english, tmp_path / "metrics.json").read_text())
+    written = json.loads(save_metrics(PresetResults(results, english), tmp_path / "metrics.json").read_text())
     assert written == {**found, **english_metrics(english)}
     quoted = {name for name in PUBLISHED["scalars"] if name.startswith("arithmetic_")}
     assert quoted <= found.keys(), "the paper quotes numbers that the metrics lack"
     assert found["arithmetic_loss_first"] == 2.71828
     assert found["arithmetic_table_12_l2_norm"] == SUMMARY["table_12"]["l2_norm"]
     assert found["arithmetic_completeness_none_correlation"] is None
-    vectors = pd.read_csv(results.paths.vector_table).query("analysis == 'polca' and kept")
+    vectors = pd.read_csv(results.paths.table("vectors")).query("analysis == 'polca' and kept")
     assert found["arithmetic_mean_dropped_tokens"] == pytest.approx(sum(vectors["n_dropped"]) / len(vectors), rel=1e-5)
     best = best_by_hand(results, "polca")[0]
     assert found["arithmetic_polca_best_homogeneity"] == pytest.approx(best["homogeneity"], rel=1e-5)
     assert found["arithmetic_training_tokens"] == 5000 * 64 * 4
+
+
+@pytest.mark.parametrize("setting", ["arithmetic", "english"])
+def test_a_preset_of_one_task_has_its_tables_and_metrics_alone(
+    setting: str, results: Results, english: EnglishResults, tmp_path: Path
+) -> None:
+    """The same bytes as beside the other task."""
+    both = PresetResults(results, english)
+    one = PresetResults(results, None) if setting == "arithmetic" else PresetResults(None, english)
+    whole = {path.name: path.read_bytes() for path in save_tables(both, tmp_path / "both")}
+    found = save_tables(one, tmp_path / "one")
+    numbers = [5, 6, 7] if setting == "english" else [1, 2, 3, 4, 8, 9, 10, 11, 12]
+    assert [path.name for path in found] == [f"table_{n:02d}.csv" for n in numbers]
+    assert sorted((tmp_path / "one").iterdir()) == found
+    assert all(path.read_bytes() == whole[path.name] for path in found)
+    scalars = json.loads(save_metrics(one, tmp_path / "metrics.json").read_text())
+    assert scalars == (english_metrics(english) if setting == "english" else metrics(results))
+
+
+def test_a_preset_has_the_results_of_the_tasks_that_it_names(tmp_path: Path) -> None:
+    paths = PresetPaths("mine", tmp_path)
+    for tasks in (("english",), ("arithmetic",), ("english", "arithmetic")):
+        found = PresetResults.of(paths, {**params(), "tasks": {task: {} for task in tasks}})
+        assert {own.setting for own in found.all} == set(tasks)
+        for own in found.all:
+            assert own.paths == paths.task(own.setting)
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
@@ -248,20 +275,21 @@ def test_unknown_table(results: Results) -> None:
 
 
 def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
-    nothing = Results(tmp_path, params())
-    with pytest.raises(PolcaError, match=r"clusters\.csv: no such file: run stage arithmetic_cluster"):
+    nothing = Results(TaskPaths(tmp_path, "arithmetic"), params())
+    with pytest.raises(PolcaError, match=r"clusters\.csv: no such file: run stage cluster@arithmetic"):
         make_table(8, nothing)
-    with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage arithmetic_cluster"):
+    with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage cluster@arithmetic"):
         make_table(12, nothing)
-    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage arithmetic_train"):
+    with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage train@arithmetic"):
         _ = nothing.training_log
-    (tmp_path / "summary.json").write_text("{}")
+    write_json(nothing.paths.summary, {})
     with pytest.raises(PolcaError, match=r"lacks 'table_12\.cosine_similarity'"):
         make_table(12, nothing)
-    (tmp_path / "clusters.csv").write_text("analysis,vector\n")
+    nothing.paths.tables.mkdir()
+    nothing.paths.table("clusters").write_text("analysis,vector\n")
     with pytest.raises(PolcaError, match="lacks the column 'basis'"):
         make_table(8, nothing)
-    elsewhere = Results(results.directory, params(), tmp_path / "published.yaml")
+    elsewhere = Results(results.paths, params(), tmp_path / "published.yaml")
     with pytest.raises(PolcaError, match=r"published\.yaml: no such file"):
         make_table(8, elsewhere)
     (tmp_path / "published.yaml").write_text("table_09: {}")
@@ -271,4 +299,4 @@ def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
 
 def test_missing_parameter(results: Results) -> None:
     with pytest.raises(PolcaError, match=r"arithmetic\.model\.layers is missing"):
-        make_table(2, Results(results.directory, params(model={})))
+        make_table(2, Results(results.paths, params(model={})))

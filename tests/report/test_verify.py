@@ -14,7 +14,8 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT
 from polca.report.claims import CHECKS, CLAIMS
 from polca.report.verify import expected_claims, verify
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, presets
+from polca.study.settings import Preset
 
 ALL = {claim.name for claim in CLAIMS}
 
@@ -91,8 +92,11 @@ def test_expectations_have_reasons(root: Path) -> None:
 
 def test_the_repositorys_expectations_name_claims_and_presets() -> None:
     path = ROOT / "data" / "expected.yaml"
-    presets = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert presets.keys() <= {p.parent.name for p in ROOT.glob("presets/*/params.yaml")}
-    for preset in presets:
-        assert expected_claims(path, preset).keys() <= ALL
+    expectations = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert expectations.keys() <= set(presets(ROOT))
+    for preset in expectations:
+        expected = expected_claims(path, preset).keys()
+        assert expected <= ALL
+        about = {"english" if name.startswith("english_") else "arithmetic" for name in expected}
+        assert about <= Preset.read(PresetPaths.named(preset)).sources.keys(), preset
     assert expected_claims(path, "smoke") == {}

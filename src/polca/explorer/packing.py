@@ -26,7 +26,7 @@ class TokenTrajectories:
         steps: `[Q]` training steps that are kept, the first and the last among them.
         points: P, how many there were.
         low, span: `[K, X]` each trajectory's lowest value, and how far above it the highest is.
-        levels: `[K, X, Q]`; the value is `low + span · levels / LEVELS`.
+        levels: `[K, X, Q]`; the value is `low + span · levels / LEVELS`, off by at most `span / (2 · LEVELS)`.
         mean: `[K, P]` mean over tokens at every point, not quantised.
     """
 
@@ -36,10 +36,6 @@ class TokenTrajectories:
     span: NDArray[np.float32]
     levels: NDArray[np.uint8]
     mean: NDArray[np.float32]
-
-    def values(self) -> NDArray[np.float64]:
-        """The trajectories `[K, X, Q]` as the page shows them; off by at most `span / (2 · LEVELS)`."""
-        return self.low[..., None] + self.span[..., None] * (self.levels / LEVELS)
 
     def pack(self) -> Packed:
         """As the page holds it."""
@@ -81,19 +77,11 @@ def quantise(trajectories: Trajectories, most: int) -> TokenTrajectories:
 def pack(array: NDArray[Any], delta: bool = False) -> Packed:
     """An array as the page holds it; `delta` (for bytes) stores differences along the last axis."""
     stored = np.diff(array, axis=-1, prepend=array.dtype.type(0)) if delta else array
-    kind = {"b": "i2", "i": "i4", "u": "u1", "f": "f4"}[array.dtype.kind]
-    if array.dtype.itemsize <= 2 and array.dtype.kind == "i":
-        kind = "i2"
+    integer = "i2" if array.dtype.itemsize <= 2 else "i4"
+    kind = {"i": integer, "u": "u1", "f": "f4"}[array.dtype.kind]
     content = np.ascontiguousarray(stored.astype(f"<{kind}")).tobytes()
     data = base64.b64encode(zlib.compress(content, 9)).decode("ascii")
     return {"type": kind, "shape": list(array.shape), "delta": delta, "data": data}
-
-
-def unpack(packed: Packed) -> NDArray[Any]:
-    """What `pack` packed, as the page's script unpacks it."""
-    content = zlib.decompress(base64.b64decode(packed["data"]))
-    array = np.frombuffer(content, f"<{packed['type']}").reshape(packed["shape"])
-    return np.cumsum(array, axis=-1, dtype=array.dtype) if packed["delta"] else array
 
 
 def curve(values: NDArray[np.floating]) -> Any:

@@ -1,6 +1,6 @@
 """Pages from the result files of a preset."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,7 +10,6 @@ from polca.explorer.packing import TokenTrajectories, quantise
 from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
 from polca.machine.files import read_npz
 from polca.method.clustering import Clusters
-from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import looks as role_looks
 from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
@@ -20,6 +19,7 @@ from polca.study.results import EnglishResults, PresetResults, Results, TaskResu
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.english.task import EnglishTask
+from polca.tasks.task import Task
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
 """Values that the token trajectories of one analysis may have: of the one that the figures show, of each other."""
@@ -83,37 +83,33 @@ def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) ->
     return views
 
 
-def _names(results: TaskResults, known: Iterable[str]) -> list[str]:
+def _names(results: TaskResults, task: Task) -> list[str]:
     """The analyses of the result files, the shown one first."""
-    present = [str(name) for name in results.vectors["analysis"].unique() if name in known]
+    present = [str(name) for name in results.vectors["analysis"].unique() if name in task.analyses]
     return sorted(present, key=lambda name: name != results.shown_analysis)
 
 
 def _setting(
-    results: TaskResults,
-    note: str,
-    flat_step: int | None,
-    tokens: Tokens,
-    facets: Sequence[Facet],
-    analyses: Mapping[str, tuple[str, str]],
-    trajectories: Callable[[str], Trajectories],
-    looks: Looks,
+    results: TaskResults, task: Task, note: str, tokens: Tokens, facets: Sequence[Facet], looks: Looks
 ) -> Setting:
-    """A setting of a preset; `analyses` are strategy and key of the trajectories by name, the shown one first."""
+    """A setting of a preset, its shown analysis first."""
     quantised: dict[str, TokenTrajectories] = {}
     shown = []
-    for name, (strategy, key) in analyses.items():
+    for name in _names(results, task):
+        analysis = task.analyses[name]
         # Analyses that differ in their clustering alone share their trajectories.
+        key = next(other for other, same in task.analyses.items() if same == analysis)
         if key not in quantised:
             most = SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
-            quantised[key] = quantise(trajectories(name), most)
+            quantised[key] = quantise(Archive.load(results.paths.trajectory(name)).trajectories(), most)
         clusters = results.curves(name)
-        shown.append(analysis_view(name, strategy, key, clusters, _views(results, name, clusters, looks)))
+        views = _views(results, name, clusters, looks)
+        shown.append(analysis_view(name, analysis.strategy, key, clusters, views))
     return Setting(
         id=results.setting,
         title=results.setting.capitalize(),
         note=note,
-        flat_step=flat_step,
+        flat_step=task.settings.breakthroughs.flat_step,
         tokens=tokens,
         steps=results.losses.steps,
         losses=results.losses.losses,
@@ -123,26 +119,14 @@ def _setting(
     )
 
 
-def _trajectories(results: TaskResults) -> Callable[[str], Trajectories]:
-    return lambda name: Archive.load(results.paths.trajectory(name)).trajectories()
-
-
 def arithmetic_setting(results: Results, task: ArithmeticTask) -> Setting:
     """The arithmetic setting of a preset.
 
     Raises:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
-    return _setting(
-        results,
-        "Output digits of three-digit additions.",
-        task.settings.breakthroughs.flat_step,
-        skills.tokens(results.evaluation.tokens),
-        skills.facets(results.evaluation),
-        {name: (task.analyses[name].strategy, name) for name in _names(results, task.analyses)},
-        _trajectories(results),
-        skill_looks,
-    )
+    tokens, facets = skills.tokens(results.evaluation.tokens), skills.facets(results.evaluation)
+    return _setting(results, task, "Output digits of three-digit additions.", tokens, facets, skill_looks)
 
 
 def english_setting(results: EnglishResults, task: EnglishTask) -> Setting:
@@ -152,17 +136,7 @@ def english_setting(results: EnglishResults, task: EnglishTask) -> Setting:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
     text = task.tagged_text(read_npz(results.paths.labels))
-    return _setting(
-        results,
-        "Tokens of running text.",
-        task.settings.breakthroughs.flat_step,
-        speech.tokens(text),
-        speech.facets(text),
-        # Analyses of one strategy differ in their clustering alone.
-        {name: (task.analyses[name].strategy,) * 2 for name in _names(results, task.analyses)},
-        _trajectories(results),
-        role_looks,
-    )
+    return _setting(results, task, "Tokens of running text.", speech.tokens(text), speech.facets(text), role_looks)
 
 
 def preset_page(paths: PresetPaths) -> Page:

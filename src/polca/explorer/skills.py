@@ -6,20 +6,19 @@ from numpy.typing import NDArray
 from polca.explorer.schema import Facet, Tokens
 from polca.report.figures.skills import GREYS, PLACE_TONES
 from polca.study.results import Evaluation
+from polca.tasks.arithmetic.data import OUTPUT_DIGITS
 from polca.tasks.arithmetic.labels import PLACES
 
 SYMBOLS = (*"0123456789", "+", "=")
 """The input vocabulary by id."""
-OUTPUTS = 4
-"""Output digits of an addition; they stand at its end."""
 
 
 def tokens(additions: NDArray[np.uint8]) -> Tokens:
-    """The output digits of additions `[S, 12]` (ids)."""
+    """The output digits of additions `[S, 12]` (ids), at whose ends they stand."""
     count, length = additions.shape
     sequences = [[SYMBOLS[i] for i in row] for row in additions.tolist()]
-    places = np.tile(np.arange(length - OUTPUTS, length), count)
-    return Tokens(sequences, np.repeat(np.arange(count), OUTPUTS), places)
+    places = np.tile(np.arange(length - OUTPUT_DIGITS, length), count)
+    return Tokens(sequences, np.repeat(np.arange(count), OUTPUT_DIGITS), places)
 
 
 def facets(evaluation: Evaluation) -> list[Facet]:

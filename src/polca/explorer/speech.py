@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.explorer.schema import Facet, Tokens
+from polca.machine.text import UNPRINTABLE, visible
 from polca.report.figures.roles import ROLES
-from polca.tasks.english.patterns import NEWLINE, UNPRINTABLE
 from polca.tasks.english.scores import BETWEEN, TaggedText
 from polca.tasks.english.text import BEFORE, PAD
 
@@ -24,12 +24,6 @@ ROLE_OF_TAG: Mapping[str, str] = {
 OTHER = "#B8B8B8"
 
 
-def _visible(text: str) -> str:
-    return "".join(
-        NEWLINE if c == "\n" else " " if c.isspace() else c if c.isprintable() else UNPRINTABLE for c in text
-    )
-
-
 def _pieces(text: TaggedText, window: int) -> list[str]:
     """A window's text, cut at the ends of its tokens; each piece begins where the one before ended."""
     e, pieces, at = text.evaluation, [], -1
@@ -39,7 +33,7 @@ def _pieces(text: TaggedText, window: int) -> list[str]:
             at = -1
             continue
         # The bytes of one character can be tokens of their own: only the first of them has text.
-        pieces.append(_visible(e.text[start if at < 0 else at : end]) or UNPRINTABLE)
+        pieces.append(visible(e.text[start if at < 0 else at : end], space=" ") or UNPRINTABLE)
         at = end
     return pieces
 

@@ -275,6 +275,7 @@ def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
     empty without `flat_step`), top_tokens, context_1 … context_3.
     """
     clusters, rows = analysis.clusters, []
+    breaks = pd.DataFrame() if analysis.breaks is None else analysis.breaks
     tokens = clusters.labels.shape[1]
     known = {x: names.name(x) for m in range(len(clusters)) for x in map(int, clusters.members(m))}
     for m in range(len(clusters)):
@@ -287,8 +288,7 @@ def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
             "share_of_tokens": len(members) / tokens,
         }
         for name in ("break_step", "onset_step", "hidden", "hidden_onset"):
-            found = analysis.breaks is not None and name in analysis.breaks
-            row[name] = analysis.breaks.iloc[m][name] if found and analysis.breaks is not None else None
+            row[name] = breaks[name].iloc[m] if name in breaks else None
         row["top_tokens"] = top_tokens(known[x] for x in members)
         nearest = [int(x) for x in clusters.nearest[m] if x >= 0][:CONTEXTS]
         for rank in range(CONTEXTS):

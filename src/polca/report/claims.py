@@ -26,7 +26,7 @@ import pandas as pd
 from polca.machine.files import read_csv
 from polca.method.breakthrough import hidden_fraction
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, PresetResults, Results
+from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
 from polca.tasks.arithmetic.scores import three_best
 from polca.tasks.english.scores import constructions
 
@@ -55,13 +55,8 @@ class Claim:
         """Claim, sentence, rule, statistic, verdict (`holds`, `fails` or `not tested`)."""
         holds, statistic = self.decide(*evidence)
         verdict = {True: HOLDS, False: FAILS, None: NOT_TESTED}[holds]
-        return {
-            "claim": self.name,
-            "sentence": self.sentence,
-            "rule": self.rule,
-            "statistic": statistic,
-            "verdict": verdict,
-        }
+        words = {"claim": self.name, "sentence": self.sentence, "rule": self.rule}
+        return {**words, "statistic": statistic, "verdict": verdict}
 
 
 CLAIMS: list[Claim] = []
@@ -91,27 +86,22 @@ def _less(one: float | None, other: float | None) -> bool | None:
 # --- Addition ---------------------------------------------------------------------------------------------------------
 
 
-def _best(results: Results, analysis: str) -> tuple[float, float] | None:
+def _best(results: Results, analysis: str) -> tuple[float | None, float | None]:
     """Homogeneity and recall of the best eligible cluster; None where there is none."""
     best = three_best(results.clusters, analysis)
-    return (float(best["homogeneity"].iloc[0]), float(best["recall"].iloc[0])) if len(best) else None
+    return (float(best["homogeneity"].iloc[0]), float(best["recall"].iloc[0])) if len(best) else (None, None)
 
 
-def _homogeneity(results: Results, analysis: str) -> float | None:
-    best = _best(results, analysis)
-    return None if best is None else best[0]
-
-
-def _clusters(results: Results | EnglishResults, analysis: str) -> pd.DataFrame:
+def _clusters(results: TaskResults, analysis: str) -> pd.DataFrame:
     return results.clusters[results.clusters["analysis"] == analysis]
 
 
 def _say(results: Results, *analyses: str) -> str:
     parts = []
     for analysis in analyses:
-        best, count = _best(results, analysis), len(_clusters(results, analysis))
-        none = "no eligible cluster" if count else "no cluster"
-        parts.append(f"{analysis}: " + (none if best is None else f"{best[0]:.3g} (recall {best[1]:.3g})"))
+        homogeneity, recall = _best(results, analysis)
+        none = "no eligible cluster" if len(_clusters(results, analysis)) else "no cluster"
+        parts.append(f"{analysis}: " + (none if homogeneity is None else f"{homogeneity:.3g} (recall {recall:.3g})"))
     return "; ".join(parts)
 
 
@@ -121,7 +111,7 @@ def _say(results: Results, *analyses: str) -> str:
 )
 def loss_does_not_isolate_carries(results: Results) -> Decision:
     names = ("loss", "loss_change")
-    parts = [(_homogeneity(results, n) or 0.0) <= 0.6 if len(_clusters(results, n)) else None for n in names]
+    parts = [(_best(results, n)[0] or 0.0) <= 0.6 if len(_clusters(results, n)) else None for n in names]
     return _all(*parts), _say(results, *names)
 
 
@@ -130,8 +120,8 @@ def loss_does_not_isolate_carries(results: Results) -> Decision:
     "best homogeneity at least 0.9, with recall at least 0.5",
 )
 def polca_isolates_carries(results: Results) -> Decision:
-    homogeneity, recall = _best(results, "polca") or (0.0, 0.0)
-    return homogeneity >= 0.9 and recall >= 0.5, _say(results, "polca")
+    homogeneity, recall = _best(results, "polca")
+    return (homogeneity or 0.0) >= 0.9 and (recall or 0.0) >= 0.5, _say(results, "polca")
 
 
 @_claim(
@@ -140,13 +130,13 @@ def polca_isolates_carries(results: Results) -> Decision:
 )
 def polca_beats_first_order_beats_lca(results: Results) -> Decision:
     names = ("polca", "polca_first_order", "lca")
-    polca, first, lca = (_homogeneity(results, name) for name in names)
+    polca, first, lca = (_best(results, name)[0] for name in names)
     at_least = None if polca is None or first is None else polca >= first
     return _all(at_least, _less(lca, first)), _say(results, *names)
 
 
 def _sides(
-    results: Results | EnglishResults, analyses: Sequence[str], measure: Callable[[pd.DataFrame], tuple[float, str]]
+    results: TaskResults, analyses: Sequence[str], measure: Callable[[pd.DataFrame], tuple[float, str]]
 ) -> tuple[list[float | None], str]:
     """A measure of each analysis' clusters, None where it has no cluster, and all in words."""
     values: list[float | None] = []
@@ -265,8 +255,10 @@ def _above_chance(
     return _table(file, decide)
 
 
-def _more_simple(analysis: str) -> Callable[[Path], Decision]:
-    return _above_chance("null_simple.csv", "clusters", "clusters_simple", "clusters_", analysis=analysis)
+def _simple_labels(name: str, sentence: str, analysis: str) -> Claim:
+    """The check of how often clusters of an analysis of English have a simple label."""
+    decide = _above_chance("null_simple.csv", "clusters", "clusters_simple", "clusters_", analysis=analysis)
+    return Claim(name, sentence, f"p at most {LEVEL}, tag patterns permuted over tokens", decide)
 
 
 def _nearer(table: pd.DataFrame) -> Decision:
@@ -296,17 +288,15 @@ CHECKS = (
         "relative error against the path integral: eq. 4, λ fixed, below first order",
         _table("completeness_integrators.csv", _nearer),
     ),
-    Claim(
+    _simple_labels(
         "check_english_labels_beat_chance",
         "Simply labelled clusters of English are more frequent than chance",
-        f"p at most {LEVEL}, tag patterns permuted over tokens",
-        _more_simple("polca"),
+        "polca",
     ),
-    Claim(
+    _simple_labels(
         "check_english_finer_labels_beat_chance",
         "The same for the finer clusters, which are not the paper's",
-        f"p at most {LEVEL}, tag patterns permuted over tokens",
-        _more_simple("polca_fine"),
+        "polca_fine",
     ),
 )
 

@@ -5,7 +5,7 @@ A result is judged only where the scale is the paper's, which Tables 2–4 (addi
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.machine.files import read_csv, read_json, read_params
+from polca.machine.files import dotted, read_csv, read_json, read_params
 from polca.study.paths import PresetPaths
+from polca.study.settings import Preset
 from polca.tasks.arithmetic.scores import SCORES
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
@@ -119,7 +120,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PublishedAgainstReproduced:
-    """All comparisons of a preset, and for both settings those of Tables 2–7 that are not the paper's."""
+    """All comparisons of a preset, and by setting those of its Tables 2–7 that are not the paper's."""
 
     rows: tuple[Comparison, ...]
     other_settings: Mapping[str, tuple[str, ...]]
@@ -153,12 +154,10 @@ def _table(paths: PresetPaths, number: int, columns: Sequence[str], as_text: boo
 
 
 def _part(published: Mapping[str, Any], name: str) -> Any:
-    value: Any = published
-    for key in name.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            raise PolcaError(f"data/published.yaml: lacks {name!r}: restore it from the repository")
-        value = value[key]
-    return value
+    try:
+        return dotted(published, name)
+    except KeyError as error:
+        raise PolcaError(f"data/published.yaml: lacks {name!r}: restore it from the repository") from error
 
 
 # --- Parameters -------------------------------------------------------------------------------------------------------
@@ -248,10 +247,14 @@ def _ratio(scalars: Mapping[str, Any], name: str) -> tuple[float, str]:
     return (part / total if total else math.nan), f"{_shown(counts[0])} of {total}"
 
 
-def _of_text(paths: PresetPaths, published: Mapping[str, Any], judge: Judge) -> Iterator[Comparison]:
-    """Scalars that the text quotes."""
+def _of_text(
+    paths: PresetPaths, published: Mapping[str, Any], settings: Collection[str], judge: Judge
+) -> Iterator[Comparison]:
+    """Scalars of these settings that the text quotes."""
     theirs, ours = _part(published, "scalars"), read_json(required(paths.metrics, paths))
     for name, value in theirs.items():
+        if name.partition("_")[0] not in settings:
+            continue
         kind = _KIND_OF.get(name, "setting")
         if name in _OF:
             (their_share, their_words), (our_share, our_words) = _ratio(theirs, name), _ratio(ours, name)
@@ -262,18 +265,20 @@ def _of_text(paths: PresetPaths, published: Mapping[str, Any], judge: Judge) -> 
 
 
 def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
-    """Every published number that the repository has a counterpart of, beside that of a preset.
+    """Every published number of the preset's settings that has a counterpart here, beside that of the preset.
 
     Raises:
-        PolcaError: a file of results is missing or damaged.
+        PolcaError: the preset's parameters or a file of results are missing or damaged.
     """
     published = read_params(paths.root / "data" / "published.yaml")
     rows: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
-    for setting in PARAMETER_TABLES:
+    for setting in Preset.read(paths).sources:
         chosen = list(_parameters(paths, setting, published))
         others[setting] = tuple(row.number for row in chosen if row.verdict != AGREES)
         rows += chosen
     judge = partial(_comparison, {setting: not names for setting, names in others.items()})
-    rows += [*_of_tables(paths, published, judge), *_of_text(paths, published, judge)]
+    if ARITHMETIC in others:
+        rows += _of_tables(paths, published, judge)
+    rows += _of_text(paths, published, others, judge)
     return PublishedAgainstReproduced(tuple(rows), others)

@@ -78,21 +78,18 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     """All scalars of the English setting, as `metrics`.
 
     - everything in `summary.json`, that of each analysis under the analysis' name;
-    - everything in `corpus.json` under `corpus`;
-    - under the names of `data/published.yaml` what the paper quotes: the model's parameters, the tokens predicted in
-      training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the mean number
-      of tokens dropped as rising per kept vector.
+    - under the names of `data/published.yaml` what the paper quotes and the summary has elsewhere or not: the tokens
+      predicted in training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the
+      mean number of tokens dropped as rising per kept vector.
     """
     summary = dict(results.summary)
     of_analyses = summary.pop("analyses", {})
     others = {
-        "parameters": results.scalar("parameters"),
         "training_tokens": training_tokens(results),
         "last_plotted_step": results.param("plots.last_step"),
-        **{name: results.scalar(name) for name in ("tokens", "vectors")},
         **{name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA},
     }
-    return _flat(results.setting, summary, of_analyses, {"corpus": results.corpus}, others)
+    return _flat(results.setting, summary, of_analyses, others)
 
 
 def save_metrics(results: PresetResults, path: Path) -> Path:
