@@ -5,20 +5,21 @@ from pathlib import Path
 from polca.machine.distributed import is_first
 from polca.machine.parallel import map_processes
 from polca.method.bases import Basis
-from polca.study import stages
 from polca.study.paths import TaskPaths
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
+from polca.study.stages.basis import make_basis
+from polca.study.stages.checkpoints import checkpoint_directory
 from polca.tasks.task import Task
 
 
-def make_basis(shared: tuple[Task, Path, Path], kind: str) -> dict[str, int]:
+def write_basis(shared: tuple[Task, Path, Path], kind: str) -> dict[str, int]:
     """Make one basis and write it to the work folder."""
     task, checkpoints, work = shared
     target = work / "bases" / f"{kind}.safetensors"
     if target.is_file():
         return {"vectors": len(Basis.load(target))}
-    basis = stages.basis(task, kind, stages.directory(task, checkpoints), work / kind)
+    basis = make_basis(task, kind, checkpoint_directory(task, checkpoints), work / kind)
     if is_first():
         basis.save(target)
     return {"vectors": len(basis)}
@@ -26,7 +27,7 @@ def make_basis(shared: tuple[Task, Path, Path], kind: str) -> dict[str, int]:
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
     with resumable(preset, f"{task.name}_basis", task.name) as work:
-        map_processes(make_basis, (task, out.checkpoints, work), stages.bases(task), description="bases")
+        map_processes(write_basis, (task, out.checkpoints, work), task.bases, description="bases")
         if is_first():
             publish(work / "bases", out.bases)
 

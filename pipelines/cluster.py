@@ -5,22 +5,22 @@ from typing import Any
 
 from polca.machine.files import read_json, read_npz, stacked, write_csv, write_json
 from polca.machine.parallel import map_processes
-from polca.study import stages
 from polca.study.archive import Archive
 from polca.study.paths import TaskPaths
 from polca.study.results import read_losses, read_table
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
+from polca.study.stages.cluster import ExactLosses, cluster_analysis, summary
 from polca.tasks.task import Task
 
-Shared = tuple[Task, TaskPaths, stages.ExactLosses, dict[str, Any], Path]
+Shared = tuple[Task, TaskPaths, ExactLosses, dict[str, Any], Path]
 
 
 def cluster(shared: Shared, analysis: str) -> dict[str, int]:
     """Cluster one analysis and write its results to the work folder."""
     task, out, losses, labels, work = shared
     trajectories = Archive.load(out.trajectory(analysis)).trajectories()
-    done = stages.clusters(task, analysis, trajectories, losses, labels)
+    done = cluster_analysis(task, analysis, trajectories, losses, labels)
     done.clusters.save(work / "clusters" / f"{analysis}.npz")
     for name, table in done.tables.items():
         write_csv(work / "parts" / name / f"{analysis}.csv", table)
@@ -42,7 +42,7 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
             tables[folder.name] = stacked(*(read_table(folder / f"{name}.csv") for name in task.analyses))
             write_csv(work / "tables" / f"{folder.name}.csv", tables[folder.name])
         guarded = {name: int(result["guarded"]) for name, result in zip(task.analyses, done, strict=True)}
-        write_json(out.summary, stages.summary(task, read_json(out.facts), guarded, tables))
+        write_json(out.summary, summary(task, read_json(out.facts), guarded, tables))
         publish(work / "tables", out.tables)
         publish(work / "clusters", out.clusters)
 

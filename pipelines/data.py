@@ -7,7 +7,7 @@ from polca.tasks.task import Task
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    task.make_data()
+    task.write_data()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from polca.tasks.task import Task
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    write_npz(out.labels, task.labels())
+    write_npz(out.labels, task.token_labels())
 
 
 if __name__ == "__main__":

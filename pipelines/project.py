@@ -3,19 +3,20 @@
 from polca.machine.distributed import is_first
 from polca.machine.files import write_npz
 from polca.method.bases import Basis
-from polca.study import stages
 from polca.study.paths import TaskPaths
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
+from polca.study.stages.checkpoints import checkpoint_directory
+from polca.study.stages.project import project
 from polca.tasks.task import Task
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    checkpoints = stages.directory(task, out.checkpoints)
+    checkpoints = checkpoint_directory(task, out.checkpoints)
     shapes = {name: p.shape for name, p in task.initial().items()}
-    bases = {kind: Basis.load(out.basis(kind), shapes) for kind in stages.bases(task)}
+    bases = {kind: Basis.load(out.basis(kind), shapes) for kind in task.bases}
     with resumable(preset, f"{task.name}_project", task.name) as work:
-        projections = stages.project(task, checkpoints, bases, resume=work / "checkpoints")
+        projections = project(task, checkpoints, bases, resume=work / "checkpoints")
         if not is_first():
             return
         for kind, result in projections.items():

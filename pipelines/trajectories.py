@@ -5,10 +5,10 @@ from pathlib import Path
 from polca.machine.files import write_json, writing
 from polca.machine.parallel import map_processes
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.paths import TaskPaths
 from polca.study.settings import Preset
 from polca.study.stage import run_task
+from polca.study.stages.trajectories import archive_analysis, known_facts
 from polca.tasks.task import Task
 
 Shared = tuple[Task, dict[str, Projections], Path]
@@ -17,17 +17,17 @@ Shared = tuple[Task, dict[str, Projections], Path]
 def write_analysis(shared: Shared, analysis: str) -> dict[str, int]:
     """Write the archive of one analysis."""
     task, projections, folder = shared
-    archive = stages.archive(task, analysis, projections)
+    archive = archive_analysis(task, analysis, projections)
     archive.save(folder / f"{analysis}.npz")
     return {"guarded": archive.guarded}
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    projections = {kind: Projections.load(out.projection(kind)) for kind in stages.bases(task)}
+    projections = {kind: Projections.load(out.projection(kind)) for kind in task.bases}
     with writing(out.trajectories) as folder:
         shared = (task, projections, folder)
         map_processes(write_analysis, shared, list(task.analyses), workers=1, description="trajectories")
-        write_json(folder / out.facts.name, stages.facts(task, projections))
+        write_json(folder / out.facts.name, known_facts(task, projections))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from polca.machine.parallel import map_processes
 from polca.method.bases import Basis
 from polca.method.further_bases import subspace_overlap
 from polca.method.projections import Projections, thin
-from polca.study import stages
 from polca.study.settings import Preset
 from polca.study.stage import resumable, run
+from polca.study.stages.checkpoints import checkpoint_directory
+from polca.study.stages.project import project
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.validity.bases import (
     FURTHER,
@@ -44,8 +45,8 @@ def main(preset: Preset) -> None:
         for number, kinds in enumerate(groups(FURTHER, vectors, VECTORS_AT_ONCE)):
             if not all((projected / f"{kind}.npz").is_file() for kind in kinds):
                 found = {kind: Basis.load(work.basis_at(kind)) for kind in kinds}
-                checkpoints = stages.directory(task, out.checkpoints)
-                made = stages.project(task, checkpoints, found, resume=folder / f"group_{number}")
+                checkpoints = checkpoint_directory(task, out.checkpoints)
+                made = project(task, checkpoints, found, resume=folder / f"group_{number}")
                 for kind, result in made.items():
                     result.save(projected / f"{kind}.npz")
         kinds = (*OWN, *FURTHER)

@@ -2,7 +2,6 @@
 
 from polca.machine.files import write_csv, write_json
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.settings import Preset
 from polca.study.stage import run
 from polca.validity.integrators import summary, tables
@@ -14,7 +13,7 @@ from polca.validity.settings import CompletenessSettings, read
 def main(preset: Preset) -> None:
     validity, out = read(preset, "completeness", CompletenessSettings), ValidityPaths.of(preset.paths)
     arithmetic, english = preset.paths.task("arithmetic"), preset.paths.task("english")
-    projections = {k: Projections.load(arithmetic.projection(k)) for k in stages.bases(preset.arithmetic())}
+    projections = {k: Projections.load(arithmetic.projection(k)) for k in preset.arithmetic().bases}
     path = PathGradients.load(out.path)
     for name, table in tables(projections, path, Projections.load(english.projection("hessian"))).items():
         write_csv(out.table("completeness", name), table)

@@ -2,9 +2,9 @@
 
 from polca.method.bases import Basis
 from polca.method.checkpoints import select_steps
-from polca.study import stages
 from polca.study.settings import Preset
 from polca.study.stage import resumable, run
+from polca.study.stages.checkpoints import checkpoint_directory
 from polca.validity.path_integral import path_gradients, spread
 from polca.validity.paths import ValidityPaths
 from polca.validity.settings import CompletenessSettings, read
@@ -13,7 +13,7 @@ from polca.validity.settings import CompletenessSettings, read
 def main(preset: Preset) -> None:
     validity = read(preset, "completeness", CompletenessSettings)
     task, out = preset.arithmetic(), preset.paths.task("arithmetic")
-    checkpoints = stages.directory(task, out.checkpoints)
+    checkpoints = checkpoint_directory(task, out.checkpoints)
     steps = select_steps(checkpoints.steps(), task.settings.polca.interval, "arithmetic.polca.interval")
     with resumable(preset, "validity_path", "arithmetic", "validity") as work:
         path_gradients(

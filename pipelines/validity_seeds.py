@@ -3,7 +3,6 @@
 from polca.machine.files import read_csv, read_npz, read_params, stacked, write_csv, write_json, writing
 from polca.machine.parallel import map_processes
 from polca.method.projections import Projections, thin
-from polca.study import stages
 from polca.study.settings import Preset
 from polca.study.stage import resumable, run
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
@@ -19,7 +18,7 @@ def main(preset: Preset) -> None:
     with resumable(preset, "validity_seeds", "arithmetic", "validity") as work:
         shared = SeedsWork(coarse, work)
         done = map_processes(run_seed, shared, others, description="seeds", resume=work / "done")
-        own = {kind: thin(Projections.load(out.projection(kind)), seeds.interval) for kind in stages.bases(task)}
+        own = {kind: thin(Projections.load(out.projection(kind)), seeds.interval) for kind in task.bases}
         losses = {task.settings.seed: float(own["hessian"].losses[-1].mean(dtype="float64"))}
         losses |= {seed: float(result["last_loss"]) for seed, result in zip(others, done, strict=True)}
         tables = seed_tables(coarse, own, read_npz(out.labels, EVALUATION_FORM))

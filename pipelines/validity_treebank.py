@@ -2,9 +2,10 @@
 
 from polca.machine.files import stacked, write_csv, write_json, writing
 from polca.method.bases import Basis
-from polca.study import stages
 from polca.study.settings import Preset
 from polca.study.stage import resumable, run
+from polca.study.stages.checkpoints import checkpoint_directory
+from polca.study.stages.project import project
 from polca.validity.construction_scores import COLUMNS, no_scores
 from polca.validity.settings import TreebankSettings, read
 from polca.validity.treebank_study import TreebankText, scores, summary
@@ -23,9 +24,9 @@ def main(preset: Preset) -> None:
         return
     text = TreebankText.read(source, task, settings)
     with resumable(preset, "validity_treebank", "english", "validity") as work:
-        projections = stages.project(
+        projections = project(
             task,
-            stages.directory(task, out.checkpoints),
+            checkpoint_directory(task, out.checkpoints),
             {"hessian": Basis.load(out.basis("hessian"))},
             curvature_of=(),
             data=text.batches(task),

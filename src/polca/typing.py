@@ -1,9 +1,16 @@
 """Types that several modules share."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
 """`token_loss(params, batch) → losses [sequences, targets]`: all that the method needs to know of a model."""
+
+Strategy = Literal["loss", "loss_change", "fisher", "lca", "polca_first_order", "polca"]
+"""Rows of Table 8 (see `method.decomposition.decompose`)."""
+SecondOrder = Literal["paper", "trapezoid", "exact", "none"]
+"""Forms of eq. 4's second-order term (see `method.decomposition.allocations`)."""
+EigenvalueAt = Literal["basis", "current"]
+"""Whether the λ of eq. 4 is that of the step of the basis vector, or that of the current step."""

@@ -13,7 +13,8 @@ from scipy.stats import entropy
 
 from polca.errors import PolcaError
 from polca.machine.files import read_json, write_csv, write_json
-from polca.method.decomposition import SecondOrder, decompose
+from polca.method.decomposition import decompose
+from polca.typing import SecondOrder
 from polca.method.projections import Projections
 from polca.study.results import read_table
 from polca.tasks.english.patterns import FAMILIES

@@ -151,7 +151,7 @@ def english_setting(results: EnglishResults, task: EnglishTask) -> Setting:
     Raises:
         PolcaError: a result file is missing, damaged, or does not fit the others.
     """
-    text = task.tagged(read_npz(results.paths.labels))
+    text = task.tagged_text(read_npz(results.paths.labels))
     return _setting(
         results,
         "Tokens of running text.",

@@ -22,9 +22,9 @@ from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import Completeness, completeness, ratio
-from polca.method.decomposition import EigenvalueAt, SecondOrder, Trajectories, decompose
+from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections, project
-from polca.typing import TokenLossFunction
+from polca.typing import EigenvalueAt, SecondOrder, TokenLossFunction
 
 AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
 

@@ -2,12 +2,15 @@
 
 The modules that a script imports, directly or through others, are found in its syntax tree; nothing is imported for
 it. The package's own `__init__` is left out: its names are for users, while modules and stages import each other by
-their full names. So a change is seen by what it can change, and by nothing else.
+their full names. What a function imports when it is called counts where something mentions the function, so that a task
+can score its clusters without the stage that trains it depending on how. So a change is seen by what it can change, and
+by little else.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from polca.errors import PolcaError
 PACKAGE = Path(__file__).resolve().parents[1]
 NAME = PACKAGE.name
 ROOTS = (PACKAGE.parent,)
+PLAIN = {"property", "cached_property", "classmethod", "staticmethod", "cache", "contextmanager", "override"}
+"""Decorators that leave it to others to call a function."""
 
 
 @cache
@@ -26,28 +31,45 @@ def _tree(source: bytes, path: Path) -> ast.Module:
         raise PolcaError(f"{path}: not valid Python ({error}): mend it") from error
 
 
-def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those below `if TYPE_CHECKING:`, which never runs."""
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for node in child.orelse:
-                yield from _run_time_nodes(node)
-        else:
-            yield from _run_time_nodes(child)
+@dataclass
+class _Uses:
+    """What a piece of code imports, by full name, and every name and attribute that it mentions."""
+
+    imports: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
 
 
 @cache
-def _imports(source: bytes, path: Path, package: tuple[str, ...]) -> frozenset[str]:
-    """What a file imports, at its top or inside functions, by full name; `package` is the one that it is in."""
-    names: set[str] = set()
-    for node in _run_time_nodes(_tree(source, path)):
+def _uses(source: bytes, path: Path, package: tuple[str, ...]) -> Mapping[str, _Uses]:
+    """What a file uses when it is loaded, under "", and what each of its functions does when called, by its name.
+
+    Args:
+        package: the one that the file is in.
+    """
+    uses: dict[str, _Uses] = {"": _Uses()}
+
+    def look(node: ast.AST, function: str) -> None:
+        own = uses.setdefault(function, _Uses())
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            own.imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             anchor = package[: len(package) + 1 - node.level] if node.level else ()
-            names |= {".".join([*anchor, *filter(None, [node.module]), alias.name]) for alias in node.names}
-    return frozenset(names)
+            own.imports |= {".".join([*anchor, *filter(None, [node.module]), alias.name]) for alias in node.names}
+        elif isinstance(node, ast.Name):
+            own.names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            own.names.add(node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not function:
+            # Python itself calls those with underscores, and a decorator may; of nested ones the outermost counts.
+            special = node.name.startswith("__") or {ast.unparse(d) for d in node.decorator_list} - PLAIN
+            function = "" if special else node.name
+        # What stands below `if TYPE_CHECKING:` never runs.
+        checking = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for child in node.orelse if checking else ast.iter_child_nodes(node):  # type: ignore[attr-defined]
+            look(child, function)
+
+    look(_tree(source, path), "")
+    return uses
 
 
 def module_files(name: str, roots: Sequence[Path] = ROOTS) -> list[Path]:
@@ -77,8 +99,9 @@ def modules_behind(entry: Path | str, roots: Sequence[Path] = ROOTS) -> list[Pat
         roots: folders in which the package lies.
 
     Returns:
-        The entry itself, all that it imports directly or not (imports inside functions too, those for type checkers
-        not), and every file of another kind in the folders of these modules; sorted.
+        The entry itself, all that it imports directly or not (inside a function, if the rest mentions the function's
+        name; for type checkers, never), and every file of another kind in the folders of these modules;
+        sorted.
 
     Raises:
         PolcaError: no such script or module, or one that is not valid Python.
@@ -87,22 +110,29 @@ def modules_behind(entry: Path | str, roots: Sequence[Path] = ROOTS) -> list[Pat
     if not waiting or not waiting[-1].is_file():
         raise PolcaError(f"{entry}: no such script or module: correct the name")
     beside = waiting[-1].parent  # of a script: first on Python's own search path
-    found: set[Path] = set()
+    found: dict[Path, Mapping[str, _Uses]] = {}
+    mentioned = {""}
     while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        package = next((path.relative_to(root).parts[:-1] for root in roots if path.is_relative_to(root)), ())
-        for name in _imports(path.read_bytes(), path, package):
-            if name.split(".")[0] == NAME:
-                waiting += module_files(name, roots)
-            elif not package and path.parent == beside:
-                waiting += module_files(name, [beside])
-    folders = {path.parent for path in found if any(path.is_relative_to(root / NAME) for root in roots)}
+        for path in set(waiting) - found.keys():
+            package = next((path.relative_to(root).parts[:-1] for root in roots if path.is_relative_to(root)), ())
+            found[path] = _uses(path.read_bytes(), path, package)
+        known = len(mentioned)
+        for uses in found.values():
+            mentioned |= {name for function in uses.keys() & mentioned for name in uses[function].names}
+        waiting = []
+        for path, uses in found.items():
+            for name in {name for function in uses.keys() & mentioned for name in uses[function].imports}:
+                if name.split(".")[0] == NAME:
+                    waiting += module_files(name, roots)
+                elif path.parent == beside and not any(path.is_relative_to(root) for root in roots):
+                    waiting += module_files(name, [beside])
+        if len(mentioned) == known:
+            waiting = [path for path in waiting if path not in found]
+    files = set(found)
+    folders = {path.parent for path in files if any(path.is_relative_to(root / NAME) for root in roots)}
     data = (path for folder in folders for path in folder.iterdir() if path.is_file())
-    found |= {path for path in data if path.suffix not in (".py", ".pyc") and not path.name.startswith(".")}
-    return sorted(found)
+    files |= {path for path in data if path.suffix not in (".py", ".pyc") and not path.name.startswith(".")}
+    return sorted(files)
 
 
 def _words(node: ast.AST) -> Iterator[str]:

@@ -112,6 +112,19 @@ def read_params(path: Path) -> dict[str, Any]:
     return params
 
 
+def dotted(values: Any, name: str) -> Any:
+    """A value of nested mappings by its dotted name, such as `training.steps`.
+
+    Raises:
+        KeyError: it is not there.
+    """
+    for key in name.split("."):
+        if not isinstance(values, Mapping) or key not in values:
+            raise KeyError(name)
+        values = values[key]
+    return values
+
+
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an uncompressed `.npz` (bit-stable)."""
     with writing(path) as temporary:

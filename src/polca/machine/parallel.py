@@ -65,7 +65,17 @@ def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_workers() -> int:
-    """Number of cores that this process may use, at most one a GiB of memory that is free, at least one."""
+    """Number of cores that this process may use, at most one a GiB of memory that is free, at least one.
+
+    The environment variable POLCA_WORKERS, where it is set, says another number.
+
+    Raises:
+        PolcaError: it is set to something else than a number.
+    """
+    if wanted := os.environ.get("POLCA_WORKERS"):
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise PolcaError(f"POLCA_WORKERS = {wanted!r}: expected a number of processes, at least 1")
+        return int(wanted)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, int(psutil.virtual_memory().available // 2**30)))
 

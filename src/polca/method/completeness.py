@@ -12,16 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.decomposition import (
-    EigenvalueAt,
-    Floats,
-    SecondOrder,
-    check,
-    cumulative,
-    first_order_term,
-    second_order_term,
-)
+from polca.method.decomposition import Floats, check, cumulative, first_order_term, second_order_term
 from polca.method.projections import Projections
+from polca.typing import EigenvalueAt, SecondOrder
 
 Indices = Sequence[int] | NDArray[np.integer] | slice
 

@@ -5,19 +5,17 @@ Nothing here touches a model. Sums are taken in float64, one basis vector at a t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
+from polca.typing import EigenvalueAt, SecondOrder, Strategy
 
 if TYPE_CHECKING:
     from polca.method.projections import Projections
 
-Strategy = Literal["loss", "loss_change", "fisher", "lca", "polca_first_order", "polca"]
-SecondOrder = Literal["paper", "trapezoid", "exact", "none"]
-EigenvalueAt = Literal["basis", "current"]
 Floats = NDArray[np.float64]
 
 GUARD = 1e-6

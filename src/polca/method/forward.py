@@ -8,7 +8,6 @@ both tangents are the same).
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -52,13 +51,10 @@ def directional_derivatives(
 
 
 def load_further_rules() -> bool:
-    """Load `polca.method.forward_rules`, the rules of others' models; returns False where that had been done before.
+    """Load the rules of others' models; returns False where that had been done before."""
+    known = "polca.method.forward_rules" in sys.modules
+    from polca.method import forward_rules  # noqa: F401
 
-    By its name, since no stage of ours ever comes here: the rules are no part of the code that its results depend on.
-    """
-    name = "polca.method.forward_rules"
-    known = name in sys.modules
-    import_module(name)
     return not known
 
 

@@ -16,8 +16,11 @@ from polca.method.bases import Basis
 from polca.method.checkpoints import MemoryCheckpoints
 from polca.method.decomposition import Trajectories
 from polca.method.projections import Projections
-from polca.study import stages
-from polca.study.stages import Clustered, ExactLosses
+from polca.study.stages.basis import make_basis
+from polca.study.stages.cluster import Clustered, ExactLosses, cluster_analysis, summary
+from polca.study.stages.project import project
+from polca.study.stages.train import train
+from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.task import Labels, Task
 
 
@@ -37,7 +40,7 @@ class Study:
     def training(self) -> tuple[pd.DataFrame, MemoryCheckpoints]:
         """The training log, and the checkpoints."""
         checkpoints = MemoryCheckpoints()
-        return stages.train(self.task, checkpoints), checkpoints
+        return train(self.task, checkpoints), checkpoints
 
     @property
     def checkpoints(self) -> MemoryCheckpoints:
@@ -47,26 +50,26 @@ class Study:
     @cached_property
     def bases(self) -> dict[str, Basis]:
         """The bases that the task's analyses need."""
-        return {kind: stages.basis(self.task, kind, self.checkpoints) for kind in stages.bases(self.task)}
+        return {kind: make_basis(self.task, kind, self.checkpoints) for kind in self.task.bases}
 
     @cached_property
     def projections(self) -> dict[str, Projections]:
         """Projections on each basis."""
-        return stages.project(self.task, self.checkpoints, self.bases, workers=self.workers)
+        return project(self.task, self.checkpoints, self.bases, workers=self.workers)
 
     @cached_property
     def labels(self) -> Labels:
         """The task's labels of its evaluated tokens."""
-        return self.task.labels()
+        return self.task.token_labels()
 
     def trajectories(self, analysis: str) -> Trajectories:
         """Trajectories of one analysis."""
-        return stages.trajectories(self.task, analysis, self.projections)
+        return decompose_analysis(self.task, analysis, self.projections)
 
     def clusters(self, analysis: str) -> Clustered:
         """Clusters of one analysis, scored."""
         losses = ExactLosses.of(self.projections)
-        return stages.clusters(self.task, analysis, self.trajectories(analysis), losses, self.labels)
+        return cluster_analysis(self.task, analysis, self.trajectories(analysis), losses, self.labels)
 
     def results(self, analyses: Sequence[str] | None = None) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
         """The task's summary and its tables over several analyses, all by default."""
@@ -75,7 +78,7 @@ class Study:
         kinds = done[names[0]].tables
         tables = {kind: stacked(*(c.tables[kind] for c in done.values())) for kind in kinds}
         guarded = {name: c.guarded for name, c in done.items()}
-        return stages.summary(self.task, stages.facts(self.task, self.projections), guarded, tables), tables
+        return summary(self.task, known_facts(self.task, self.projections), guarded, tables), tables
 
 
 def run(task: Task, device: str = "cpu", workers: int | None = 1) -> Study:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from polca.study.settings import Preset
-from polca.study.stages import bases
 from polca.tasks.task import TransformerTask
 from polca.tasks.transformer import ModelConfig, parameter_count
 
@@ -138,7 +137,7 @@ def plan(preset: Preset, workers: int) -> list[StageCost]:
         PolcaError: a parameter is missing or impossible.
     """
     tasks = [preset.arithmetic() if name == "arithmetic" else preset.english() for name in preset.sources]
-    return [cost for task in tasks for cost in _costs(task, bases(task), workers)]
+    return [cost for task in tasks for cost in _costs(task, task.bases, workers)]
 
 
 def wall_seconds(costs: Sequence[StageCost], rate: float, workers: int, cores: int) -> float:

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_csv, read_json, read_npz, read_params
+from polca.machine.files import ROOT, dotted, read_csv, read_json, read_npz, read_params
 from polca.method.clustering import Clusters
 from polca.study.paths import PresetPaths, TaskPaths
-from polca.study.stages import ExactLosses
+from polca.study.stages.cluster import ExactLosses
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import COUNTS
 from polca.tasks.english.scores import TABLES as ENGLISH_TABLES
@@ -88,12 +88,10 @@ class TaskResults:
         Raises:
             PolcaError: it is missing.
         """
-        value: Any = self.params.get(self.setting)
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(f"params.yaml: {self.setting}.{name} is missing: compare with another preset's")
-            value = value[key]
-        return value
+        try:
+            return dotted(self.params, f"{self.setting}.{name}")
+        except KeyError as error:
+            raise PolcaError(f"params.yaml: {error.args[0]} is missing: compare with another preset's") from error
 
     @cached_property
     def losses(self) -> ExactLosses:
@@ -166,12 +164,10 @@ class TaskResults:
         Raises:
             PolcaError: it is missing.
         """
-        value: Any = self.summary
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(f"{self.paths.summary}: lacks {name!r}: {self._again('cluster')}")
-            value = value[key]
-        return value
+        try:
+            return dotted(self.summary, name)
+        except KeyError as error:
+            raise PolcaError(f"{self.paths.summary}: lacks {name!r}: {self._again('cluster')}") from error
 
     def scalar(self, name: str) -> float:
         """A number of `summary.json` by its dotted name; NaN where it is null there.

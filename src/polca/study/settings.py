@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from polca.errors import PolcaError
-from polca.machine.files import read_params
+from polca.machine.files import dotted, read_params
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
 from polca.tasks.english.task import EnglishSettings, EnglishTask
-from polca.tasks.settings import Section, parse
+from polca.tasks.settings import EXAMPLE, Section, parse
 from polca.tasks.task import Task
 
 
@@ -63,14 +63,10 @@ class Preset:
         Raises:
             PolcaError: it is missing.
         """
-        value: Any = self.params
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise PolcaError(
-                    f"{self.paths.params}: missing parameter {name}: compare with presets/laptop/params.yaml"
-                )
-            value = value[key]
-        return value
+        try:
+            return dotted(self.params, name)
+        except KeyError as error:
+            raise PolcaError(f"{self.paths.params}: missing parameter {name}: compare with {EXAMPLE}") from error
 
     def task(self, name: str) -> Task:
         """One of the preset's tasks, its parameters checked.

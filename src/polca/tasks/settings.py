@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polca.errors import PolcaError
-from polca.method.decomposition import EigenvalueAt, SecondOrder
+from polca.typing import EigenvalueAt, SecondOrder
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 T = TypeVar("T", bound="Section")
+EXAMPLE = "the checkout's own params.yaml"
+"""Parameters to compare one's own with."""
 
 
 class Section(BaseModel):
@@ -45,9 +47,9 @@ def parse(kind: type[T], values: Any, name: str) -> T:
         first = error.errors()[0]
     place = ".".join([name, *map(str, first["loc"])])
     if first["type"] == "missing":
-        raise PolcaError(f"missing parameter {place}: compare with presets/laptop/params.yaml")
+        raise PolcaError(f"missing parameter {place}: compare with {EXAMPLE}")
     if first["type"] == "extra_forbidden":
-        raise PolcaError(f"{place}: unknown parameter: compare with presets/laptop/params.yaml")
+        raise PolcaError(f"{place}: unknown parameter: compare with {EXAMPLE}")
     if first["type"] == "value_error":  # a check of several parameters, which names them itself
         raise PolcaError(f"{place}.{first['ctx']['error']}")
     raise PolcaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

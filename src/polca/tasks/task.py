@@ -1,27 +1,33 @@
-"""The task: what differs between one setting and another. Everything else is the same functions for all of them."""
+"""The task: what differs between one setting and another. Everything else is the same functions for all of them.
+
+Methods that judge results import what they need when they are called: the stages that train and project then do not
+depend on it (`machine.code`), and a changed score re-runs clustering alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.method.clustering import Clusters
-from polca.method.decomposition import EigenvalueAt, SecondOrder, Strategy, Trajectories
-from polca.method.projections import Projections
 from polca.tasks.settings import ClusteringSettings, TaskSettings
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
-from polca.typing import TokenLossFunction
+from polca.typing import EigenvalueAt, SecondOrder, Strategy, TokenLossFunction
+
+if TYPE_CHECKING:  # what scores clusters is no part of what trains a model
+    from polca.method.clustering import Clusters
+    from polca.method.decomposition import Trajectories
+    from polca.method.projections import Projections
 
 D = TypeVar("D", bound=np.generic)
 Labels = Mapping[str, NDArray[Any]]
 Tables = dict[str, pd.DataFrame]
 BasisKind = Literal["hessian", "shuffled_hessian", "random", "lca"]
-"""What `study.stages.basis` can make."""
+"""What `study.stages.basis.make_basis` can make."""
 
 
 @dataclass(frozen=True)
@@ -80,27 +86,31 @@ class Task(Protocol):
     def batch(self, update: int) -> Any:
         """Training data of one update, from its number alone."""
 
+    @property
+    def bases(self) -> Sequence[BasisKind]:
+        """The bases that the analyses need."""
+
     def hessian_batches(self, examples: int | None = None) -> Sequence[Any]:
         """The Hessian sample in batches: the first `examples` training sequences, by default the preset's number."""
 
     def evaluation_batches(self) -> Sequence[Any]:
         """The evaluation sequences in batches."""
 
-    def make_data(self) -> None:
+    def write_data(self) -> None:
         """Write what the task reads later: text, tokens. A task that draws its data anew each time has little to do."""
 
-    def labels(self) -> Labels:
+    def token_labels(self) -> Labels:
         """Labels of the X evaluated tokens, arrays `[X]` or `[X, …]` by name: skills, parts of speech."""
 
-    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+    def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
         """Numbers of its own about the projections, by basis, for `summary.json`."""
 
-    def score(
-        self, analysis: str, clusters: Clusters, trajectories: Trajectories, breaks: pd.DataFrame, labels: Labels
+    def score_clusters(
+        self, analysis: str, clusters: "Clusters", trajectories: "Trajectories", breaks: pd.DataFrame, labels: Labels
     ) -> Tables:
         """Tables of one analysis by name, `clusters` and `vectors` among them; `breaks` are its `breakthroughs`."""
 
-    def counts(self, tables: Tables) -> dict[str, Any]:
+    def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """Numbers of its own about the tables of all analyses, for `summary.json`."""
 
 
@@ -122,6 +132,16 @@ class TransformerTask:
         raise NotImplementedError
 
     @property
+    def analyses(self) -> Mapping[str, Analysis]:
+        """What is made of its projections, by name."""
+        raise NotImplementedError
+
+    @property
+    def bases(self) -> Sequence[BasisKind]:
+        """Those of the analyses, in their order."""
+        return list(dict.fromkeys(a.basis for a in self.analyses.values() if a.basis is not None))
+
+    @property
     def keep_graphs(self) -> bool:
         """They fit."""
         return True
@@ -129,12 +149,12 @@ class TransformerTask:
     @property
     def length(self) -> int:
         """Tokens that the model reads of a sequence."""
-        raise NotImplementedError
+        return self.model().context
 
     @property
     def evaluation_sequences(self) -> int:
         """How many sequences are evaluated."""
-        raise NotImplementedError
+        return sum(len(inputs) for inputs, _ in self.evaluation_batches())
 
     def clustering(self, analysis: str) -> ClusteringSettings:
         """The preset's own."""
@@ -158,11 +178,35 @@ class TransformerTask:
         """θ_0 by TransformerLens' default."""
         return initialize(self.model(), self.settings.seed)
 
-    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+    def batch(self, update: int) -> tuple[Tensor, Tensor]:
+        """Inputs `[N, T]` and targets `[N, targets]` of one update."""
+        raise NotImplementedError
+
+    def evaluation_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """The same of the evaluation sequences."""
+        raise NotImplementedError
+
+    def hessian_batches(self, examples: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """The first training sequences, whole batches of them."""
+        wanted, size = examples or self.settings.basis.hessian_examples, self.settings.training.batch_size
+        return [self.batch(update) for update in range(-(-wanted // size))]
+
+    def write_data(self) -> None:
+        """Nothing: the data are drawn when they are needed."""
+
+    def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
         """None of its own."""
         return {}
 
-    def counts(self, tables: Tables) -> dict[str, Any]:
+    def score_clusters(
+        self, analysis: str, clusters: "Clusters", trajectories: "Trajectories", breaks: pd.DataFrame, labels: Labels
+    ) -> Tables:
+        """What the clusters are; `labels` has the names `[X]` of the tokens under `name`."""
+        from polca.tasks.scores import plain_tables
+
+        return plain_tables(analysis, clusters, breaks, labels["name"])
+
+    def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """None of its own."""
         return {}
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.machine.distributed import is_first, shard, sum_over_ranks, world_size
-from polca.machine.files import read_json, read_tensors, write_json, write_tensors
+from polca.machine.files import read_tensors, write_tensors
 from polca.machine.products import PortableProducts
 from polca.machine.progress import progress
 from polca.machine.runtime import device, on_device
@@ -20,31 +21,12 @@ from polca.tasks.settings import TrainingSettings
 from polca.typing import TokenLossFunction
 
 
-class _ResumeState:
-    """What an interrupted run needs to go on, in a folder of its own, replaced whole at every save."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def load(self) -> tuple[int, dict[str, Tensor], dict[str, list[float]]] | None:
-        """Step, parameters with the optimiser's moments, and log; None where there is nothing to go on from."""
-        marker = self.directory / "state.json"
-        if not marker.is_file():
-            return None
-        try:
-            step = int(read_json(marker)["step"])
-            log = read_json(self.directory / f"log_{step}.json")
-            return step, read_tensors(self.directory / f"state_{step}.safetensors"), log
-        except (PolcaError, KeyError, OSError):
-            return None  # a damaged state costs the time already spent, nothing else
-
-    def save(self, step: int, tensors: Mapping[str, Tensor], log: dict[str, list[float]]) -> None:
-        write_tensors(self.directory / f"state_{step}.safetensors", tensors)
-        write_json(self.directory / f"log_{step}.json", log)
-        write_json(self.directory / "state.json", {"step": step})  # the commit: names files that are whole
-        for path in self.directory.glob("*_*.*"):
-            if path.stem.split("_")[-1] != str(step):
-                path.unlink(missing_ok=True)
+def _kept(path: Path | None) -> dict[str, Tensor] | None:
+    """The state of an unfinished run; None where there is none. A damaged one costs the time already spent."""
+    with suppress(PolcaError):
+        if path is not None and path.is_file():
+            return read_tensors(path)
+    return None
 
 
 def _loss_and_gradients(
@@ -94,27 +76,25 @@ def train(
     optimizer = torch.optim.AdamW(
         leaves, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
-    log: dict[str, list[float]] = {"step": [], "loss": [], "learning_rate": []}
-    state = None if resume is None else _ResumeState(resume)
-    first = 0
-    if state is not None and (saved := state.load()) is not None:
-        first, tensors, entries = saved
-        log = {name: entries[name] for name in log}
+    losses: list[float] = []
+    state = None if resume is None else resume / "state.safetensors"
+    if (kept := _kept(state)) is not None:
+        losses = kept["losses"].tolist()
         with torch.no_grad():
             for name, p in params.items():
-                p.copy_(tensors[f"parameter.{name}"])
+                p.copy_(kept[f"parameter.{name}"])
                 optimizer.state[p] = {
-                    "step": torch.tensor(float(first), device=device()),
-                    "exp_avg": on_device(tensors[f"first.{name}"].clone()),
-                    "exp_avg_sq": on_device(tensors[f"second.{name}"].clone()),
+                    "step": torch.tensor(float(len(losses)), device=device()),
+                    "exp_avg": on_device(kept[f"first.{name}"].clone()),
+                    "exp_avg_sq": on_device(kept[f"second.{name}"].clone()),
                 }
     elif is_first():
         checkpoints.save(0, params)
     for p in leaves:
         p.requires_grad_()
 
-    with progress(description, config.steps, first) as bar, PortableProducts():
-        for step in range(first, config.steps):
+    with progress(description, config.steps, len(losses)) as bar, PortableProducts():
+        for step in range(len(losses), config.steps):
             value, gradients = _loss_and_gradients(token_loss, params, batches(step))
             if not math.isfinite(value):
                 raise PolcaError(
@@ -126,16 +106,17 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config.rate(step)
             optimizer.step()
-            for name, entry in (("step", step), ("loss", value), ("learning_rate", config.rate(step))):
-                log[name].append(entry)
+            losses.append(value)
             done = step + 1
             if is_first() and done % config.checkpoint_interval == 0:
                 checkpoints.save(done, params)
             if state is not None and is_first() and done % config.resume_interval == 0 and done < config.steps:
-                moments = {f"parameter.{name}": p for name, p in params.items()}
+                tensors = {"losses": torch.tensor(losses, dtype=torch.float64)}
                 for name, p in params.items():
-                    moments[f"first.{name}"] = optimizer.state[p]["exp_avg"]
-                    moments[f"second.{name}"] = optimizer.state[p]["exp_avg_sq"]
-                state.save(done, moments, log)
+                    moments = optimizer.state[p]
+                    tensors |= {f"parameter.{name}": p, f"first.{name}": moments["exp_avg"]}
+                    tensors[f"second.{name}"] = moments["exp_avg_sq"]
+                write_tensors(state, tensors)
             bar.advance(note=f"loss {value:.3f}")
-    return pd.DataFrame(log)
+    steps = range(config.steps)
+    return pd.DataFrame({"step": steps, "loss": losses, "learning_rate": [config.rate(step) for step in steps]})

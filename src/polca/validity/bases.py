@@ -21,8 +21,9 @@ from polca.method.further_bases import (
     trajectory_pca_basis,
 )
 from polca.method.projections import Projections
-from polca.study import stages
-from polca.study.stages import ExactLosses
+from polca.study.stages.checkpoints import checkpoint_directory
+from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import three_best
 from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
@@ -82,7 +83,7 @@ def further_basis(kind: str, work: BasesWork) -> Basis:
     Raises:
         PolcaError: an unknown kind, or as the function that makes it.
     """
-    task, checkpoints = work.task, stages.directory(work.task, work.checkpoints)
+    task, checkpoints = work.task, checkpoint_directory(work.task, work.checkpoints)
     settings, loss = task.settings, task.token_loss
     basis, steps = settings.basis, settings.basis_steps()
     count = len(steps) * basis.per_step
@@ -143,8 +144,8 @@ def score_basis(kind: str, projections: Projections, labels: Labels, task: Arith
     """
     # Whatever the basis, it stands where the analysis called `polca` looks for its own.
     found = {"hessian": projections}
-    trajectories = stages.trajectories(task, "polca", found)
-    tables = stages.clusters(task, "polca", trajectories, ExactLosses.of(found), labels).tables
+    trajectories = decompose_analysis(task, "polca", found)
+    tables = cluster_analysis(task, "polca", trajectories, ExactLosses.of(found), labels).tables
     clusters, vectors = tables["clusters"], tables["vectors"]
     best = three_best(clusters, "polca")
     fraction, count = hidden_fraction(clusters, "polca")

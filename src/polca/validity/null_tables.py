@@ -91,7 +91,7 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
 def english_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Simple labels of every analysis against tokens that swap their tag patterns."""
     task, out = preset.english(), preset.paths.task("english")
-    targets, labels = task.tagged(read_npz(out.labels)).targets, task.settings.labels
+    targets, labels = task.tagged_text(read_npz(out.labels)).targets, task.settings.labels
     coverage, limit = labels.coverage, labels.simple_tags
     rows: list[dict[str, Any]] = []
     simple_clusters: list[dict[str, Any]] = []

@@ -13,8 +13,9 @@ from polca.errors import PolcaError
 from polca.machine.files import stacked, write_csv
 from polca.method.breakthrough import hidden_fraction
 from polca.method.projections import Projections
-from polca.study import in_memory, stages
-from polca.study.stages import ExactLosses
+from polca.study import in_memory
+from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
@@ -46,8 +47,8 @@ def seed_tables(
     parts: dict[str, list[pd.DataFrame]] = {}
     cells = skill_cells(labels["place"], labels["carry"])
     for name in SEEDS_ANALYSES:
-        trajectories = stages.trajectories(task, name, projections)
-        done = stages.clusters(task, name, trajectories, losses, labels)
+        trajectories = decompose_analysis(task, name, projections)
+        done = cluster_analysis(task, name, trajectories, losses, labels)
         for table, rows in done.tables.items():
             parts.setdefault(table, []).append(rows)
         if name == PROFILED:

@@ -14,7 +14,7 @@ from torch import Tensor
 from polca.errors import PolcaError
 from polca.method.clustering import cluster
 from polca.method.projections import Projections
-from polca.study import stages
+from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.english.task import EnglishTask
 from polca.tasks.english.text import (
     BEFORE,
@@ -88,7 +88,7 @@ def scores(
     for name in task.analyses:
         chosen = task.clustering(name)
         least = max(2, round(chosen.min_cluster_size * share))
-        trajectories = stages.trajectories(task, name, projections)
+        trajectories = decompose_analysis(task, name, projections)
         clusters = cluster(trajectories, min_cluster_size=least, min_samples_divisor=chosen.min_samples_divisor)
         sizes[name] = {
             "min_cluster_size": least,

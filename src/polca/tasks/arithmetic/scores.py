@@ -312,3 +312,27 @@ def partition_scores(
             row["silhouette_clusters"] = _silhouette(between, labels)
         rows.append(row)
     return _frame(rows, _PARTITION_COLUMNS)
+
+
+def score_tables(
+    analysis: str,
+    clusters: Clusters,
+    trajectories: Trajectories,
+    breaks: pd.DataFrame,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+) -> dict[str, pd.DataFrame]:
+    """The tables of one analysis: `clusters` with the columns of `breakthroughs`, `vectors` and `partitions`.
+
+    Raises:
+        PolcaError: as `vector_scores`.
+    """
+    scores = cluster_scores(clusters, place, carry, analysis)
+    at = list(scores.columns).index("eligible") + 1
+    for offset, column in enumerate(breaks.columns[2:]):
+        scores.insert(at + offset, str(column), breaks[column].to_numpy())
+    return {
+        "clusters": scores,
+        "vectors": vector_scores(clusters, trajectories, place, carry, analysis),
+        "partitions": partition_scores(clusters, trajectories, place, carry, analysis),
+    }

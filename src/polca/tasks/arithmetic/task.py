@@ -3,23 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from polca.machine.files import write_npz
-from polca.method.clustering import Clusters
-from polca.method.completeness import ALL, APP_C, compare_orders, completeness, second_order_rmse
-from polca.method.decomposition import FORMS, SecondOrder, Trajectories
-from polca.method.projections import Projections
 from polca.tasks.arithmetic.data import CONTEXT, ArithmeticData, batch, make_data, model_config
-from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels
-from polca.tasks.arithmetic.scores import cluster_scores, partition_scores, vector_scores
 from polca.tasks.settings import Count, Section, TaskSettings
 from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
+
+if TYPE_CHECKING:
+    from polca.method.clustering import Clusters
+    from polca.method.decomposition import Trajectories
+    from polca.method.projections import Projections
 
 ANALYSES: Mapping[str, Analysis] = {
     "loss": Analysis(None, "loss"),
@@ -30,9 +28,9 @@ ANALYSES: Mapping[str, Analysis] = {
     "polca": Analysis("hessian", "polca"),
     "polca_random": Analysis("random", "polca"),
     "polca_shuffled_hessian": Analysis("shuffled_hessian", "polca"),
-    "polca_paper": Analysis("hessian", "polca", *FORMS["paper"]),
-    "polca_paper_current": Analysis("hessian", "polca", *FORMS["paper_current"]),
-    "polca_exact": Analysis("hessian", "polca", *FORMS["exact"]),
+    "polca_paper": Analysis("hessian", "polca", "paper", "basis"),
+    "polca_paper_current": Analysis("hessian", "polca", "paper", "current"),
+    "polca_exact": Analysis("hessian", "polca", "exact", "basis"),
 }
 """Tables 8–11, and POLCA with the other forms of its second-order term."""
 
@@ -112,60 +110,27 @@ class ArithmeticTask(TransformerTask):
         """The evaluation additions."""
         return [batch(part) for part in in_batches(self.data.evaluation, self.settings.polca.batch_sequences)]
 
-    def make_data(self) -> None:
+    def write_data(self) -> None:
         """Write the evaluation additions, for those who want to read them."""
         write_npz(self.folder / "evaluation.npz", {"tokens": self.data.evaluation})
 
-    def labels(self) -> Labels:
+    def token_labels(self) -> Labels:
         """`place [X]`, index into `PLACES`, and `carry [X]`, beside the additions themselves, `tokens [S, 12]`."""
-        return {
-            "tokens": self.data.evaluation,
-            "place": place_labels(self.data.evaluation),
-            "carry": carry_labels(self.data.evaluation),
-        }
+        from polca.tasks.arithmetic.labels import carry_labels, place_labels
 
-    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+        tokens = self.data.evaluation
+        return {"tokens": tokens, "place": place_labels(tokens), "carry": carry_labels(tokens)}
+
+    def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
         """Table 12, App. C, and how much of the loss change each basis and form allocates."""
-        hessian, polca = projections["hessian"], self.settings.polca
-        estimates: dict[str, Any] = {}
-        if hessian.token_curvatures is not None:
-            approximate: tuple[SecondOrder, ...] = ("paper", "trapezoid")
-            for label, subset in (("published_subset", APP_C), ("all", ALL)):
-                for form in approximate:
-                    error = second_order_rmse(hessian, form, subset=subset)
-                    estimates[f"rmse_{form}_{label}"] = error.rmse
-                estimates[f"rms_exact_{label}"], estimates[f"terms_{label}"] = error.rms_exact, error.terms
-        orders = compare_orders(hessian, polca.second_order, polca.eigenvalue)
-        places = np.arange(hessian.losses.shape[1]) % len(PLACES)
-        last = {place: hessian.losses[-1][places == i].mean(dtype=np.float64) for i, place in enumerate(PLACES)}
-        return {
-            "parameters": parameter_count(self.model()),
-            "loss_last_by_place": {place: float(loss) for place, loss in last.items()},
-            "table_12": {
-                "cosine_similarity": orders.cosine_similarity,
-                "l2_norm": orders.l2_norm,
-                "relative_l2_norm": orders.relative_l2_norm,
-            },
-            "app_c": estimates,
-            "completeness": {
-                f"trapezoid_{name}": {"fraction": whole.fraction, "allocated": whole.total_allocated}
-                for name in ("random", "shuffled_hessian", "lca")
-                if name in projections
-                for whole in [completeness(projections[name], "trapezoid")]
-            },
-        }
+        from polca.tasks.arithmetic.facts import facts
 
-    def score(
-        self, analysis: str, clusters: Clusters, trajectories: Trajectories, breaks: pd.DataFrame, labels: Labels
+        return {"parameters": parameter_count(self.model()), **facts(projections, self.settings.polca)}
+
+    def score_clusters(
+        self, analysis: str, clusters: "Clusters", trajectories: "Trajectories", breaks: pd.DataFrame, labels: Labels
     ) -> Tables:
         """How clusters and vectors match digit and carry (Tables 8–11)."""
-        place, carry = labels["place"], labels["carry"].astype(bool)
-        scores = cluster_scores(clusters, place, carry, analysis)
-        at = list(scores.columns).index("eligible") + 1
-        for offset, column in enumerate(breaks.columns[2:]):
-            scores.insert(at + offset, str(column), breaks[column].to_numpy())
-        return {
-            "clusters": scores,
-            "vectors": vector_scores(clusters, trajectories, place, carry, analysis),
-            "partitions": partition_scores(clusters, trajectories, place, carry, analysis),
-        }
+        from polca.tasks.arithmetic.scores import score_tables
+
+        return score_tables(analysis, clusters, trajectories, breaks, labels["place"], labels["carry"].astype(bool))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,17 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_json, read_npz, write_json, write_npz, write_text
-from polca.method.clustering import Clusters
-from polca.method.decomposition import Trajectories
-from polca.method.projections import Projections
 from polca.tasks.english import text
-from polca.tasks.english.corpora.documents import Corpus, split
-from polca.tasks.english.scores import TaggedText, analysis_counts, score_tables
 from polca.tasks.settings import ClusteringSettings, Count, Fraction, Section, TaskSettings
 from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
+
+if TYPE_CHECKING:
+    from polca.method.clustering import Clusters
+    from polca.method.decomposition import Trajectories
+    from polca.method.projections import Projections
+    from polca.tasks.english.corpora.documents import Corpus
+    from polca.tasks.english.scores import TaggedText
 
 ANALYSES: Mapping[str, Analysis] = {
     "loss": Analysis(None, "loss"),
@@ -164,7 +166,8 @@ class EnglishTask(TransformerTask):
         """A file of the stage `data`."""
         return self.folder / name
 
-    def _corpus(self) -> Corpus:
+    def read_corpus(self) -> "Corpus":
+        """The text that the preset asks for."""
         corpus = self.settings.data.corpus
         if corpus.source == "local":
             from polca.tasks.english.corpora.local import read_local
@@ -183,10 +186,12 @@ class EnglishTask(TransformerTask):
         needed = training.steps * training.batch_size
         return text.TrainingWindows(stream, data.context, self.settings.seed, needed, data.max_epochs)
 
-    def make_data(self) -> None:
+    def write_data(self) -> None:
         """Read the corpus, train the tokenizer, pack the training text, draw the evaluation windows."""
+        from polca.tasks.english.corpora.documents import split
+
         data, seed = self.settings.data, self.settings.seed
-        corpus = self._corpus()
+        corpus = self.read_corpus()
         training, evaluation = split(corpus, data.corpus.evaluation_fraction, seed)
         tokenizer = text.train_tokenizer(training, data.vocabulary)
         stream = text.pack(tokenizer, training)
@@ -244,7 +249,7 @@ class EnglishTask(TransformerTask):
 
     # --- Labels and scores --------------------------------------------------------------------------------------------
 
-    def labels(self) -> Labels:
+    def token_labels(self) -> Labels:
         """`tags [S, C + 1]`, index into `names`: every token of the windows has its word's part of speech."""
         from polca.tasks.english.tagging import NAMES, align, load_pipeline, word_tags
 
@@ -252,12 +257,14 @@ class EnglishTask(TransformerTask):
         words = word_tags(e.text, load_pipeline(self.settings.labels.pipeline, self.root))
         return {"tags": align(e.text, e.starts, e.ends, words), "names": np.array(NAMES)}
 
-    def tagged(self, labels: Labels) -> TaggedText:
+    def tagged_text(self, labels: Labels) -> "TaggedText":
         """The evaluation windows with their parts of speech."""
+        from polca.tasks.english.scores import TaggedText
+
         names: NDArray[np.str_] = labels["names"]
         return TaggedText(self.evaluation, labels["tags"], tuple(names.tolist()))
 
-    def facts(self, projections: Mapping[str, Projections]) -> dict[str, Any]:
+    def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
         """Perplexities, and the mean loss, in nats, of a model that knows the tokens' frequencies and nothing else."""
         losses = projections["hessian"].losses
         targets = text.evaluated(self.evaluation.tokens)
@@ -272,12 +279,16 @@ class EnglishTask(TransformerTask):
             "target_unigram_entropy": float(-(shares * np.log(shares)).sum()),
         }
 
-    def score(
-        self, analysis: str, clusters: Clusters, trajectories: Trajectories, breaks: pd.DataFrame, labels: Labels
+    def score_clusters(
+        self, analysis: str, clusters: "Clusters", trajectories: "Trajectories", breaks: pd.DataFrame, labels: Labels
     ) -> Tables:
         """Names of the clusters, their simple labels, and the contexts nearest to their medoids."""
-        return score_tables(analysis, clusters, breaks, self.tagged(labels), self.settings.labels)
+        from polca.tasks.english.scores import score_tables
 
-    def counts(self, tables: Tables) -> dict[str, Any]:
+        return score_tables(analysis, clusters, breaks, self.tagged_text(labels), self.settings.labels)
+
+    def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """What the paper counts, of every analysis."""
+        from polca.tasks.english.scores import analysis_counts
+
         return {"analyses": {name: analysis_counts(name, tables["clusters"], tables["vectors"]) for name in ANALYSES}}

@@ -12,21 +12,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.machine.files import read_npz, read_text, writing
 from polca.tasks.transformer import ModelConfig
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PAD, PAD_ID = "<PAD>", 0
 BEFORE = 3
@@ -39,14 +37,20 @@ Ids = NDArray[np.int32]
 D = TypeVar("D", bound=np.generic)
 
 
-def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Tokenizer:
+def train_tokenizer(documents: Sequence[str], vocabulary: int) -> "Tokenizer":
     """Byte-level BPE of `vocabulary` entries, `<PAD>` included; newlines and spaces are kept as they are.
 
     Raises:
         PolcaError: the vocabulary cannot hold the bytes, or the text is too short to fill it.
     """
+    from tokenizers import AddedToken, Tokenizer
+    from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.trainers import BpeTrainer
+
     if vocabulary <= BYTES:
-        raise PolcaError(f"english.tokenizer.vocabulary = {vocabulary}: must exceed the {BYTES} bytes and {PAD}")
+        raise PolcaError(f"english.data.vocabulary = {vocabulary}: must exceed the {BYTES} bytes and {PAD}")
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()
@@ -60,24 +64,26 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Tokenizer:
     tokenizer.train_from_iterator(documents, trainer)
     if tokenizer.get_vocab_size() < vocabulary:
         raise PolcaError(
-            f"english.tokenizer.vocabulary = {vocabulary}: the training text gives only {tokenizer.get_vocab_size()} "
+            f"english.data.vocabulary = {vocabulary}: the training text gives only {tokenizer.get_vocab_size()} "
             "entries: lower it or take more text"
         )
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
+def save_tokenizer(tokenizer: "Tokenizer", path: Path) -> None:
     """Write as the `tokenizer.json` of Hugging Face `tokenizers`."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False), encoding="utf-8")
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path) -> "Tokenizer":
     """Read what `save_tokenizer` wrote.
 
     Raises:
         PolcaError: missing or damaged.
     """
+    from tokenizers import Tokenizer
+
     if not path.is_file():
         raise PolcaError(f"{path}: no such file: run the stage that writes it (`make repro`)")
     try:
@@ -89,7 +95,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _encoded(
-    tokenizer: Tokenizer, documents: Sequence[str], batch: int = 256
+    tokenizer: "Tokenizer", documents: Sequence[str], batch: int = 256
 ) -> Iterator[tuple[Ids, NDArray[np.int64]]]:
     """Ids `[n]` and character offsets `[n, 2]` of each document."""
     for first in range(0, len(documents), batch):
@@ -98,7 +104,7 @@ def _encoded(
             yield np.array(encoding.ids, np.int32), offsets
 
 
-def pack(tokenizer: Tokenizer, documents: Sequence[str]) -> Ids:
+def pack(tokenizer: "Tokenizer", documents: Sequence[str]) -> Ids:
     """The documents' tokens as one stream, `<PAD>` between documents."""
     parts: list[Ids] = []
     for ids, _ in _encoded(tokenizer, documents):
@@ -143,12 +149,12 @@ def read_evaluation(text: Path, windows: Path, number: int, context: int) -> Eva
     """
     found = EvaluationText(read_text(text), **read_npz(windows, evaluation_form(number, context)))
     if not found.fits:
-        raise PolcaError(f"{text}: is not the text of {windows.name}: run stage english_corpus again")
+        raise PolcaError(f"{text}: is not the text of {windows.name}: run stage data@english again")
     return found
 
 
 def evaluation_text(
-    tokenizer: Tokenizer, documents: Sequence[str], windows: int, context: int, seed: int
+    tokenizer: "Tokenizer", documents: Sequence[str], windows: int, context: int, seed: int
 ) -> EvaluationText:
     """Draw `windows` of the disjoint windows of the evaluation stream at random, and keep them in text order.
 
@@ -169,8 +175,8 @@ def evaluation_text(
     if available < windows:
         raise PolcaError(
             f"english.data.evaluation_contexts = {windows}: the {len(documents)} evaluation documents hold only "
-            f"{available} windows of {length} tokens: take more text, raise english.corpus.evaluation_fraction, or "
-            "lower it"
+            f"{available} windows of {length} tokens: take more text, lower it, or raise "
+            "english.data.corpus.evaluation_fraction"
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(available)[:windows])
     rows = chosen[:, None] * length + np.arange(length)
@@ -190,10 +196,12 @@ class TrainingWindows:
         self._stream, self._context, self._seed = stream, context, seed
         self.windows = max(0, len(stream) - 1) // context
         if self.windows < 1:
-            raise PolcaError(f"english.corpus: {len(stream)} training tokens are no window of {context + 1}: add text")
+            raise PolcaError(
+                f"english.data.corpus: {len(stream)} training tokens are no window of {context + 1}: add text"
+            )
         if max_epochs and needed > max_epochs * self.windows:
             raise PolcaError(
-                f"english.corpus: training reads {needed} windows of {context + 1} tokens, more than "
+                f"english.data.corpus: training reads {needed} windows of {context + 1} tokens, more than "
                 f"english.data.max_epochs = {max_epochs} times the text's {self.windows}: add text, lower "
                 "english.training.steps, or raise the limit"
             )
