@@ -5,6 +5,7 @@ Starting Python and PyTorch takes seconds a stage; in one process hundreds of ru
 
 import contextlib
 import io
+import os
 import runpy
 import shutil
 import sys
@@ -125,7 +126,7 @@ def run_stage(stage: Stage, params: Path) -> Outcome:
     errors = io.StringIO()
     code = 0
     argv = mock.patch.object(sys, "argv", [f"{stage.script}.py", *stage.arguments(params)])
-    one_process = mock.patch("polca.machine.parallel.default_workers", lambda: 1)
+    one_process = mock.patch.dict(os.environ, POLCA_WORKERS="1")
     with argv, one_process, contextlib.redirect_stderr(errors):
         try:
             runpy.run_path(str(ROOT / "pipelines" / f"{stage.script}.py"), run_name="__main__")
