@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from polca.machine.files import read_json, read_npz, stacked, write_csv, write_json
+from polca.machine.files import stacked, write_csv, write_json
 from polca.machine.parallel import map_processes
 from polca.study.archive import Archive
 from polca.study.paths import TaskPaths
-from polca.study.results import read_losses, read_table
+from polca.study.results import read_facts, read_labels, read_losses, read_table
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
 from polca.study.stages.cluster import ExactLosses, cluster_analysis, summary
@@ -28,7 +28,9 @@ def cluster(shared: Shared, analysis: str) -> dict[str, int]:
 
 
 def main(preset: Preset, task: Task, out: TaskPaths) -> None:
-    labels, losses = read_npz(out.labels), read_losses(out)
+    losses = read_losses(out, task.settings.training.steps // task.settings.polca.interval + 1)
+    tokens = losses.losses.shape[1]
+    labels, facts = read_labels(out, tokens), read_facts(out, tokens)
     with resumable(preset, f"{task.name}_cluster", task.name) as work:
         done = map_processes(
             cluster,
@@ -42,7 +44,7 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
             tables[folder.name] = stacked(*(read_table(folder / f"{name}.csv") for name in task.analyses))
             write_csv(work / "tables" / f"{folder.name}.csv", tables[folder.name])
         guarded = {name: int(result["guarded"]) for name, result in zip(task.analyses, done, strict=True)}
-        write_json(out.summary, summary(task, read_json(out.facts), guarded, tables))
+        write_json(out.summary, summary(task, facts, guarded, tables))
         publish(work / "tables", out.tables)
         publish(work / "clusters", out.clusters)
 

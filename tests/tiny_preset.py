@@ -5,12 +5,14 @@ Starting Python and PyTorch takes seconds a stage; in one process hundreds of ru
 
 import contextlib
 import io
+import os
 import runpy
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -18,26 +20,47 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
+TASKS = ("arithmetic", "english")
+
+
+class Stage(NamedTuple):
+    """A stage of the pipeline: its script, and the task it is run for, if it is one of a task's."""
+
+    script: str
+    task: str | None = None
+
+    def __str__(self) -> str:
+        """As DVC calls it."""
+        return self.script if self.task is None else f"{self.script}@{self.task}"
+
+    def arguments(self, params: Path | str) -> list[str]:
+        """Of the command line."""
+        return ["--params", str(params), *([] if self.task is None else ["--task", self.task])]
+
+
+CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
+
 STAGES = (
-    *("arithmetic_train", "arithmetic_basis", "arithmetic_project", "arithmetic_cluster"),
-    *("english_corpus", "english_tag", "english_train", "english_basis", "english_project", "english_cluster"),
-    *("tables", "figures", "paper"),
+    Stage("code"),
+    *(Stage(script, task) for task in TASKS for script in CHAIN),
+    *(Stage("tables"), Stage("figures"), Stage("paper")),
 )
 """All stages of the paper's pipeline, each after those that it needs."""
 
 OUTPUTS = {
-    "arithmetic_train": ("evaluation.npz", "training_log.csv", "checkpoints"),
-    "arithmetic_basis": ("bases",),
-    "arithmetic_project": ("losses.npz", "projections"),
-    "arithmetic_cluster": ("clusters", "clusters.csv", "vectors.csv", "partitions.csv", "summary.json"),
-    "english_corpus": ("tokenizer.json", "training.npz", "evaluation.npz", "evaluation.txt", "corpus.json"),
-    "english_tag": ("tags.npz",),
-    "english_train": ("training_log.csv", "checkpoints"),
-    "english_basis": ("basis.safetensors",),
-    "english_project": ("projections.npz", "losses.npz"),
-    "english_cluster": ("clusters", "clusters.csv", "vectors.csv", "contexts.csv", "summary.json"),
+    "code": ("runs/tiny/code",),
+    "data": ("runs/tiny/{task}/data",),
+    "labels": ("runs/tiny/results/{task}/labels.npz",),
+    "train": ("runs/tiny/{task}/checkpoints", "runs/tiny/results/{task}/training_log.csv"),
+    "basis": ("runs/tiny/{task}/bases",),
+    "project": ("runs/tiny/{task}/projections", "runs/tiny/results/{task}/losses.npz"),
+    "trajectories": ("runs/tiny/{task}/trajectories",),
+    "cluster": tuple(f"runs/tiny/results/{{task}}/{name}" for name in ("clusters", "tables", "summary.json")),
+    "tables": ("paper/tiny/tables", "paper/tiny/plots", "paper/tiny/metrics.json"),
+    "figures": ("figures/tiny",),
+    "paper": ("paper/tiny/paper.pdf",),
 }
-"""What the stages of the two settings write, below `runs/<preset>/<setting>`."""
+"""What each script writes."""
 
 NOUNS = ["harbour", "bridge", "engineer", "council", "market", "winter", "storm", "captain", "river", "letter", "table"]
 VERBS = ["measured", "carried", "rebuilt", "refused", "believed", "printed", "studied", "followed", "crossed"]
@@ -66,13 +89,11 @@ def make_preset(root: Path) -> Path:
     arithmetic["basis"]["interval"] = 20
     arithmetic["data"]["evaluation_examples"] = 20
     arithmetic["clustering"]["min_cluster_size"] = 5
-    english["model"]["context"] = 16
-    english["corpus"] |= {"source": "local", "input": "data/corpora/tiny"}
-    english["tokenizer"]["vocabulary"] = 300
-    english["data"]["evaluation_contexts"] = 6
-    english["clustering"]["min_cluster_size"] = english["finer"]["min_cluster_size"] = 5
-    params["workers"] = 1
-    params["preset"]["name"] = "tiny"
+    english["data"] |= {"context": 16, "vocabulary": 300, "evaluation_contexts": 6}
+    english["data"]["corpus"]["source"] = "local"
+    params["tasks"]["english"]["data"] = "data/corpora/tiny"
+    english["clustering"]["min_cluster_size"] = english["clustering"]["finer"]["min_cluster_size"] = 5
+    params["preset"] |= {"name": "tiny", "params": "presets/tiny/params.yaml"}
     path = root / "presets" / "tiny" / "params.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(params))
@@ -96,36 +117,30 @@ class Outcome:
         return self.code == 1 and len(self.errors) == 1
 
 
-def run_stage(stage: str, params: Path) -> Outcome:
-    """Run a stage script in this process.
+def run_stage(stage: Stage, params: Path) -> Outcome:
+    """Run a stage script in this process, and in no others beside it.
 
     Raises:
         Exception: whatever a user would see as a traceback.
     """
     errors = io.StringIO()
     code = 0
-    argv = [f"{stage}.py", "--params", str(params)]
-    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stderr(errors):
+    argv = mock.patch.object(sys, "argv", [f"{stage.script}.py", *stage.arguments(params)])
+    one_process = mock.patch.dict(os.environ, POLCA_WORKERS="1")
+    with argv, one_process, contextlib.redirect_stderr(errors):
         try:
-            runpy.run_path(str(ROOT / "pipelines" / f"{stage}.py"), run_name="__main__")
+            runpy.run_path(str(ROOT / "pipelines" / f"{stage.script}.py"), run_name="__main__")
         except SystemExit as error:
             code = int(error.code or 0)
     return Outcome(code, [line for line in errors.getvalue().splitlines() if line.startswith("error: ")])
 
 
-def outputs(stage: str, root: Path) -> list[Path]:
+def outputs(stage: Stage, root: Path) -> list[Path]:
     """Files and folders that a stage writes."""
-    if stage in OUTPUTS:
-        return [root / "runs" / "tiny" / stage.split("_")[0] / name for name in OUTPUTS[stage]]
-    paper = root / "paper" / "tiny"
-    return {
-        "tables": [paper / "tables", paper / "metrics.json"],
-        "figures": [root / "figures" / "tiny"],
-        "paper": [paper / "paper.pdf"],
-    }[stage]
+    return [root / name.format(task=stage.task) for name in OUTPUTS[stage.script]]
 
 
-def remove_outputs(stage: str, root: Path) -> None:
+def remove_outputs(stage: Stage, root: Path) -> None:
     """Remove what a stage wrote, as DVC does before it runs one."""
     for path in outputs(stage, root):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -14,8 +14,6 @@ one of a module), and anything with `steps()` and `load(step)` serves as checkpo
 Importing the package changes nothing in the process: threads, kernels and environment stay as they are.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from polca.errors import PolcaError
 from polca.external.analyze import Analysis, AnalysisSettings, analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
@@ -25,11 +23,9 @@ from polca.method.checkpoints import CheckpointDirectory, Checkpoints
 from polca.method.clustering import Clusters, cluster
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections, project
+from polca.version import VERSION
 
-try:
-    __version__ = version("polca")
-except PackageNotFoundError:  # a checkout on the path that was never installed
-    __version__ = "unknown"
+__version__ = VERSION
 
 __all__ = [
     "Analysis",

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-import polca
 from polca.errors import PolcaError
 from polca.external.command import analyze
 from polca.machine.extras import needs
 from polca.machine.files import ROOT, read_json, write_json
 from polca.machine.runtime import start_pinned
 from polca.study.paths import PresetPaths, presets
+from polca.version import VERSION
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 
@@ -23,7 +23,7 @@ CHECKOUT = ROOT if (ROOT / "presets").is_dir() else Path()
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(polca.__version__)
+        typer.echo(VERSION)
         raise typer.Exit
 
 

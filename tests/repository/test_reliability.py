@@ -22,34 +22,47 @@ from matplotlib.text import Text
 
 from mutations import ABSENT, mutants
 from polca.method.projections import Projections
-from tiny_preset import ROOT, STAGES, Outcome, contents, make_preset, remove_outputs, run_stage
+from tiny_preset import ROOT, STAGES, TASKS, Outcome, Stage, contents, make_preset, remove_outputs, run_stage
 
 A, E = "runs/tiny/arithmetic", "runs/tiny/english"
+OF_A, OF_E = "runs/tiny/results/arithmetic", "runs/tiny/results/english"
 
 INPUTS = {
-    "arithmetic_basis": (f"{A}/checkpoints/step_000020.safetensors",),
-    "arithmetic_project": (
+    Stage("labels", "english"): (f"{E}/data/evaluation.txt", f"{E}/data/evaluation.npz"),
+    Stage("train", "english"): (f"{E}/data/training.npz",),
+    Stage("basis", "arithmetic"): (f"{A}/checkpoints/step_000020.safetensors",),
+    Stage("basis", "english"): (f"{E}/data/training.npz", f"{E}/checkpoints/step_000040.safetensors"),
+    Stage("project", "arithmetic"): (
         f"{A}/checkpoints/step_000010.safetensors",
         f"{A}/bases/hessian.safetensors",
         f"{A}/bases/lca.safetensors",
     ),
-    "arithmetic_cluster": (f"{A}/projections/hessian.npz", f"{A}/projections/lca.npz", f"{A}/evaluation.npz"),
-    "english_tag": (f"{E}/evaluation.txt", f"{E}/evaluation.npz"),
-    "english_train": (f"{E}/training.npz",),
-    "english_basis": (f"{E}/training.npz", f"{E}/checkpoints/step_000040.safetensors"),
-    "english_project": (f"{E}/checkpoints/step_000010.safetensors", f"{E}/basis.safetensors", f"{E}/evaluation.npz"),
-    "english_cluster": (
-        *(f"{E}/projections.npz", f"{E}/tags.npz", f"{E}/evaluation.npz", f"{E}/evaluation.txt"),
+    Stage("project", "english"): (
+        f"{E}/checkpoints/step_000010.safetensors",
+        f"{E}/bases/hessian.safetensors",
+        f"{E}/data/evaluation.npz",
+    ),
+    Stage("trajectories", "arithmetic"): (f"{A}/projections/hessian.npz", f"{A}/projections/lca.npz"),
+    Stage("trajectories", "english"): (
+        *(f"{E}/projections/hessian.npz", f"{E}/data/evaluation.npz", f"{E}/data/corpus.json"),
+    ),
+    Stage("cluster", "arithmetic"): (
+        *(f"{A}/trajectories/{name}" for name in ("polca.npz", "lca.npz", "facts.json")),
+        *(f"{OF_A}/labels.npz", f"{OF_A}/losses.npz"),
+    ),
+    Stage("cluster", "english"): (
+        *(f"{E}/trajectories/{name}" for name in ("polca.npz", "facts.json")),
+        *(f"{OF_E}/labels.npz", f"{OF_E}/losses.npz", f"{E}/data/evaluation.npz", f"{E}/data/evaluation.txt"),
         "presets/tiny/params.yaml",
     ),
-    "tables": (
-        *(f"{A}/{name}" for name in ("clusters.csv", "vectors.csv", "summary.json")),
-        *(f"{E}/{name}" for name in ("clusters.csv", "vectors.csv", "summary.json", "corpus.json")),
+    Stage("tables"): (
+        *(f"{OF_A}/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
+        *(f"{OF_E}/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
         "presets/tiny/params.yaml",
     ),
-    "figures": (
-        *(f"{A}/{name}" for name in ("evaluation.npz", "losses.npz", "clusters/loss.npz")),
-        *(f"{E}/{name}" for name in ("losses.npz", "clusters/polca_fine.npz", "contexts.csv")),
+    Stage("figures"): (
+        *(f"{OF_A}/{name}" for name in ("labels.npz", "losses.npz", "clusters/loss.npz")),
+        *(f"{OF_E}/{name}" for name in ("losses.npz", "clusters/polca_fine.npz", "tables/contexts.csv")),
     ),
 }
 """Files that a stage reads, one of each kind."""
@@ -71,10 +84,13 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "a päth", symlinks=True)
 
 
-def in_reasonable_time(stages: Iterable[str]) -> list[Any]:
+SLOW = (Stage("cluster", "arithmetic"), Stage("tables"), Stage("figures"))
+"""Their cases take minutes."""
+
+
+def in_reasonable_time(stages: Iterable[Stage]) -> list[Any]:
     """Stages as parameters, those that take minutes marked so."""
-    slow = ("arithmetic_cluster", "tables", "figures")
-    return [pytest.param(stage, marks=pytest.mark.slow) if stage in slow else stage for stage in stages]
+    return [pytest.param(stage, id=str(stage), marks=[pytest.mark.slow] * (stage in SLOW)) for stage in stages]
 
 
 def params_of(root: Path) -> Path:
@@ -119,8 +135,8 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     "one line that names it, or the same result where it is not needed; nothing written",
 )
 @pytest.mark.parametrize("stage", in_reasonable_time(INPUTS))
-def test_damaged_input(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
-    if stage == "figures":
+def test_damaged_input(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
+    if stage == Stage("figures"):
         assert run_stage(stage, params_of(root)).code == 0
     shutil.rmtree(root / ".work", ignore_errors=True)
     before = contents(root)
@@ -150,7 +166,7 @@ OPERATIONS = ("fsync", "replace", "link", "unlink", "rmdir")
 """What changes the disk for good; between two of them a kill finds the same files wherever it strikes."""
 LAST, SPREAD = 8, 4
 """Of a stage's operations the last ones, where results are put in place, and a few spread over the others."""
-NOT_BY_OPERATION = ("paper",)
+NOT_BY_OPERATION = (Stage("paper"),)
 """Needs the report's sources beside it; it writes one file."""
 
 
@@ -172,7 +188,7 @@ def counted(act: Callable[[int], None], names: Sequence[str] = OPERATIONS) -> It
         yield
 
 
-def operations(stage: str, root: Path) -> int:
+def operations(stage: Stage, root: Path) -> int:
     """How many such operations a stage takes."""
     last = 0
 
@@ -185,7 +201,7 @@ def operations(stage: str, root: Path) -> int:
     return last
 
 
-def killed_at(stage: str, root: Path, operation: int) -> None:
+def killed_at(stage: Stage, root: Path, operation: int) -> None:
     """Run a stage in a process that ends, with no clearing up, before an operation."""
     child = os.fork()
     if child == 0:
@@ -207,7 +223,7 @@ def chosen(number: int) -> list[int]:
 )
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
-def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
+def test_killed_at_an_operation(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
     remove_outputs(stage, root)
     number = operations(stage, root)
     before = contents(root, "runs", "paper", "figures")
@@ -229,7 +245,7 @@ def test_killed_at_an_operation(stage: str, root: Path, record_property: Any, qu
     "one line, nothing half-written; the next run gives the same bytes",
 )
 @pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
-def test_disk_full_at_a_write(stage: str, root: Path, record_property: Any, quick_figures: None) -> None:
+def test_disk_full_at_a_write(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
     remove_outputs(stage, root)
     assert run_stage(stage, params_of(root)).code == 0
     before = contents(root, "runs", "paper", "figures")
@@ -263,6 +279,8 @@ def _same_for_all(p: Projections) -> Projections:
     return replace(p, losses=np.repeat(p.losses[:, :1], tokens, 1), gradients=np.repeat(p.gradients[:, :1], tokens, 1))
 
 
+AFTER_TRAJECTORIES = (Stage("cluster", "arithmetic"), Stage("cluster", "english"), Stage("tables"), Stage("figures"))
+
 DEGENERATE: dict[str, Callable[[Projections], Projections]] = {
     "constant trajectories": lambda p: replace(p, gradients=np.zeros_like(p.gradients), losses=np.ones_like(p.losses)),
     "duplicated trajectories": _same_for_all,
@@ -284,10 +302,11 @@ def _with_movement(p: Projections, sign: np.ndarray) -> np.ndarray:
 )
 @pytest.mark.parametrize("kind", DEGENERATE)
 def test_degenerate_trajectories(kind: str, root: Path, quick_figures: None) -> None:
-    files = [*(root / A / "projections").glob("*.npz"), root / E / "projections.npz"]
+    files = [path for task in (A, E) for path in (root / task / "projections").glob("*.npz")]
+    assert len(files) == 5
     for path in files:
         DEGENERATE[kind](Projections.load(path)).save(path)
-    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures"):
+    for stage in (Stage("trajectories", "arithmetic"), Stage("trajectories", "english"), *AFTER_TRAJECTORIES):
         remove_outputs(stage, root)
         outcome = run_stage(stage, params_of(root))
         if kind == "huge values":
@@ -304,13 +323,14 @@ def test_degenerate_trajectories(kind: str, root: Path, quick_figures: None) -> 
 )
 def test_every_token_an_outlier(root: Path, quick_figures: None) -> None:
     params = yaml.safe_load(params_of(root).read_text())
-    for section in (params["arithmetic"]["clustering"], params["english"]["clustering"], params["english"]["finer"]):
+    sections = [params[task]["clustering"] for task in TASKS]
+    for section in (*sections, sections[1]["finer"]):
         section["min_cluster_size"] = 10_000
     params_of(root).write_text(yaml.safe_dump(params))
-    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures"):
+    for stage in AFTER_TRAJECTORIES:
         remove_outputs(stage, root)
         assert run_stage(stage, params_of(root)).code == 0, stage
-    assert pd.read_csv(root / A / "clusters.csv").empty
+    assert all(pd.read_csv(root / of / "tables" / "clusters.csv").empty for of in (OF_A, OF_E))
 
 
 CODE = (

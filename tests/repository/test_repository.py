@@ -1,6 +1,7 @@
 """The repository's own promises: one set of pins, declared dependencies, documented commands, no executable data."""
 
 import ast
+import os
 import re
 import subprocess
 import tomllib
@@ -14,16 +15,75 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polca.machine.code import module_files, modules_behind
+from polca.machine.code import module_files
+from polca.machine.files import dotted
 from polca.machine.runtime import ENVIRONMENT
+from polca.study.paths import DEFAULT, PresetPaths, presets
+from polca.study.settings import Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
-PRESETS = sorted(path.parent for path in ROOT.glob("presets/*/params.yaml"))
+PRESETS = presets(ROOT)
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CHECKS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "presets/laptop/validity/dvc.yaml").read_text())["stages"]
 """Stages of `make validity`, which a preset need not have."""
-ALL_STAGES = STAGES | CHECKS
+ALL_STAGES = {name: stage.get("do", stage) for name, stage in (STAGES | CHECKS).items()}
+IS_EACH_TASKS = {name: stage.get("foreach") == "${tasks}" for name, stage in (STAGES | CHECKS).items()}
+
+
+def parameters(preset: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(PresetPaths.named(preset).params.read_text(encoding="utf-8"))
+    return values
+
+
+def there(values: Any, name: str) -> bool:
+    """Whether a parameter is given, by its dotted name."""
+    for key in name.split("."):
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def filled(value: Any, given: Any) -> Any:
+    """A part of dvc.yaml with the `${…}` in it put in."""
+    if isinstance(value, dict):
+        return {filled(key, given): filled(item, given) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, given) for item in value]
+    return re.sub(r"\$\{([\w.]+)\}", lambda m: str(dotted(given, m[1])), value) if isinstance(value, str) else value
+
+
+def resolved(preset: str) -> dict[str, dict[str, Any]]:
+    """The stages of a preset as DVC makes them of dvc.yaml and params.yaml, all outputs of a stage in one list."""
+    given = parameters(preset)
+    checks = CHECKS if (ROOT / "presets" / preset / "validity" / "dvc.yaml").exists() else {}
+    stages: dict[str, dict[str, Any]] = {}
+    for name, stage in (STAGES | checks).items():
+        if "foreach" not in stage:
+            stages[name] = filled(stage, given)
+            continue
+        each = dotted(given, stage["foreach"].strip("${}"))
+        for key in each:
+            item = each[key] if isinstance(each, dict) else key
+            stages[f"{name}@{key}"] = filled(stage["do"], {**given, "key": key, "item": item})
+    for stage in stages.values():
+        outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+        stage["outs"] = [out if isinstance(out, str) else next(iter(out)) for out in outs]
+        stage.setdefault("params", [])
+    return stages
+
+
+def vars_apart(pipeline: str) -> tuple[list[str], str]:
+    """The parameter files that a dvc.yaml names, and the rest of it."""
+    line = r"(?m)^  - (\S*params\.yaml)$"
+    return re.findall(line, pipeline), re.sub(line, "", pipeline)
+
+
+def is_params(dep: Any) -> bool:
+    from dvc.dependency.param import ParamsDependency
+
+    return isinstance(dep, ParamsDependency)
 
 
 def text(path: str) -> str:
@@ -70,16 +130,22 @@ class TestEnvironment:
         conda = {re.split(r"[=<>]", d)[0] for d in dependencies if isinstance(d, str)}
         assert not conda & requirements("requirements.lock").keys()
 
-    def test_makefile_pins_the_environment_of_the_package(self) -> None:
-        exported = dict(re.findall(r"^export (\w+) := (\S+)$", text("Makefile"), flags=re.MULTILINE))
-        for no_matter_of_bits in (
-            "PYTHONPATH",
-            "PIP_DISABLE_PIP_VERSION_CHECK",
-            "MALLOC_MMAP_MAX_",
-            "MALLOC_TRIM_THRESHOLD_",
-        ):
-            exported.pop(no_matter_of_bits)
-        assert exported == ENVIRONMENT
+    def test_makefile_exports_the_environment_of_the_package(self) -> None:
+        """As make itself understands the Makefile: what a recipe finds is what `pinned.env` says."""
+        pinned = dict(line.split("=", 1) for line in text("src/polca/machine/pinned.env").splitlines())
+        assert pinned == ENVIRONMENT
+        assert "\ninclude src/polca/machine/pinned.env\n" in text("Makefile")
+        bare = {name: value for name, value in os.environ.items() if name not in pinned and name != "MAKEFLAGS"}
+        done = subprocess.run(
+            ["make", "--no-print-directory", "--eval", "show-environment:; @env", "show-environment"],
+            cwd=ROOT,
+            env=bare,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        exported = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        assert {name: exported.get(name) for name in pinned} == pinned
 
 
 class TestCitation:
@@ -145,92 +211,119 @@ class TestPipeline:
                         f"line {node.lineno}: import {alias.name} from its own module"
                     )
 
+    def test_dvc_yaml_is_short_and_lists_no_modules(self) -> None:
+        for path in ("dvc.yaml", "presets/laptop/validity/dvc.yaml"):
+            assert len(text(path).splitlines()) <= 400
+        for name, stage in ALL_STAGES.items():
+            inside = [dep for dep in stage["deps"] if dep.startswith("src/polca")]
+            assert inside == (["src/polca"] if name == "code" else []), f"{name}: depends on code by its hash"
+
     @pytest.mark.parametrize("stage", ALL_STAGES)
     def test_stage_depends_on_the_code_that_it_runs(self, stage: str) -> None:
-        """A stage whose shared modules are not its dependencies would keep results of older code."""
+        """By the hash that the stage `code` makes of its script; only `code` itself looks at all code."""
         words = ALL_STAGES[stage]["cmd"].split()
         assert words[0] == "python"
-        assert words[2:] == ["--params", "presets/${preset.name}/params.yaml"]
-        assert (ROOT / words[1]).is_file(), f"{words[1]}: no such script"
-        declared = [d for d in ALL_STAGES[stage]["deps"] if d.endswith(".py")]
-        behind = modules_behind(ROOT / words[1])
-        needed = {path.relative_to(ROOT).as_posix() for path in behind if path.suffix == ".py"}
-        assert len(declared) == len(set(declared)), "a dependency is listed twice"
-        right = "\n".join(f"      - {path}" for path in sorted(needed))
-        assert set(declared) == needed, f"the code that {stage} depends on is, as lines for dvc.yaml:\n{right}"
+        script = Path(words[1])
+        assert (ROOT / script).is_file(), f"{script}: no such script"
+        task = ["--task", "${key}"] if IS_EACH_TASKS[stage] else []
+        assert words[2:] == ["--params", "${preset.params}", *task]
+        hashes = [dep for dep in ALL_STAGES[stage]["deps"] if "/code/" in dep]
+        assert hashes == ([] if stage == "code" else [f"runs/${{preset.name}}/code/{script.stem}.txt"])
+        assert script.stem == stage
 
-    def test_inputs_exist_or_are_made_by_another_stage(self) -> None:
-        outputs: list[str] = []
-        for stage in ALL_STAGES.values():
-            for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
-                outputs.append(out if isinstance(out, str) else next(iter(out)))
-        assert len(outputs) == len(set(outputs))
-        for name, stage in ALL_STAGES.items():
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_inputs_exist_or_are_made_by_another_stage(self, preset: str) -> None:
+        """With what the preset says put in, so that an input that only one preset lacks is seen."""
+        stages = resolved(preset)
+        made: dict[str, str] = {}
+        for name, stage in stages.items():
+            for out in stage["outs"]:
+                assert out not in made, f"{out}: of {made[out]} and of {name}"
+                made[out] = name
+        # No stage's: `make` fills them, and makes them where they are not; links lead to text that is the user's.
+        by_make = {f"paper/{preset}/validity", f"data/corpora/{preset}", "data/corpora/treebank"}
+        for name, stage in stages.items():
             for dep in stage["deps"]:
-                if dep == "${english.corpus.input}":
-                    for preset in PRESETS:
-                        source = yaml.safe_load((preset / "params.yaml").read_text())["english"]["corpus"]["input"]
-                        # A link to the user's own text, where it is not the repository's.
-                        assert source == f"data/corpora/{preset.name}" or (ROOT / source).is_file(), preset.name
-                elif dep == "${validity.treebank.input}":
-                    pass  # a link to the user's own treebank; the stage says that it skips where it is empty
-                elif dep == "paper/${preset.name}/validity":
-                    # No stage's: `make validity` fills it, and it must be there where it has not been run.
-                    assert all((ROOT / "paper" / preset.name / "validity").is_dir() for preset in PRESETS)
-                else:
-                    assert dep in outputs if "${" in dep else (ROOT / dep).exists(), f"{name}: {dep}"
+                makers = [maker for out, maker in made.items() if f"{dep}/".startswith(f"{out}/")]
+                makers += [maker for out, maker in made.items() if out.startswith(f"{dep}/")]
+                assert name not in makers, f"{name}: reads its own {dep}"
+                assert makers or dep in by_make or (ROOT / dep).exists(), f"{name}: {dep}"
 
     def test_preset_files(self) -> None:
-        """Links and variables through which one dvc.yaml serves all presets."""
-        assert {"smoke", "laptop", "wikipedia", "paper"} <= {preset.name for preset in PRESETS}
-        assert (ROOT / "params.yaml").readlink() == Path("presets/laptop/params.yaml")
+        """Every preset has plain copies of one pipeline, since DVC follows no links between commits."""
+        assert {"smoke", "laptop", "wikipedia", "paper"} <= set(PRESETS)
         for preset in PRESETS:
-            values = yaml.safe_load((preset / "params.yaml").read_text())["preset"]
-            assert values["name"] == preset.name
-            if preset.name == "laptop":
-                assert values["root"] == "."
-                assert not (preset / "dvc.yaml").is_symlink(), "laptop's is the root's dvc.yaml: remove the link"
-            else:
-                assert values["root"] == "../.."
-                assert (preset / "dvc.yaml").readlink() == Path("../../dvc.yaml")
-            checks = preset / "validity" / "dvc.yaml"
-            if preset.name != "laptop" and checks.is_symlink():
-                assert checks.readlink() == Path("../../laptop/validity/dvc.yaml")
+            paths = PresetPaths.named(preset)
+            names = parameters(preset)["preset"]
+            folder = paths.params.parent
+            assert (folder / names["root"]).resolve() == ROOT
+            assert names["params"] == paths.params.relative_to(ROOT).as_posix()
+            assert names["name"] == preset
+            checks = ROOT / "presets" / preset / "validity" / "dvc.yaml"
+            for path in (paths.params, paths.pipeline, checks):
+                assert not path.is_symlink(), path
+            assert paths.pipeline.read_bytes() == (ROOT / "dvc.yaml").read_bytes(), f"{preset}: run make pipelines"
+            if checks.exists():
+                ((named,), copy) = vars_apart(checks.read_text())
+                assert copy == vars_apart(text("presets/laptop/validity/dvc.yaml"))[1], f"{preset}: run make pipelines"
+                assert (checks.parent / named).resolve() == paths.params
+        assert not (ROOT / "presets" / "laptop" / "params.yaml").exists(), "laptop's are the root's: remove the copy"
 
-    @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.name)
-    def test_every_parameter_is_some_stages(self, preset: Path) -> None:
-        """A parameter that no stage names could change without anything being run again."""
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_every_parameter_is_some_stages(self, preset: str) -> None:
+        """A parameter that no stage names could change without anything being run again; and those named are there."""
+        given = parameters(preset)
         names: set[str] = set()
-        for stage in (ALL_STAGES if (preset / "validity" / "dvc.yaml").exists() else STAGES).values():
-            for entry in stage.get("params", []):
-                ((file, keys),) = entry.items()
-                assert file == "presets/${preset.name}/params.yaml"
-                names |= set(keys)
+        for name, stage in resolved(preset).items():
+            for file, keys in (entry for params in stage["params"] for entry in params.items()):
+                assert file == given["preset"]["params"]
+                for key in keys or []:  # none: tables, figures and report depend on the whole file
+                    assert there(given, key), f"{name}: {key} is missing in {file}"
+                    names.add(key)
 
         def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             for key, value in values.items():
-                yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+                yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"]
 
         def below(leaf: str, name: str) -> bool:
             return f"{leaf}.".startswith(f"{name}.")
 
-        given = list(leaves(yaml.safe_load((preset / "params.yaml").read_text())))
-        # What is a matter of the machine: `workers`, which must not change results, and where it is given, `device`.
-        unwatched = [leaf for leaf in given if not any(below(leaf, name) for name in names)]
-        assert [leaf for leaf in unwatched if leaf != "device"] == ["workers"]
-        assert not [name for name in names if not any(below(leaf, name) for leaf in given)], "missing in params.yaml"
+        if not (ROOT / "presets" / preset / "validity" / "dvc.yaml").exists():
+            names.add("validity")
+        # What is no number of a run: names and files of the preset, where it computes, and what is only drawn.
+        drawn = {f"{task}.plots" for task in given["tasks"]} | {"preset", "tasks", "reports", "device"}
+        unwatched = [leaf for leaf in leaves(given) if not any(below(leaf, name) for name in names | drawn)]
+        assert not unwatched
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_tasks_of_a_preset_can_be_read(self, preset: str) -> None:
+        read = Preset.read(PresetPaths.named(preset))
+        assert list(read.sources) == list(parameters(preset)["tasks"])
+        for name in read.sources:
+            task = read.task(name)
+            assert task.name == name
+            assert task.settings.plots.analysis in task.analyses
+            assert task.initial()
 
     def test_dvc_reads_it(self) -> None:
-        """DVC itself resolves every preset's stages."""
+        """DVC itself resolves every preset's stages, to what this file takes them for."""
         from dvc.repo import Repo
 
         with Repo(str(ROOT)) as repo:
-            addresses = {stage.addressing for stage in repo.index.stages}
+            found = {
+                stage.addressing: (
+                    {Path(os.path.relpath(dep.fs_path, ROOT)).as_posix() for dep in stage.deps if not is_params(dep)},
+                    {Path(os.path.relpath(out.fs_path, ROOT)).as_posix() for out in stage.outs},
+                )
+                for stage in repo.index.stages
+            }
         for preset in PRESETS:
-            prefix = "" if preset.name == "laptop" else f"presets/{preset.name}/dvc.yaml:"
-            assert {f"{prefix}{name}" for name in STAGES} <= addresses
-            checks = f"presets/{preset.name}/validity/dvc.yaml"
-            assert not (ROOT / checks).exists() or {f"{checks}:{name}" for name in CHECKS} <= addresses
+            paths = PresetPaths.named(preset)
+            prefix = "" if preset == DEFAULT else f"{paths.pipeline.relative_to(ROOT)}:"
+            for name, stage in resolved(preset).items():
+                at = f"presets/{preset}/validity/dvc.yaml:" if name in CHECKS else prefix
+                assert found.pop(f"{at}{name}") == (set(stage["deps"]), set(stage["outs"])), name
+        assert not found, "stages of no preset"
 
 
 class TestDocuments:
@@ -241,7 +334,7 @@ class TestDocuments:
 
     def test_presets_of_the_readme_exist(self) -> None:
         named = set(re.findall(r"PRESET=(\w+)", text("README.md")))
-        assert named <= {preset.name for preset in PRESETS}
+        assert named <= set(PRESETS)
 
     def test_links_of_the_documents_lead_somewhere(self) -> None:
         for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/*.md")]:

@@ -1,30 +1,34 @@
-"""`pipelines/run.py`: two chains at once, then the rest; a chain that fails is not passed over."""
+"""`pipelines/run.py`: the code's hashes, the tasks' chains side by side, then the rest; no failed chain is passed over."""
 
 import importlib.util
-import sys
+import shutil
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import typer
 from filelock import FileLock
+
+from polca.study.paths import PresetPaths
+from tiny_preset import CHAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 
 FAKE_DVC = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 target = sys.argv[-1].rsplit(":", 1)[-1].split("/")[-1]
 here = pathlib.Path(".")
 with open("calls", "a") as calls:
     print(*sys.argv[1:], file=calls)
-if target.endswith("_cluster"):
-    here.joinpath(target).touch()
-    other = {"english_cluster": "arithmetic_cluster", "arithmetic_cluster": "english_cluster"}[target]
-    for _ in range(500):  # only side by side does each see the other
+if target.startswith("cluster@"):
+    here.joinpath(target).write_text(str(os.nice(0)))
+    other = {"cluster@english": "cluster@arithmetic", "cluster@arithmetic": "cluster@english"}[target]
+    for _ in range(500 * (not here.joinpath("alone").exists())):  # only side by side does each see the other
         if here.joinpath(other).exists():
             break
         time.sleep(0.02)
     else:
-        sys.exit(9)
+        sys.exit(0 if here.joinpath("alone").exists() else 9)
 print(target, "speaks")
 sys.exit(3 if here.joinpath("fail", target).exists() else 0)
 """
@@ -32,41 +36,73 @@ sys.exit(3 if here.joinpath("fail", target).exists() else 0)
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script in a checkout that has parameters and, in place of DVC, a module that notes how it is called."""
     spec = importlib.util.spec_from_file_location("run_under_test", ROOT / "pipelines" / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    (tmp_path / "fake.py").write_text(FAKE_DVC)
+    (tmp_path / "dvc.py").write_text(FAKE_DVC)  # `python -m dvc` looks into its own folder first
+    for params in (ROOT / "params.yaml", *ROOT.glob("presets/*/params.yaml")):
+        (tmp_path / params.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(params, tmp_path / params.relative_to(ROOT))
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "DVC", (sys.executable, str(tmp_path / "fake.py")))
+    monkeypatch.setattr(module, "PresetPaths", SimpleNamespace(named=lambda name: PresetPaths.named(name, tmp_path)))
     return module
 
 
-def outcome(runner: ModuleType, **options: object) -> int:
-    import typer
-
+def outcome(runner: ModuleType, preset: str, force: bool = False, report: bool = False) -> int:
     with pytest.raises(typer.Exit) as caught:
-        runner.main(**options)
+        runner.main(preset=preset, force=force, report=report)
     return caught.value.exit_code
 
 
+def calls(root: Path) -> list[str]:
+    """What was asked of DVC, without what is asked of it every time."""
+    lines = (root / "calls").read_text().splitlines()
+    assert all(line.startswith("--wait-for-lock repro --single-item ") for line in lines)
+    return [line.removeprefix("--wait-for-lock repro --single-item ") for line in lines]
+
+
 def test_chains_run_side_by_side_then_the_rest(runner: ModuleType, tmp_path: Path) -> None:
-    assert outcome(runner, preset="laptop", force=False) == 0
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert sorted(calls[:2]) == [f"--wait-for-lock repro {s}_cluster" for s in ("arithmetic", "english")]
-    assert calls[2:] == ["--wait-for-lock repro dvc.yaml"]
-    assert "english_cluster speaks" in (tmp_path / ".work/laptop/english.log").read_text()
+    assert outcome(runner, "laptop") == 0
+    first, *chains, last = calls(tmp_path)
+    assert first == "code"
+    assert sorted(chains) == [" ".join(f"{stage}@{task}" for stage in CHAIN) for task in ("arithmetic", "english")]
+    assert last == "tables figures paper@paper"
+    assert "cluster@english speaks" in (tmp_path / ".work/laptop/english.log").read_text()
+    nice = {task: int((tmp_path / f"cluster@{task}").read_text()) for task in ("arithmetic", "english")}
+    assert nice["arithmetic"] == min(nice["english"] + 10, 19), "the last chain is the longest: the others give way"
 
 
 def test_other_preset_by_force(runner: ModuleType, tmp_path: Path) -> None:
-    assert outcome(runner, preset="smoke", force=True) == 0
-    calls = (tmp_path / "calls").read_text().splitlines()
-    pipeline = "presets/smoke/dvc.yaml"
-    assert f"--wait-for-lock repro --force {pipeline}:english_cluster" in calls
-    assert (
-        calls[2] == f"--wait-for-lock repro --force --single-item {pipeline}:tables {pipeline}:figures {pipeline}:paper"
-    )
+    assert outcome(runner, "smoke", force=True) == 0
+    first, *chains, last = calls(tmp_path)
+    pipeline = "--force presets/smoke/dvc.yaml:"
+    assert first == f"{pipeline}code"
+    assert all(chain.startswith(f"{pipeline}data@") for chain in chains)
+    assert chains[0].count("presets/smoke/dvc.yaml:") == len(CHAIN)
+    assert last == f"{pipeline}tables presets/smoke/dvc.yaml:figures presets/smoke/dvc.yaml:paper@paper"
+
+
+def test_a_preset_of_one_task_without_report(runner: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "alone").touch()
+    assert outcome(runner, "wikipedia") == 0
+    assert [call.replace("presets/wikipedia/dvc.yaml:", "") for call in calls(tmp_path)] == [
+        *("code", " ".join(f"{stage}@english" for stage in CHAIN), "tables figures")
+    ]
+
+
+def test_report_alone(runner: ModuleType, tmp_path: Path) -> None:
+    assert outcome(runner, "laptop", report=True) == 0
+    assert calls(tmp_path) == ["code", "tables figures paper@paper"]
+
+
+def test_a_failed_hash_of_the_code_ends_it(runner: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "fail").mkdir()
+    (tmp_path / "fail" / "code").touch()
+    assert outcome(runner, "laptop") == 3
+    assert calls(tmp_path) == ["code"]
 
 
 @pytest.mark.parametrize("chain", ["arithmetic", "english"])
@@ -74,17 +110,18 @@ def test_a_failed_chain_ends_it(
     chain: str, runner: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "fail").mkdir()
-    (tmp_path / "fail" / f"{chain}_cluster").touch()
-    assert outcome(runner, preset="laptop", force=False) == 3
-    assert len((tmp_path / "calls").read_text().splitlines()) == 2, "the rest was run in spite of it"
-    if chain == "english":
-        assert "english_cluster speaks" in capfd.readouterr().err
+    (tmp_path / "fail" / f"cluster@{chain}").touch()
+    assert outcome(runner, "laptop") == 3
+    assert len(calls(tmp_path)) == 3, "the rest was run in spite of it"
+    said = capfd.readouterr().err
+    assert f"the chain of {chain} failed" in said
+    assert chain == "arithmetic" or "cluster@english speaks" in said
 
 
 def test_a_second_run_is_refused(runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".work/smoke").mkdir(parents=True)
     with FileLock(tmp_path / ".work/smoke/run.lock"):
-        assert outcome(runner, preset="smoke", force=False) == 1
+        assert outcome(runner, "smoke") == 1
     assert capsys.readouterr().err == "error: preset smoke is being run already: wait for that run, or stop it\n"
     assert not (tmp_path / "calls").exists()
 
@@ -93,6 +130,6 @@ def test_a_folder_that_cannot_be_written(
     runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".work").write_text("a file in the folder's place")
-    assert outcome(runner, preset="smoke", force=False) == 1
+    assert outcome(runner, "smoke") == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / '.work'}")
     assert not (tmp_path / "calls").exists()

@@ -1,6 +1,6 @@
 """The results of a preset's tasks, as tables and figures read them: loaded when asked for, never recomputed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from polca.study.stages.cluster import ExactLosses
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import COUNTS
 from polca.tasks.english.scores import TABLES as ENGLISH_TABLES
+from polca.tasks.english.text import evaluated
+from polca.tasks.task import Labels
 
 COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "arithmetic": {
@@ -46,6 +48,42 @@ def read_losses(out: TaskPaths, points: int | None = None) -> ExactLosses:
     """
     size = "C" if points is None else str(points)
     return ExactLosses(**read_npz(out.losses, {"steps": f"int {size}", "losses": f"finite {size} X"}))
+
+
+LABELS: Mapping[str, tuple[Mapping[str, str], Callable[[Labels], int]]] = {
+    "arithmetic": (EVALUATION_FORM, lambda labels: len(labels["place"])),
+    "english": ({"tags": "int S L", "names": "text N"}, lambda labels: len(evaluated(labels["tags"]))),
+}
+"""What `labels.npz` of a task holds, and how many evaluated tokens that labels."""
+
+
+def read_labels(out: TaskPaths, tokens: int) -> dict[str, NDArray[Any]]:
+    """The labels of a task's evaluated tokens (`labels.npz`).
+
+    Raises:
+        PolcaError: missing, damaged, or of another number of tokens.
+    """
+    if out.name not in LABELS:
+        return read_npz(out.labels)
+    form, count = LABELS[out.name]
+    labels = read_npz(out.labels, form)
+    if (labelled := count(labels)) != tokens:
+        raise PolcaError(
+            f"{out.labels}: labels {labelled} tokens, but losses are of {tokens}: run stage labels@{out.name} again"
+        )
+    return labels
+
+
+def read_facts(out: TaskPaths, tokens: int) -> dict[str, Any]:
+    """Numbers about the projections, for `summary.json` (`facts.json`).
+
+    Raises:
+        PolcaError: missing, damaged, or of another number of tokens.
+    """
+    facts = read_json(out.facts)
+    if facts.get("tokens") != tokens:
+        raise PolcaError(f"{out.facts}: not of the {tokens} tokens of losses: run stage trajectories@{out.name} again")
+    return facts
 
 
 def read_table(path: Path) -> pd.DataFrame:
