@@ -98,8 +98,8 @@ class SyntheticRun:
         tokens = np.arange(windows * WINDOW, dtype=np.int32).reshape(shape)
         arrays = {"tokens": tokens, "starts": np.array(starts).reshape(shape), "ends": np.array(ends).reshape(shape)}
         paths = self.english.paths
-        write_npz(paths.data("evaluation.npz"), arrays)
-        write_text(paths.data("evaluation.txt"), text)
+        write_npz(paths.data / "evaluation.npz", arrays)
+        write_text(paths.data / "evaluation.txt", text)
         write_npz(paths.labels, {"tags": tags.reshape(shape), "names": np.array(TAGS)})
 
 

@@ -13,7 +13,7 @@ from scipy.stats import entropy
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_json, write_csv, write_json, write_npz, write_text
-from polca.method.decomposition import SecondOrder, decompose
+from polca.method.decomposition import decompose
 from polca.method.projections import Projections
 from polca.study import stages
 from polca.study.results import read_table

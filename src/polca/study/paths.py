@@ -1,6 +1,5 @@
 """Every path of a run, in one place."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from polca.errors import PolcaError
@@ -10,103 +9,68 @@ DEFAULT = "laptop"
 """The preset whose parameters lie in the checkout's own `params.yaml`, so that a bare `dvc repro` works."""
 
 
-@dataclass(frozen=True)
 class TaskPaths:
-    """The files of one task of a preset.
+    """The files of one task of a preset, in the order in which stages write them.
 
-    Attributes:
+    Heavy files lie in `directory`; in `results` the small ones, all that tables and figures read.
+
+    Args:
         run: `runs/<preset>`.
         name: the task's.
-
-    Below `directory` lie the heavy files; below `results` the small ones, all that tables and figures read.
     """
 
-    run: Path
-    name: str
-
-    @property
-    def directory(self) -> Path:
-        return self.run / self.name
-
-    @property
-    def results(self) -> Path:
-        return self.run / "results" / self.name
-
-    def data(self, name: str) -> Path:
-        """A file of the stage `data`."""
-        return self.directory / "data" / name
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def bases(self) -> Path:
-        return self.directory / "bases"
+    def __init__(self, run: Path, name: str) -> None:
+        self.name = name
+        self.directory = run / name
+        self.data = self.directory / "data"
+        self.checkpoints = self.directory / "checkpoints"
+        self.bases = self.directory / "bases"
+        self.projections = self.directory / "projections"
+        self.trajectories = self.directory / "trajectories"
+        self.facts = self.trajectories / "facts.json"
+        self.results = run / "results" / name
+        self.labels = self.results / "labels.npz"
+        self.training_log = self.results / "training_log.csv"
+        self.losses = self.results / "losses.npz"
+        self.clusters = self.results / "clusters"
+        self.tables = self.results / "tables"
+        self.summary = self.results / "summary.json"
 
     def basis(self, kind: str) -> Path:
         """One basis."""
         return self.bases / f"{kind}.safetensors"
 
-    @property
-    def projections(self) -> Path:
-        return self.directory / "projections"
-
     def projection(self, basis: str) -> Path:
         """Projections onto one basis."""
         return self.projections / f"{basis}.npz"
-
-    @property
-    def trajectories(self) -> Path:
-        return self.directory / "trajectories"
 
     def trajectory(self, analysis: str) -> Path:
         """Trajectories of one analysis."""
         return self.trajectories / f"{analysis}.npz"
 
-    @property
-    def facts(self) -> Path:
-        return self.trajectories / "facts.json"
-
-    @property
-    def labels(self) -> Path:
-        return self.results / "labels.npz"
-
-    @property
-    def training_log(self) -> Path:
-        return self.results / "training_log.csv"
-
-    @property
-    def losses(self) -> Path:
-        return self.results / "losses.npz"
-
-    @property
-    def clusters(self) -> Path:
-        return self.results / "clusters"
-
     def cluster(self, analysis: str) -> Path:
         """Clusters of one analysis."""
         return self.clusters / f"{analysis}.npz"
-
-    @property
-    def tables(self) -> Path:
-        return self.results / "tables"
 
     def table(self, name: str) -> Path:
         """One table of the clusters of all analyses."""
         return self.tables / f"{name}.csv"
 
-    @property
-    def summary(self) -> Path:
-        return self.results / "summary.json"
 
-
-@dataclass(frozen=True)
 class PresetPaths:
-    """The inputs and outputs of one preset."""
+    """The inputs and outputs of one preset; `work` is where unfinished stages keep what they need to resume."""
 
-    name: str
-    root: Path = ROOT
+    def __init__(self, name: str, root: Path = ROOT) -> None:
+        self.name, self.root = name, root
+        self.params = (root if name == DEFAULT else root / "presets" / name) / "params.yaml"
+        self.pipeline = self.params.with_name("dvc.yaml")
+        self.run = root / "runs" / name
+        self.validity = self.run / "validity"
+        self.figures = root / "figures" / name
+        self.paper = root / "paper" / name
+        self.tables = self.paper / "tables"
+        self.metrics = self.paper / "metrics.json"
+        self.work = root / ".work" / name
 
     @classmethod
     def of(cls, params: Path) -> "PresetPaths":
@@ -134,49 +98,9 @@ class PresetPaths:
             raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)})")
         return cls(name, root)
 
-    @property
-    def params(self) -> Path:
-        return self.root / "params.yaml" if self.name == DEFAULT else self.root / "presets" / self.name / "params.yaml"
-
-    @property
-    def pipeline(self) -> Path:
-        """Its dvc.yaml."""
-        return self.params.with_name("dvc.yaml")
-
-    @property
-    def run(self) -> Path:
-        """Everything that git does not hold."""
-        return self.root / "runs" / self.name
-
     def task(self, name: str) -> TaskPaths:
         """The files of one task."""
         return TaskPaths(self.run, name)
-
-    @property
-    def validity(self) -> Path:
-        """Results of the checks, a folder a stage."""
-        return self.run / "validity"
-
-    @property
-    def figures(self) -> Path:
-        return self.root / "figures" / self.name
-
-    @property
-    def paper(self) -> Path:
-        return self.root / "paper" / self.name
-
-    @property
-    def tables(self) -> Path:
-        return self.paper / "tables"
-
-    @property
-    def metrics(self) -> Path:
-        return self.paper / "metrics.json"
-
-    @property
-    def work(self) -> Path:
-        """Where unfinished stages keep what they need to resume (git-ignored, emptied on success)."""
-        return self.root / ".work" / self.name
 
 
 def presets(root: Path) -> list[str]:
