@@ -20,7 +20,8 @@ import typer
 from polca.machine.files import read_npz, write_csv
 from polca.method.projections import Projections
 from polca.study.paths import PresetPaths
-from polca.study.settings import read_arithmetic
+from polca.study.settings import Preset
+from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
 
 FORMS: tuple[Any, ...] = ("none", "trapezoid", "exact", "paper")
@@ -29,17 +30,17 @@ DIVISORS = (15, 30, 60, 120)
 
 def main() -> None:
     """Vary and write the table."""
-    preset = PresetPaths("laptop")
-    paths, own = preset.arithmetic, read_arithmetic(preset.params).clustering.min_cluster_size
-    projections = Projections.load(paths.projections / "hessian.npz")
-    evaluation = read_npz(paths.evaluation)
+    preset = Preset.read(PresetPaths.named("laptop"))
+    out, own = preset.paths.task("arithmetic"), preset.arithmetic().settings.clustering.min_cluster_size
+    projections, labels = Projections.load(out.projection("hessian")), read_npz(out.labels, EVALUATION_FORM)
+    place, carry = labels["place"], labels["carry"].astype(bool)
     rows: list[dict[str, object]] = []
     for form in FORMS:
         trajectories = polca.decompose(projections, second_order=form)
         for size in (own, own // 2):
             for divisor in DIVISORS:
                 clusters = polca.cluster(trajectories, min_cluster_size=size, min_samples_divisor=divisor)
-                table = cluster_scores(clusters, evaluation["place"], evaluation["carry"])
+                table = cluster_scores(clusters, place, carry, "polca")
                 eligible, pure = best_clusters(table, "polca"), table.sort_values("homogeneity", ascending=False)
                 row: dict[str, object] = {
                     "second_order": form,

@@ -30,7 +30,8 @@ from polca.method.projections import Projections, project
 from polca.tasks.arithmetic.data import batch, make_data, model_config
 from polca.tasks.arithmetic.labels import PLACES, carry_labels, place_labels
 from polca.tasks.arithmetic.scores import auc
-from polca.tasks.training import TrainingConfig, train
+from polca.tasks.settings import TrainingSettings
+from polca.tasks.training import train
 from polca.tasks.transformer import TokenLoss, initialize
 
 BATCH, SEQUENCES, HESSIAN_EXAMPLES, INTERVAL = 64, 192, 120, 20
@@ -63,7 +64,9 @@ def projections_of(candidate: Candidate, folder: Path) -> Projections:
     loss, data = TokenLoss(config), make_data(candidate.steps * BATCH, EVALUATION_POOL, 0)
     checkpoints = CheckpointDirectory(folder / "ck")
     if not checkpoints.path(candidate.steps).is_file():
-        settings = TrainingConfig(candidate.steps, BATCH, candidate.rate, INTERVAL)
+        settings = TrainingSettings(
+            steps=candidate.steps, batch_size=BATCH, learning_rate=candidate.rate, checkpoint_interval=INTERVAL
+        )
         train(
             loss,
             initialize(config, 0),

@@ -19,7 +19,15 @@ import typer
 
 INTERVAL = 1.0
 """Seconds between samples."""
-STAGE = re.compile(r"pipelines/(\w+)\.py$")
+SCRIPT = re.compile(r"pipelines/(\w+)\.py$")
+
+
+def stage(command: list[str]) -> str | None:
+    """The stage that a command line runs, called as DVC calls it (`train@arithmetic`); None where it runs none."""
+    script = next((found[1] for argument in command if (found := SCRIPT.search(argument))), None)
+    if script is None or "--task" not in command[:-1]:
+        return script
+    return f"{script}@{command[command.index('--task') + 1]}"
 
 
 def sample(process: psutil.Process) -> tuple[int, set[str]]:
@@ -28,7 +36,7 @@ def sample(process: psutil.Process) -> tuple[int, set[str]]:
     for member in [process, *process.children(recursive=True)]:
         try:
             total += member.memory_full_info().pss
-            stages |= {found[1] for argument in member.cmdline() if (found := STAGE.search(argument))}
+            stages |= {name for name in [stage(member.cmdline())] if name is not None}
         except psutil.Error:
             continue
     return total, stages - {"run"}

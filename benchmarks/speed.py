@@ -89,20 +89,19 @@ def problem(m: Measurement) -> Problem:
     """The laptop preset's model at the sizes asked for, after ten steps of training on its own batch."""
     import numpy as np
     import torch
-    from polca.study.english_settings import read_english
 
-    from polca.machine.files import ROOT
-    from polca.study.settings import read_arithmetic
+    from polca.study.paths import PresetPaths
+    from polca.study.settings import Preset
     from polca.tasks.arithmetic.data import batch as additions
     from polca.tasks.english.text import evaluation_batch
     from polca.tasks.transformer import TokenLoss, initialize
 
-    preset, random = ROOT / "presets/laptop/params.yaml", np.random.default_rng(0)
+    preset, random = Preset.read(PresetPaths.named("laptop")), np.random.default_rng(0)
     if m.setting == "arithmetic":
-        settings = read_arithmetic(preset)
-        config, batch = settings.model, additions(settings.data().training[: m.sequences])
+        task = preset.arithmetic()
+        config, batch = task.model(), additions(task.data.training[: m.sequences])
     else:
-        config = read_english(preset).model(evaluated=True)
+        config = preset.english().model(evaluated=True)
         context = m.context or config.context
         config = replace(config, context=context, targets=context - 2)
         batch = evaluation_batch(random.integers(1, config.output_vocabulary, (m.sequences, context + 1), np.int32))
