@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import tiny_analysis
@@ -26,9 +25,9 @@ from polca.explorer.packing import LEVELS
 from polca.external.analyze import Analysis, top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import ROOT, read_csv
-from polca.method.checkpoints import CheckpointDirectory
 from polca.report.figures.projected_losses import COLORS
 from synthetic_explorer import HOSTILE
+from tiny_images import train_on_images
 
 KINDS: dict[str, dict[str, Any]] = {
     "polca": {},
@@ -423,15 +422,8 @@ def test_both_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / f"{name}.py").write_text(MODULE)
     content: dict[str, Any] = {}
     exec(MODULE, content)
-    torch.manual_seed(0)
-    model, ((x, y),) = content["make"](), content["batches"]()
-    files, optimizer = CheckpointDirectory(tmp_path / "run"), torch.optim.SGD(model.parameters(), 0.3)
-    for step in range(41):
-        if step % 10 == 0:
-            files.save(step, model.state_dict())
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
+    ((_, y),) = content["batches"]()
+    train_on_images(content["make"](), tmp_path / "run")
     options = ["--factory", f"{name}:make", "--data", f"{name}:batches", "--out", "my results", "--vectors", "2"]
     options += ["--tokens", "40", "--min-cluster-size", "5", "--min-samples-divisor", "100", "--tolerance", "0.01"]
     ran = CliRunner().invoke(app, ["analyze", "run", *options])
