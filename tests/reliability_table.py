@@ -26,6 +26,13 @@ class Row:
     tests: list[str] = field(default_factory=list)
 
 
+def file_of(classname: str) -> str:
+    """The file of a test below `tests`, from `tests.study.test_stage` or, of a class, `tests.study.test_stage.Test`."""
+    parts = classname.split(".")
+    last = next(i for i, part in enumerate(parts) if part.startswith("test_"))
+    return "/".join(parts[1 : last + 1]) + ".py"
+
+
 def rows(report: Path) -> dict[str, Row]:
     """Rows by what was tried, in the order of the tests."""
     found: dict[str, Row] = {}
@@ -40,9 +47,8 @@ def rows(report: Path) -> dict[str, Row]:
         row.skipped += skipped
         row.passed += not (failed or skipped)
         row.tried += 0 if skipped else int(told.get("tried") or 1)
-        file = str(case.get("classname")).split(".")[1] if "." in str(case.get("classname")) else ""
         name = re.sub(r"\[.*", "", str(case.get("name")))
-        if (test := f"`{file}.py::{name}`") not in row.tests:
+        if (test := f"`{file_of(str(case.get('classname')))}::{name}`") not in row.tests:
             row.tests.append(test)
     return found
 

@@ -39,14 +39,16 @@ def test_your_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_reliability_table_names_every_marked_test() -> None:
     """The page's table is of the tests as they are: made by `make reliability`, and made again when they change."""
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"`(test_\w+)\.py::(\w+)`", page))
+    listed = set(re.findall(r"`([\w/]*test_\w+\.py)::(\w+)`", page))
     marked: set[tuple[str, str]] = set()
-    for path in (ROOT / "tests").glob("test_*.py"):
+    tests = ROOT / "tests"
+    for path in tests.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for mark in node.decorator_list:
                     if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.reliability":
-                        marked.add((path.stem, node.name))
+                        marked.add((path.relative_to(tests).as_posix(), node.name))
                         assert all(ast.literal_eval(text) in page for text in mark.args), (path.name, node.name)
+    assert marked
     assert listed == marked
     assert " red**" not in page

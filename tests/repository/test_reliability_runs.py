@@ -13,28 +13,16 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from test_smoke import ROOT, copy_checkout
 
+from checkout import ROOT, copy_checkout, environment
 from mutations import ABSENT, mutants
-from polca.machine.runtime import ENVIRONMENT
-from tiny_preset import STAGES, contents, make_preset
+from tiny_preset import STAGES, TASKS, Stage, contents, make_preset
 
 pytestmark = pytest.mark.slow
 
 KILLS = 5
 """Of every stage, one after the other, before it is left to end."""
 RESULTS = ("runs/smoke", "figures/smoke", "paper/smoke")
-
-
-def environment(root: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        **ENVIRONMENT,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(root / "src"),
-        "SHELL": "/bin/sh",
-        **{f"DVC_{kind}_DIR": f"{root}.dvc" for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")},
-    }
 
 
 def start(root: Path, *command: str) -> subprocess.Popen[str]:
@@ -72,19 +60,24 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def stage_command(stage: str) -> list[str]:
-    return [f"pipelines/{stage}.py", "--params", "presets/smoke/params.yaml"]
+def stage_command(stage: Stage) -> list[str]:
+    return [f"pipelines/{stage.script}.py", *stage.arguments("presets/smoke/params.yaml")]
 
 
-def outputs(root: Path, stage: str) -> list[Path]:
+def outputs(root: Path, stage: Stage) -> list[Path]:
     """Files and folders that a stage writes, as DVC has noted them."""
     lock = yaml.safe_load((root / "presets/smoke/dvc.lock").read_text(encoding="utf-8"))
-    return [root / out["path"] for out in lock["stages"][stage]["outs"]]
+    name = "paper@paper" if stage == Stage("paper") else str(stage)
+    return [root / out["path"] for out in lock["stages"][name]["outs"]]
+
+
+LIGHT = (*(Stage("cluster", task) for task in TASKS), Stage("tables"), Stage("figures"))
+"""Stages of seconds."""
 
 
 @pytest.mark.reliability("kill −9 at a random moment, smoke preset", "resumes to the same bytes, no worker left")
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_random_moments(stage: str, smoke: Path, record_property: Any) -> None:
+@pytest.mark.parametrize("stage", STAGES, ids=str)
+def test_killed_at_random_moments(stage: Stage, smoke: Path, record_property: Any) -> None:
     before, outs = results(smoke), outputs(smoke, stage)
 
     def clear() -> None:  # as DVC does
@@ -121,7 +114,7 @@ def test_killed_at_random_moments(stage: str, smoke: Path, record_property: Any)
 def test_killed_graph(smoke: Path, record_property: Any) -> None:
     before, lock = results(smoke), (smoke / "presets/smoke/dvc.lock").read_bytes()
     shutil.rmtree(smoke / ".dvc/cache")  # results would be taken from there
-    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures"):
+    for stage in LIGHT:
         for path in outputs(smoke, stage):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for seconds in (4, 8, 12):
@@ -163,7 +156,7 @@ def test_spoilt_results_are_made_again(smoke: Path, record_property: Any) -> Non
 def test_two_runs_at_once(smoke: Path) -> None:
     before = results(smoke)
     shutil.rmtree(smoke / ".dvc/cache", ignore_errors=True)
-    for stage in ("arithmetic_cluster", "english_cluster", "tables", "figures", "paper"):
+    for stage in (*LIGHT, Stage("paper")):
         for path in outputs(smoke, stage):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     both = [start(smoke, "pipelines/run.py", "--preset", "smoke") for _ in range(2)]
@@ -176,8 +169,8 @@ def test_two_runs_at_once(smoke: Path) -> None:
 
 @pytest.mark.reliability("checkout without the right to write", "one line that says so, nothing written")
 @pytest.mark.skipif(os.name != "posix" or shutil.which("setpriv") is None, reason="needs setpriv")
-@pytest.mark.parametrize("stage", ["arithmetic_train", "english_corpus"])
-def test_read_only_checkout(stage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [Stage("train", "arithmetic"), Stage("data", "english")], ids=str)
+def test_read_only_checkout(stage: Stage, tmp_path: Path) -> None:
     root = tmp_path / "read only"
     params = make_preset(root)
     before = contents(root)
@@ -186,7 +179,7 @@ def test_read_only_checkout(stage: str, tmp_path: Path) -> None:
         folder.chmod(0o555)
     # The superuser may write everywhere, unless that right is given up.
     drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
-    command = [*drop, sys.executable, str(ROOT / "pipelines" / f"{stage}.py"), "--params", str(params)]
+    command = [*drop, sys.executable, str(ROOT / "pipelines" / f"{stage.script}.py"), *stage.arguments(params)]
     done = subprocess.run(command, env=environment(ROOT), capture_output=True, text=True)
     for folder in folders:
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""`pipelines/run.py`: the code's hashes, the tasks' chains side by side, then the rest; no failed chain is passed over."""
+"""`pipelines/run.py`: hashes of the code, the chains of tasks side by side, then the rest; a failed chain ends it."""
 
 import importlib.util
 import shutil
