@@ -1,4 +1,4 @@
-"""`pipelines/run.py`: the code's hashes, the tasks' chains side by side, then the rest; no failed chain is passed over."""
+"""`pipelines/run.py`: the code's hashes, the tasks' chains side by side, then the rest; no failed chain is missed."""
 
 import importlib.util
 import shutil
