@@ -86,7 +86,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # Another folder, so that no file of the stages can be read.
     task = replace(task, folder=root / "memory")
     if request.param == "english":
-        task.make_data()
+        task.write_data()
     before = {path for path in root.rglob("*") if path.is_file()}
     yield Both(params, preset.paths.task(request.param), task, in_memory.run(task))
     assert {path for path in root.rglob("*") if path.is_file()} == before
@@ -115,7 +115,7 @@ def test_training(both: Both, tmp_path: Path) -> None:
 
 
 def test_bases(both: Both) -> None:
-    assert [*both.study.bases] == stages.bases(both.task)
+    assert [*both.study.bases] == both.task.bases
     assert {path.stem for path in both.out.bases.iterdir()} == set(both.study.bases)
     for kind, basis in both.study.bases.items():
         kept = Basis.load(both.out.basis(kind))

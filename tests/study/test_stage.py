@@ -22,7 +22,7 @@ def command(stage: str, params: Path, task: str = "arithmetic") -> list[str]:
     return [sys.executable, str(ROOT / "pipelines" / f"{stage}.py"), "--params", str(params), "--task", task]
 
 
-ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
+ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200", "POLCA_WORKERS": "1"}
 
 
 def run(stage: str, params: Path, task: str = "arithmetic") -> subprocess.CompletedProcess[str]:
@@ -56,11 +56,11 @@ def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     process = subprocess.Popen(command("train", preset), env=ENV, stderr=subprocess.DEVNULL)
     work = preset.parents[2] / ".work" / "tiny"
     deadline = time.monotonic() + 60
-    while not list(work.glob("*/state/state.json")) and time.monotonic() < deadline:
+    while not list(work.glob("*/state/state.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert list(work.glob("*/state/state.json")), "the run ended before it could be killed"
+    assert list(work.glob("*/state/state.safetensors")), "the run ended before it could be killed"
     again = run("train", preset)
     assert again.returncode == 0
     assert "resuming an unfinished run" in again.stderr

@@ -10,10 +10,13 @@ from polca.errors import PolcaError
 from polca.method.checkpoints import CheckpointDirectory, MemoryCheckpoints
 from polca.method.decomposition import FORMS, decompose
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
-from polca.study.stages import ExactLosses
+from polca.study.stages.basis import make_basis
+from polca.study.stages.checkpoints import checkpoint_directory
+from polca.study.stages.cluster import ExactLosses
+from polca.study.stages.project import project
+from polca.study.stages.trajectories import archive_analysis, decompose_analysis
 from polca.tasks.arithmetic.task import ArithmeticTask
 
 SMOKE = Preset.read(PresetPaths.named("smoke"))
@@ -59,12 +62,12 @@ def projections(form: str = "none") -> Projections:
 
 class TestBases:
     def test_those_of_the_analyses_each_once(self, task: ArithmeticTask) -> None:
-        assert stages.bases(task) == ["hessian", "lca", "random", "shuffled_hessian"]
-        assert stages.bases(SMOKE.english()) == ["hessian"]
+        assert task.bases == ["hessian", "lca", "random", "shuffled_hessian"]
+        assert SMOKE.english().bases == ["hessian"]
 
     @pytest.mark.parametrize("kind", ["hessian", "shuffled_hessian", "random"])
     def test_size_and_steps(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints, kind: str) -> None:
-        basis = stages.basis(task, kind, checkpoints)
+        basis = make_basis(task, kind, checkpoints)
         flat = basis.flat().numpy()
         assert (basis.kind, sorted(basis.steps.tolist())) == (kind, [20, 40])
         np.testing.assert_allclose(flat @ flat.T, np.eye(2), atol=1e-5)
@@ -72,31 +75,31 @@ class TestBases:
 
     def test_lca_is_of_the_end(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
         """The largest parameters of the last checkpoint."""
-        basis, last = stages.basis(task, "lca", checkpoints), checkpoints.load(40)
+        basis, last = make_basis(task, "lca", checkpoints), checkpoints.load(40)
         size = torch.cat([p.flatten() for p in last.values()]).abs().topk(3).values
         found = torch.stack([last[name].flatten()[index].abs() for name, index in basis.axes])
         assert torch.equal(found.sort(descending=True).values, size)
 
     def test_unknown_kind(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
         with pytest.raises(PolcaError, match="basis 'fourier': expected one of hessian, shuffled_hessian, random, lca"):
-            stages.basis(task, "fourier", checkpoints)
+            make_basis(task, "fourier", checkpoints)
 
 
 class TestProjections:
     def test_points_and_curvature(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
         """A point every `polca.interval`; curvature where the preset names the basis, or the caller does."""
-        found = {kind: stages.basis(task, kind, checkpoints) for kind in ("hessian", "random")}
-        made = stages.project(task, checkpoints, found, workers=1)
+        found = {kind: make_basis(task, kind, checkpoints) for kind in ("hessian", "random")}
+        made = project(task, checkpoints, found, workers=1)
         assert made["hessian"].steps.tolist() == [0, 20, 40]
         assert made["hessian"].losses.shape == (3, 20)
         assert made["hessian"].token_curvatures is not None
         assert made["random"].token_curvatures is None
-        plain = stages.project(task, checkpoints, found, curvature_of=(), workers=1)
+        plain = project(task, checkpoints, found, curvature_of=(), workers=1)
         assert plain["hessian"].token_curvatures is None
 
     def test_other_data(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
-        found = {"random": stages.basis(task, "random", checkpoints)}
-        made = stages.project(task, checkpoints, found, data=[task.batch(0)], workers=1)
+        found = {"random": make_basis(task, "random", checkpoints)}
+        made = project(task, checkpoints, found, data=[task.batch(0)], workers=1)
         assert made["random"].losses.shape == (3, 16)
         np.testing.assert_allclose(
             made["random"].losses[0], task.evaluated_loss(checkpoints.load(0), task.batch(0)).flatten(), rtol=1e-5
@@ -107,7 +110,7 @@ class TestProjections:
         for step in (0, 30):
             kept.save(step, task.initial())
         with pytest.raises(PolcaError, match=r"arithmetic\.polca\.interval = 20: does not fit the checkpoints"):
-            stages.project(task, kept, {}, workers=1)
+            project(task, kept, {}, workers=1)
 
 
 class TestTrajectories:
@@ -115,31 +118,31 @@ class TestTrajectories:
     def test_form_of_an_analysis(self, task: ArithmeticTask, analysis: str, form: str) -> None:
         found = {"hessian": projections(form)}
         right = decompose(found["hessian"], "polca", *FORMS[form])
-        np.testing.assert_array_equal(stages.trajectories(task, analysis, found).values, right.values)
+        np.testing.assert_array_equal(decompose_analysis(task, analysis, found).values, right.values)
 
     @pytest.mark.parametrize("form", ["none", "trapezoid"])
     def test_form_of_the_preset(self, task: ArithmeticTask, form: str) -> None:
         other = ArithmeticTask(task.settings.changed(polca={"second_order": form}), task.folder)
-        made = stages.trajectories(other, "polca", {"hessian": projections()})
+        made = decompose_analysis(other, "polca", {"hessian": projections()})
         np.testing.assert_array_equal(made.values, decompose(projections(), "polca", *FORMS[form]).values)
 
     def test_of_the_exact_loss_from_any_basis(self, task: ArithmeticTask) -> None:
-        made = stages.trajectories(task, "loss", {"random": projections()})
+        made = decompose_analysis(task, "loss", {"random": projections()})
         np.testing.assert_array_equal(made.values[0], projections().losses.T)
 
     def test_unknown(self, task: ArithmeticTask) -> None:
         with pytest.raises(PolcaError, match="analysis 'fourier': expected one of loss, loss_change, fisher"):
-            stages.trajectories(task, "fourier", {"hessian": projections()})
+            decompose_analysis(task, "fourier", {"hessian": projections()})
         with pytest.raises(PolcaError, match="analysis 'polca_random': no projections on basis 'random': make them"):
-            stages.trajectories(task, "polca_random", {"hessian": projections()})
+            decompose_analysis(task, "polca_random", {"hessian": projections()})
 
     def test_archive_is_as_exact_as_the_preset_asks(self, task: ArithmeticTask) -> None:
         found = {"hessian": projections()}
-        whole = stages.archive(task, "polca", found)
-        np.testing.assert_array_equal(whole.trajectories().values, stages.trajectories(task, "polca", found).values)
+        whole = archive_analysis(task, "polca", found)
+        np.testing.assert_array_equal(whole.trajectories().values, decompose_analysis(task, "polca", found).values)
         coarse = ArithmeticTask(task.settings.changed(archive={"relative_error": 0.5}), task.folder)
         assert whole.relative_error.max() == 0
-        assert 0 < stages.archive(coarse, "polca", found).relative_error.max() <= 0.5
+        assert 0 < archive_analysis(coarse, "polca", found).relative_error.max() <= 0.5
 
 
 def test_losses_of_the_first_projections() -> None:
@@ -152,4 +155,4 @@ def test_losses_of_the_first_projections() -> None:
 def test_checkpoints_of_another_model_are_refused(task: ArithmeticTask, tmp_path: Path) -> None:
     CheckpointDirectory(tmp_path).save(0, {"weight": torch.ones(2)})
     with pytest.raises(PolcaError, match="this checkpoint is of another model"):
-        stages.directory(task, tmp_path).load(0)
+        checkpoint_directory(task, tmp_path).load(0)

@@ -332,7 +332,9 @@ def test_embedded_default_root_finds_installed_packages() -> None:
 
 def test_embedded_errors(tmp_path: Path) -> None:
     root = make_packages(tmp_path)
-    with pytest.raises(PolcaError, match=r"english\.corpus\.packages: scikit-learn is not installed: install") as error:
+    with pytest.raises(
+        PolcaError, match=r"english\.data\.corpus\.packages: scikit-learn is not installed: install"
+    ) as error:
         read_embedded(["zoo", "scikit-learn"], root=root)
     one_line(error)
     (root / "mute").mkdir()
@@ -342,7 +344,7 @@ def test_embedded_errors(tmp_path: Path) -> None:
     one_line(error)
     with pytest.raises(PolcaError, match=r"no prose in the docstrings of no package"):
         read_embedded([], root=root)
-    with pytest.raises(PolcaError, match=r"english\.corpus\.characters = -1"):
+    with pytest.raises(PolcaError, match=r"english\.data\.corpus\.characters = -1"):
         read_embedded(["zoo"], -1, root)
 
 
@@ -411,7 +413,7 @@ def test_local_no_directory(tmp_path: Path) -> None:
         read_local(tmp_path)
     (tmp_path / "a.txt").write_text("some words")
     with pytest.raises(
-        PolcaError, match=r"the first paragraph is longer than english\.corpus\.characters = 3: raise it"
+        PolcaError, match=r"the first paragraph is longer than english\.data\.corpus\.characters = 3: raise it"
     ):
         read_local(tmp_path, 3)
 
@@ -457,14 +459,14 @@ def test_hub_exact(dataset: Path) -> None:
 
 def test_hub_errors(dataset: Path) -> None:
     with pytest.raises(
-        PolcaError, match=r"\(20990101\.xx\): cannot be loaded \(ValueError: .*english\.corpus\.source"
+        PolcaError, match=r"\(20990101\.xx\): cannot be loaded \(ValueError: .*english\.data\.corpus\.source"
     ) as e:
         read_hub(str(dataset), "20990101.xx", 0)
     one_line(e)
     with pytest.raises(PolcaError, match="cannot be loaded") as e:
         read_hub(str(dataset), "20220301.en", 0, split="absent")
     one_line(e)
-    with pytest.raises(PolcaError, match=r"no text within english\.corpus\.characters = 5: raise it") as e:
+    with pytest.raises(PolcaError, match=r"no text within english\.data\.corpus\.characters = 5: raise it") as e:
         read_hub(str(dataset), "20220301.en", 5)
     one_line(e)
     pd.DataFrame({"id": ["1"], "body": ["words"]}).to_parquet(dataset / "20220301.en" / "train-00000-of-00001.parquet")
@@ -481,7 +483,7 @@ def test_hub_runs_no_code(dataset: Path) -> None:
     """A data set with a loading script, as the Hub's old Wikipedia has."""
     trace = dataset / "trace"
     (dataset / "wikipedia.py").write_text(f"open({str(trace)!r}, 'w')")
-    with pytest.raises(PolcaError, match=r"scripts are no longer supported.*english\.corpus\.source") as e:
+    with pytest.raises(PolcaError, match=r"scripts are no longer supported.*english\.data\.corpus\.source") as e:
         read_hub(str(dataset), "20220301.en", 0)
     one_line(e)
     assert not trace.exists()

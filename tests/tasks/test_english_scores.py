@@ -15,9 +15,9 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_json, write_csv, write_json, write_npz, write_text
 from polca.method.decomposition import decompose
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.results import read_table
-from polca.study.stages import Clustered, ExactLosses
+from polca.study.stages.cluster import Clustered, ExactLosses, cluster_analysis, summary
+from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.english.patterns import FAMILIES
 from polca.tasks.english.scores import TABLES, TaggedText, constructions, score_tables
 from polca.tasks.english.task import ANALYSES, EnglishSettings, EnglishTask
@@ -68,8 +68,8 @@ def labels_of(text: TaggedText) -> Labels:
 def clustered(task: EnglishTask, name: str, projections: Projections, text: TaggedText) -> Clustered:
     """One analysis as the stages make it."""
     found = {"hessian": projections}
-    chosen = stages.trajectories(task, name, found)
-    return stages.clusters(task, name, chosen, ExactLosses.of(found), labels_of(text))
+    chosen = decompose_analysis(task, name, found)
+    return cluster_analysis(task, name, chosen, ExactLosses.of(found), labels_of(text))
 
 
 def tagged(documents: list[list[tuple[str, str]]], length: int) -> TaggedText:
@@ -300,7 +300,7 @@ class TestClusters:
         vectors = empty.tables["vectors"]
         assert (vectors["n_clustered"] == 0).all()
         # A table of all analyses has no rows of the others.
-        counts = tasks[1].counts(empty.tables)["analyses"][name]
+        counts = tasks[1].cluster_counts(empty.tables)["analyses"][name]
         assert (counts["clusters"], counts["vectors_with_simple_label"]) == (0, 0)
         assert np.isnan(counts["hidden_fraction"])
         assert set(counts["constructions"].values()) == {0}
@@ -355,7 +355,7 @@ class TestSummary:
     @staticmethod
     def summary(task: MadeUpTask, analyses: dict[str, Clustered], projections: Projections) -> dict[str, Any]:
         tables = {name: whole(analyses, name) for name in TABLES}
-        return stages.summary(task, stages.facts(task, {"hessian": projections}), {"loss": 0, "polca": 3}, tables)
+        return summary(task, known_facts(task, {"hessian": projections}), {"loss": 0, "polca": 3}, tables)
 
     def test_counts(self, tmp_path: Path, task: MadeUpTask, text: TaggedText, analyses: dict[str, Clustered]) -> None:
         projections, kind = planted(text)

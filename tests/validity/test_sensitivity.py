@@ -7,10 +7,10 @@ import pytest
 
 from polca.errors import PolcaError
 from polca.method.projections import Projections
-from polca.study import stages
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
-from polca.study.stages import ExactLosses
+from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.scores import best_clusters
 from polca.validity.sensitivity import default, first_vectors, measure, sensitivity
 from polca.validity.settings import SensitivitySettings, read
@@ -48,8 +48,8 @@ def test_the_default_is_the_analysis_polca(world) -> None:
     settings, p, place, carry = world
     found = measure(p, place, carry, default(p, settings))
     task, projections = SMOKE.arithmetic(), {"hessian": p}
-    trajectories, labels = stages.trajectories(task, "polca", projections), {"place": place, "carry": carry}
-    tables = stages.clusters(task, "polca", trajectories, ExactLosses.of(projections), labels).tables
+    trajectories, labels = decompose_analysis(task, "polca", projections), {"place": place, "carry": carry}
+    tables = cluster_analysis(task, "polca", trajectories, ExactLosses.of(projections), labels).tables
     assert found["clusters"] == len(tables["clusters"]) > 0
     best = best_clusters(tables["clusters"], "polca")["homogeneity"]
     assert found["best_homogeneity"] == best.iloc[0]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
+from polca.machine.text import NEWLINE, visible
 from polca.tasks.english.text import BEFORE, PAD
 
-NEWLINE, SPACE, UNPRINTABLE = "⏎", "␣", "�"
+SPACE = "␣"
 """What stands for a line end, for other white space and for control characters."""
 
 MINIMUM_LIFT = Fraction(3, 2)
@@ -97,9 +98,7 @@ def is_simple(sets: Sequence[Collection[str]], limit: int) -> bool:
 def shown(string: str) -> str:
     """A token's text for tables: one leading space stripped unless it is all, then white space made visible."""
     text = string[1:] if string.startswith(" ") and len(string) > 1 else string
-    return "".join(
-        NEWLINE if c == "\n" else SPACE if c.isspace() else c if c.isprintable() else UNPRINTABLE for c in text
-    )
+    return visible(text, space=SPACE)
 
 
 def continues_word(text: str, start: int, end_before: int) -> bool:

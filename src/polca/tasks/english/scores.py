@@ -10,13 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
+from polca.machine.text import visible
 from polca.method.breakthrough import hidden_fraction
 from polca.method.clustering import Clusters, vector_counts
 from polca.method.completeness import ratio
 from polca.tasks.english.patterns import (
     FAMILIES,
-    NEWLINE,
-    UNPRINTABLE,
     Targets,
     continues_word,
     covering_tags,
@@ -128,7 +127,7 @@ class TaggedText:
         window, place = divmod(token, length - BEFORE)
         place += BEFORE
         start, end = int(e.starts[window, place]), int(e.ends[window, place])
-        target = _visible(e.text[start:end]) if start >= 0 else PAD
+        target = visible(e.text[start:end], space=" ") if start >= 0 else PAD
         before = self._passage(window, range(place), stop=start)
         return before, target, self._passage(window, range(place + 1, length), begin=end)
 
@@ -145,20 +144,13 @@ class TaggedText:
             if stop >= 0:
                 end = stop if place == places[-1] else min(end, stop)
             at = start if at < 0 else at
-            pieces.append(_visible(e.text[at:end]))
+            pieces.append(visible(e.text[at:end], space=" "))
             at = end
         return "".join(pieces)
 
 
 def _shown(string: str) -> str:
     return PAD if string == PAD else shown(string)
-
-
-def _visible(text: str) -> str:
-    """Running text on one line: line ends visible, other white space as spaces."""
-    return "".join(
-        NEWLINE if c == "\n" else " " if c.isspace() else c if c.isprintable() else UNPRINTABLE for c in text
-    )
 
 
 def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
