@@ -21,7 +21,7 @@ from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.english.patterns import FAMILIES
 from polca.tasks.english.scores import TABLES, TaggedText, constructions, score_tables
 from polca.tasks.english.task import ANALYSES, EnglishSettings, EnglishTask
-from polca.tasks.english.text import EvaluationText
+from polca.tasks.english.text import BEFORE, EvaluationText
 from polca.tasks.settings import parse
 from polca.tasks.task import Labels
 from polca.typing import SecondOrder
@@ -40,8 +40,8 @@ class MadeUpTask(EnglishTask):
         evaluation = text.evaluation
         write_text(folder / "evaluation.txt", evaluation.text)
         write_npz(folder / "evaluation.npz", {n: getattr(evaluation, n) for n in ("tokens", "starts", "ends")})
-        write_json(folder / "corpus.json", CORPUS)
         windows, length = evaluation.tokens.shape
+        write_json(folder / "corpus.json", {**CORPUS, "evaluation_tokens": windows * (length - BEFORE)})
         preset = yaml.safe_load((ROOT / "presets" / "smoke" / "params.yaml").read_text(encoding="utf-8"))["english"]
         settings = parse(EnglishSettings, preset, "english").changed(
             data={"context": length - 1, "evaluation_contexts": windows},
@@ -364,7 +364,8 @@ class TestSummary:
         assert read_json(tmp_path / "summary.json") == summary
         assert (summary["tokens"], summary["checkpoints"], summary["vectors"]) == (len(kind), 11, 3)
         assert (summary["flat_step"], summary["delta"], summary["second_order"]) == (600, 100, "none")
-        assert (summary["corpus"], summary["guarded"]) == (CORPUS, {"loss": 0, "polca": 3})
+        assert summary["corpus"] == {**CORPUS, "evaluation_tokens": len(kind)}
+        assert summary["guarded"] == {"loss": 0, "polca": 3}
         assert summary["parameters"] == sum(p.numel() for p in task.initial().values())
         assert set(summary["analyses"]) == set(ANALYSES)
         assert math.isclose(summary["loss_first"], projections.losses[0].astype(float).mean(), rel_tol=1e-12)

@@ -269,11 +269,17 @@ class EnglishTask(TransformerTask):
         losses = projections["hessian"].losses
         targets = text.evaluated(self.evaluation.tokens)
         shares = np.unique(targets, return_counts=True)[1] / len(targets)
+        corpus = read_json(self.file("corpus.json"))
+        if corpus.get("evaluation_tokens") != losses.shape[1]:
+            raise PolcaError(
+                f"{self.file('corpus.json')}: not about the text of the {losses.shape[1]} evaluated tokens: "
+                "run stage data@english again"
+            )
         with np.errstate(over="ignore"):
             first, last = (float(np.exp(float(losses[i].mean(dtype=np.float64)))) for i in (0, -1))
         return {
             "parameters": parameter_count(self.model()),
-            "corpus": read_json(self.file("corpus.json")),
+            "corpus": corpus,
             "perplexity_first": first,
             "perplexity_last": last,
             "target_unigram_entropy": float(-(shares * np.log(shares)).sum()),
