@@ -85,6 +85,8 @@ def main(
     report: Annotated[bool, typer.Option("--report", help="Tables, figures and report alone.")] = False,
 ) -> None:
     """Run all stages of a preset whose inputs changed."""
+    # Ended from outside, it stops its chains as well: they are in groups of their own.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         paths = PresetPaths.named(preset)
         read = Preset.read(paths)

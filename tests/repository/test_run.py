@@ -2,9 +2,14 @@
 
 import importlib.util
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import psutil
 import pytest
 import typer
 from filelock import FileLock
@@ -22,6 +27,9 @@ with open("calls", "a") as calls:
     print(*sys.argv[1:], file=calls)
 if target.startswith("cluster@"):
     here.joinpath(target).write_text(str(os.nice(0)))
+    if here.joinpath("hang").exists():
+        here.joinpath(f"pid.{target}").write_text(str(os.getpid()))
+        time.sleep(60)
     other = {"cluster@english": "cluster@arithmetic", "cluster@arithmetic": "cluster@english"}[target]
     for _ in range(500 * (not here.joinpath("alone").exists())):  # only side by side does each see the other
         if here.joinpath(other).exists():
@@ -133,3 +141,32 @@ def test_a_folder_that_cannot_be_written(
     assert outcome(runner, "smoke") == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / '.work'}")
     assert not (tmp_path / "calls").exists()
+
+
+STARTED = """
+import importlib.util, pathlib, sys, types
+from polca.study.paths import PresetPaths
+spec = importlib.util.spec_from_file_location("run_under_test", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.ROOT = root = pathlib.Path.cwd()
+module.PresetPaths = types.SimpleNamespace(named=lambda name: PresetPaths.named(name, root))
+module.main(preset="laptop", force=False, report=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_chains_end_with_a_run_that_is_stopped(number: int, runner: ModuleType, tmp_path: Path) -> None:
+    """They are in process groups of their own, which neither Ctrl-C nor a kill of the run reaches by itself."""
+    (tmp_path / "hang").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTED, str(ROOT / "pipelines" / "run.py")], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while len(pids := list(tmp_path.glob("pid.*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    chains = [psutil.Process(int(path.read_text())) for path in pids]
+    assert len(chains) == 2
+    process.send_signal(number)
+    assert process.wait(60) != 0
+    assert psutil.wait_procs(chains, timeout=10)[1] == []
