@@ -97,7 +97,7 @@ def test_graphs_are_kept_by_the_rule_of_the_task(preset: str, kept: bool) -> Non
     read = Preset.read(PresetPaths.named(preset))
     task = read.english()
     assert task.keep_graphs is kept
-    (basis,) = (cost for cost in plan.plan(read, workers=2) if cost.stage == "english_basis")
+    (basis,) = (cost for cost in plan.plan(read, workers=2) if cost.stage == "basis@english")
     examples, vectors = task.settings.basis.hessian_examples, task.settings.basis.vectors
     passes = 4 + 6 * plan.PRODUCTS if kept else 10 * plan.PRODUCTS
     assert basis.flops == plan.forward_flops(task.model(), task.length) * examples * vectors * passes
@@ -105,11 +105,11 @@ def test_graphs_are_kept_by_the_rule_of_the_task(preset: str, kept: bool) -> Non
 
 def test_only_the_preset_s_tasks() -> None:
     costs = plan.plan(Preset.read(PresetPaths.named("wikipedia")), workers=2)
-    assert [cost.stage for cost in costs] == ["english_train", "english_basis", "english_project"]
+    assert [cost.stage for cost in costs] == ["train@english", "basis@english", "project@english"]
 
 
 def test_time_of_chains_side_by_side() -> None:
     """Never shorter than all work spread over all cores, nor than the longer chain."""
-    costs = [plan.StageCost("arithmetic_train", 6e9, 0, 0), plan.StageCost("english_project", 7e9, 0, 0)]
+    costs = [plan.StageCost("train@arithmetic", 6e9, 0, 0), plan.StageCost("project@english", 7e9, 0, 0)]
     assert plan.wall_seconds(costs, 1e9, workers=2, cores=2) == pytest.approx(10)
     assert plan.wall_seconds(costs, 1e9, workers=1, cores=1) == pytest.approx(20)

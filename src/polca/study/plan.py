@@ -41,7 +41,7 @@ class StageCost:
 
     def core_seconds(self, rate: float) -> float:
         """Seconds on one core whose matrix products run at `rate` operations a second."""
-        return self.flops / (rate * SHARES[self.stage.split("_")[1]])
+        return self.flops / (rate * SHARES[self.stage.split("@")[0]])
 
 
 def forward_flops(config: ModelConfig, length: int) -> float:
@@ -62,7 +62,7 @@ def _train(config: ModelConfig, length: int, steps: int, batch: int, interval: i
     logits = 4 * batch * (config.targets or length) * config.output_vocabulary
     activations = 4 * batch * length * config.layers * (16 * config.width + 3 * config.mlp_width)
     return StageCost(
-        f"{name}_train",
+        f"train@{name}",
         3 * forward_flops(config, length) * batch * steps,
         weights * (steps // interval + 1),
         PROCESS_BYTES + 5 * weights + 4 * logits + activations,
@@ -80,7 +80,7 @@ def _basis(
     )  # fmt: skip
     processes = min(workers, len(vectors))
     return StageCost(
-        f"{name}_basis",
+        f"basis@{name}",
         forward_flops(config, length) * examples * count * (4 + 6 * PRODUCTS if held == examples else 10 * PRODUCTS),
         weights * count,
         processes * (PROCESS_BYTES + weights * (max(vectors) + 40) + graph),
@@ -97,7 +97,7 @@ def _project(
     # Values and derivatives of the widest layer, several at a time.
     buffers = 4 * rows * held * (6 * config.mlp_width + 12 * config.width) + 16 * rows * config.output_vocabulary
     return StageCost(
-        f"{name}_project",
+        f"project@{name}",
         forward_flops(config, length) * sequences * units * checkpoints,
         4 * checkpoints * tokens * (1 + kept),
         workers * (PROCESS_BYTES + 4 * parameter_count(config) * (held + 2) + buffers)
@@ -144,11 +144,11 @@ def wall_seconds(costs: Sequence[StageCost], rate: float, workers: int, cores: i
     """The tasks' chains side by side on `cores` cores: training and English bases keep one core busy each."""
 
     def alone(cost: StageCost) -> float:
-        many = cost.stage in ("arithmetic_basis", "arithmetic_project", "english_project")
+        many = cost.stage in ("basis@arithmetic", "project@arithmetic", "project@english")
         return cost.core_seconds(rate) / (min(workers, cores) if many else 1)
 
-    settings = {c.stage.split("_")[0] for c in costs}
-    chains = [sum(alone(c) for c in costs if c.stage.startswith(setting)) for setting in settings]
+    tasks = {c.stage.split("@")[1] for c in costs}
+    chains = [sum(alone(c) for c in costs if c.stage.endswith(task)) for task in tasks]
     return max(*chains, sum(cost.core_seconds(rate) for cost in costs) / cores)
 
 
