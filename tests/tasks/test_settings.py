@@ -137,7 +137,7 @@ def test_missing_parameter(name: str, place: str) -> None:
     del section[inner[-1]]
     with pytest.raises(PolcaError) as caught:
         task_of(name, values)
-    assert str(caught.value) == f"missing parameter {name}.{place}: compare with presets/laptop/params.yaml"
+    assert str(caught.value) == f"missing parameter {name}.{place}: compare with the checkout's own params.yaml"
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])
