@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine import files as artifacts
+from polca.machine import files as files
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
     target = tmp_path / "a.json"
-    artifacts.write_json(target, {"x": 1})
+    files.write_json(target, {"x": 1})
     with pytest.raises(TypeError, match="not JSON serializable"):
-        artifacts.write_json(target, {"x": object()})
-    assert artifacts.read_json(target) == {"x": 1}
+        files.write_json(target, {"x": object()})
+    assert files.read_json(target) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_json_has_no_nan(tmp_path) -> None:
-    artifacts.write_json(tmp_path / "a.json", {"x": float("nan"), "y": [1.5, (np.inf, -np.inf)], "z": {"w": np.nan}})
-    assert artifacts.read_json(tmp_path / "a.json") == {"x": None, "y": [1.5, [None, None]], "z": {"w": None}}
+    files.write_json(tmp_path / "a.json", {"x": float("nan"), "y": [1.5, (np.inf, -np.inf)], "z": {"w": np.nan}})
+    assert files.read_json(tmp_path / "a.json") == {"x": None, "y": [1.5, [None, None]], "z": {"w": None}}
 
 
 def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
@@ -32,7 +32,7 @@ def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(PolcaError, match=r"cannot write .*a\.npz: the disk is full: free some space and run again"):
-        artifacts.write_npz(tmp_path / "a.npz", {"x": np.zeros(3)})
+        files.write_npz(tmp_path / "a.npz", {"x": np.zeros(3)})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -43,7 +43,7 @@ def test_disk_full_is_one_line(tmp_path, monkeypatch) -> None:
 )
 def test_disk_full_for_real(tmp_path, monkeypatch) -> None:
     """The kernel's own ENOSPC, through the same code path."""
-    full = artifacts.writing(tmp_path / "a.txt")
+    full = files.writing(tmp_path / "a.txt")
     with pytest.raises(PolcaError, match="the disk is full"), full, open("/dev/full", "w") as handle:
         handle.write("x" * 10_000)
 
@@ -51,17 +51,17 @@ def test_disk_full_for_real(tmp_path, monkeypatch) -> None:
 def test_same_bytes(tmp_path) -> None:
     table = pd.DataFrame({"a": [1, 2], "b": [0.1, np.float32(1 / 3)]})
     for name in ("one", "two"):
-        artifacts.write_npz(tmp_path / name / "x.npz", {"a": np.arange(5.0), "b": np.zeros((2, 2), np.float32)})
-        artifacts.write_csv(tmp_path / name / "x.csv", table)
-        artifacts.write_json(tmp_path / name / "x.json", {"b": 1.5, "a": [1, 2]})
+        files.write_npz(tmp_path / name / "x.npz", {"a": np.arange(5.0), "b": np.zeros((2, 2), np.float32)})
+        files.write_csv(tmp_path / name / "x.csv", table)
+        files.write_json(tmp_path / name / "x.json", {"b": 1.5, "a": [1, 2]})
     for suffix in ("npz", "csv", "json"):
         assert (tmp_path / "one" / f"x.{suffix}").read_bytes() == (tmp_path / "two" / f"x.{suffix}").read_bytes()
-    back = artifacts.read_csv(tmp_path / "one" / "x.csv")
+    back = files.read_csv(tmp_path / "one" / "x.csv")
     assert np.float32(back["b"][1]) == np.float32(1 / 3)
 
 
 @pytest.mark.parametrize(
-    ("name", "reader"), [("x.npz", artifacts.read_npz), ("x.json", artifacts.read_json), ("x.csv", artifacts.read_csv)]
+    ("name", "reader"), [("x.npz", files.read_npz), ("x.json", files.read_json), ("x.csv", files.read_csv)]
 )
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\xff garbage", b"PK\x03\x04 torn archive", b"[1, 2"])
 def test_damaged_files(tmp_path, name, reader, content) -> None:
@@ -74,7 +74,7 @@ def test_damaged_files(tmp_path, name, reader, content) -> None:
         reader(tmp_path / ("no" + name))
 
 
-@pytest.mark.parametrize("reader", [artifacts.read_text, artifacts.read_json, artifacts.read_csv])
+@pytest.mark.parametrize("reader", [files.read_text, files.read_json, files.read_csv])
 def test_a_folder_in_a_file_s_place(tmp_path, reader) -> None:
     with pytest.raises(PolcaError, match="cannot be read: Is a directory"):
         reader(tmp_path)
@@ -84,4 +84,4 @@ def test_arrays_with_objects_are_refused(tmp_path) -> None:
     """Such a file could run code when it is loaded."""
     np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(PolcaError, match="not a readable"):
-        artifacts.read_npz(tmp_path / "x.npz")
+        files.read_npz(tmp_path / "x.npz")

@@ -14,7 +14,7 @@ EVALUATION_FORM = {
     "place": f"int {OUTPUT_DIGITS}S",
     "carry": f"bool {OUTPUT_DIGITS}S",
 }
-"""What `evaluation.npz` holds (see `artifacts.read_npz`)."""
+"""What `labels.npz` holds (see `files.read_npz`)."""
 
 
 def _integers(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
