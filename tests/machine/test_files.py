@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine import files as files
+from polca.machine import files
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
