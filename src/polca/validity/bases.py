@@ -182,6 +182,5 @@ def groups(kinds: Sequence[str], vectors: int, at_most: int) -> list[list[str]]:
 
 def bases_table(rows: Mapping[str, Mapping[str, Any]], costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """Rows of `score_saved` and their costs, in the order of `rows`."""
-    whole = ("vectors", "kept", "clusters", "size")
     table = pd.DataFrame([{"basis": kind, **row, **costs[kind]} for kind, row in rows.items()])
-    return table.astype({name: "int64" for name in whole})
+    return table.astype(dict.fromkeys(("vectors", "kept", "clusters", "size"), "int64"))

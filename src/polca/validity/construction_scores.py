@@ -120,6 +120,11 @@ def construction_scores(
         names: of the C constructions.
     """
     scorer = _Scorer(clusters, trajectories)
+    vectors_of: Mapping[Measure, NDArray[np.int64]] = {
+        "homogeneity": scorer.vectors,
+        "nmi": scorer.clustered,
+        "auc": scorer.kept,
+    }
     rows: list[dict[str, Any]] = []
     for c, name in enumerate(names):
         truth = labels[:, c]
@@ -129,7 +134,7 @@ def construction_scores(
             observed = scorer(truth[:, None].astype(np.float64))
             free = scorer(permuted_labels(truth, permutations, None, seed))
             within = scorer(permuted_labels(truth, permutations, targets, seed))
-        for m, vectors in (("homogeneity", scorer.vectors), ("nmi", scorer.clustered), ("auc", scorer.kept)):
+        for m, vectors in vectors_of.items():
             score: dict[str, Any] = {**row, "measure": m, "vector": -1, "cluster": -1, "size": 0}
             if 0 < found < len(truth) and len(vectors):
                 at = int(np.argmax(observed[m]))

@@ -283,7 +283,7 @@ def summary(p: Projections, path: PathGradients, tolerance: float) -> dict[str, 
     """
     actual = np.diff(p.losses.astype(np.float64), axis=0)
     found = OnPath.of(p, path)
-    of_path = parts_by_form(found).set_index("form").loc["path"]
+    of_path = parts_by_form(found).set_index("form").to_dict("index")["path"]
     return {
         "path": convergence(path, found.actual, tolerance),
         "share_seen": float(of_path["fraction"]),

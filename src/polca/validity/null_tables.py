@@ -25,9 +25,7 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
     skills = read_npz(out.labels, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
     vectors, partitions = read_csv(out.table("vectors")), read_csv(out.table("partitions"))
-    best: list[dict[str, Any]] = []
-    hidden: list[dict[str, Any]] = []
-    beside: list[dict[str, Any]] = []
+    rows: dict[str, list[dict[str, Any]]] = {"best": [], "hidden": [], "beside": []}
     with progress("permutations", len(ANALYSES) * (chance.vector_permutations + 1)) as bar:
         for number, (name, (basis, strategy)) in enumerate(ANALYSES.items()):
             # A stream of its own for each analysis, so that none depends on which others there are.
@@ -46,12 +44,13 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
                 )
             else:
                 bar.advance(chance.vector_permutations)
-            best += [{**head, "null": null, **best_row(scores)} for null, scores in nulls.items()]
+            rows["best"] += [{**head, "null": null, **best_row(scores)} for null, scores in nulls.items()]
             times = study.swap_times(chance.permutations, rng, settings.breakthroughs)
-            hidden.append({**head, "clusters": len(clusters), **by_chance(times), "permutations": len(times) - 1})
-            beside.append({**head, **beside_the_maximum(vectors, partitions, name, len(place))})
+            share = {"clusters": len(clusters), **by_chance(times), "permutations": len(times) - 1}
+            rows["hidden"].append({**head, **share})
+            rows["beside"].append({**head, **beside_the_maximum(vectors, partitions, name, len(place))})
             bar.advance()
-    return {"best": pd.DataFrame(best), "hidden": pd.DataFrame(hidden), "beside": pd.DataFrame(beside)}
+    return {name: pd.DataFrame(of_table) for name, of_table in rows.items()}
 
 
 def english_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:

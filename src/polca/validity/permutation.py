@@ -153,7 +153,10 @@ class Clustered:
             increments = np.diff(c, axis=1)[:, rng.permutation(c.shape[1] - 1)]
             return np.concatenate([c[:, :1], c[:, :1] + np.cumsum(increments, axis=1)], axis=1)
 
-        share = partial(hidden_share, steps=self.trajectories.steps, **settings.model_dump())
+        def share(clusters: list[Floats]) -> float:
+            steps = self.trajectories.steps
+            return hidden_share(clusters, steps, delta=settings.delta, flat_step=settings.flat_step)
+
         drawn = [share([shuffled(c) for c in curves]) for _ in range(permutations if curves else 0)]
         return np.array([share(curves), *drawn])
 
@@ -191,7 +194,7 @@ def simple_row(simple: NDArray[np.bool_], vectors: NDArray[np.integer]) -> dict[
     row: dict[str, Any] = {"clusters": len(vectors), "permutations": len(simple) - 1}
     by_vector = [simple[:, vectors == k].any(axis=1) for k in np.unique(vectors)]
     for name, flags in (("clusters", list(simple.T)), ("vectors", by_vector)):
-        counts = np.sum(flags, axis=0) if flags else np.zeros(len(simple), np.int64)
+        counts = np.array(flags).reshape(-1, len(simple)).sum(axis=0, dtype=np.float64)
         row[f"{name}_simple"] = int(counts[0])
         row |= {f"{name}_{key}": value for key, value in by_chance(counts).items() if key != "observed"}
     return row

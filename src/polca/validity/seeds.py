@@ -32,16 +32,16 @@ PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
 
 
-def _profile_rows(kind: str, seed: int, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:
-    head = {"seed": np.full(len(profiles), seed), "kind": kind, "index": np.arange(len(profiles)), **keys}
-    return pd.DataFrame(head | {cell: profiles[:, c] for c, cell in enumerate(CELLS)})
+def _profile_rows(kind: str, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:
+    cells = {cell: profiles[:, c] for c, cell in enumerate(CELLS)}
+    return pd.DataFrame({"kind": kind, "index": np.arange(len(profiles)), **keys, **cells})
 
 
 def seed_tables(
     task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels
 ) -> dict[str, pd.DataFrame]:
     """The task's tables for every analysis of Tables 8–11, and `profiles`, all with a column `seed`."""
-    seed, losses = task.settings.seed, ExactLosses.of(projections)
+    losses = ExactLosses.of(projections)
     parts: dict[str, list[pd.DataFrame]] = {}
     cells = skill_cells(labels["place"], labels["carry"])
     for name in SEEDS_ANALYSES:
@@ -54,15 +54,12 @@ def seed_tables(
             vectors = {"vector": np.arange(len(c.labels)) + 1, "cluster": -1, "kept": c.vector_kept}
             clusters = {"vector": c.cluster_vector + 1, "cluster": c.cluster_index, "kept": True}
             parts["profiles"] = [
-                _profile_rows("vector", seed, vectors, vector_profiles(trajectories, cells)),
-                _profile_rows("cluster", seed, clusters, cluster_profiles(c, cells)),
+                _profile_rows("vector", vectors, vector_profiles(trajectories, cells)),
+                _profile_rows("cluster", clusters, cluster_profiles(c, cells)),
             ]
-    tables = {}
-    for table, rows_of in parts.items():
-        whole = stacked(*rows_of)
-        if "seed" not in whole:
-            whole.insert(0, "seed", seed)
-        tables[table] = whole
+    tables = {table: stacked(*rows) for table, rows in parts.items()}
+    for whole in tables.values():
+        whole.insert(0, "seed", task.settings.seed)
     return tables
 
 

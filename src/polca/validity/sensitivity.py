@@ -122,7 +122,10 @@ def sensitivity(
     settings: ArithmeticSettings,
     s: SensitivitySettings,
 ) -> pd.DataFrame:
-    """One row a factor and value, with all else as in the preset: factor, value, default (whether it is the preset's own) and those of `measure`.
+    """One row a factor and value, with all else as in the preset.
+
+    Returns:
+        factor, value, default (whether it is the preset's own) and those of `measure`.
 
     Raises:
         PolcaError: a value that the projections do not allow.
