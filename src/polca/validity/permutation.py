@@ -51,7 +51,7 @@ def p_value(observed: float, null: NDArray[np.floating], tie: float = _TIE) -> f
 
 
 def by_chance(values: NDArray[np.floating]) -> dict[str, float]:
-    """What a table says of a value and its null `[1 + N]`: it, the null's mean and 95 % point (NaN where N = 0), p."""
+    """What a table says of a value and of its N draws under a null, `[1 + N]`; NaN but for the value where N is 0."""
     observed, null = float(values[0]), values[1:]
     if not len(null):
         return {"observed": observed, **dict.fromkeys(("null_mean", "null_95", "p_value"), float("nan"))}
@@ -93,9 +93,9 @@ def _orders(groups: NDArray[np.integer], count: int, rng: np.random.Generator) -
 
 @dataclass(frozen=True)
 class Clustered:
-    """An analysis of arithmetic, whose links the nulls break, each of N permutations.
+    """An analysis of arithmetic, and the nulls that break its links.
 
-    What they give begins with the observed values: `[K, 1 + N]` of each vector, `[1 + N]` of all.
+    Each null gives what was observed, then the same under N permutations: `[K, 1 + N]` for each vector, or `[1 + N]`.
 
     Attributes:
         trajectories: K vectors, X tokens, P points.

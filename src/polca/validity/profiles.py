@@ -87,7 +87,7 @@ def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> d
 
     generator = np.random.default_rng(seed)
     observed, between = matched(pairs), [profile_distances(a, b) for a, b in pairs]
-    renamed = [[(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs] for _ in range(permutations)]
+    renamed = ([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs] for _ in range(permutations))
     null = np.array([matched(chosen) for chosen in renamed])
     aligned = all(len(a) == len(b) for a, b in pairs)
     return {
