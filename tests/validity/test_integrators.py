@@ -5,6 +5,7 @@ import pytest
 
 from polca.method.projections import Projections
 from polca.validity.integrators import (
+    OnPath,
     against,
     convergence,
     denominators,
@@ -66,11 +67,11 @@ def test_a_quadratic_with_a_full_basis_is_complete() -> None:
         assert rows[form]["fraction"] == pytest.approx(1, abs=1e-12)
         assert rows[form]["explained"] == pytest.approx(1, abs=1e-12)
     assert rows["none"]["explained"] < 0.9
-    forms = parts_by_form(p, path).set_index("form")
+    forms = parts_by_form(OnPath.of(p, path)).set_index("form")
     for form in ("trapezoid", "exact", "path"):
         assert forms.at[form, "rms_missed"] == pytest.approx(0, abs=1e-12)
     assert forms["rms_outside"].max() == pytest.approx(0, abs=1e-12)
-    errors = integrator_errors(p, path).set_index("form")
+    errors = integrator_errors(path, OnPath.of(p, path)).set_index("form")
     assert errors.at["trapezoid", "relative_rmse"] < 1e-12 < errors.at["none", "relative_rmse"]
 
 
@@ -80,10 +81,10 @@ def test_a_cubic_is_missed_by_all_but_the_path() -> None:
     a = p.token_curvatures[0] / (6 * (p.gradients[0] / p.token_curvatures[0] * 2))
     cube = a * path.movements[:, None] ** 3
     change = path.integral()
-    vectors = parts_by_vector(p, path)
+    vectors = parts_by_vector(p, OnPath.of(p, path))
     np.testing.assert_allclose(vectors["missed"], (-0.5 * cube).sum(axis=0).mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(vectors["path"] - vectors["exact"], cube.sum(axis=0).mean(axis=0), rtol=1e-9)
-    errors = integrator_errors(p, path).set_index("form")
+    errors = integrator_errors(path, OnPath.of(p, path)).set_index("form")
     rms_cube, rms_change = np.sqrt((cube**2).mean()), np.sqrt((change**2).mean())
     assert errors.at["trapezoid", "relative_rmse"] == pytest.approx(0.5 * rms_cube / rms_change)
     assert errors.at["exact", "relative_rmse"] == pytest.approx(rms_cube / rms_change)
@@ -93,7 +94,7 @@ def test_a_cubic_is_missed_by_all_but_the_path() -> None:
 def test_parts_add_up_and_what_is_outside_is_outside() -> None:
     p, path = world(3, count=2)
     whole, _ = world(3)
-    table = parts_by_interval(p, path)
+    table = parts_by_interval(OnPath.of(p, path))
     np.testing.assert_allclose(table["allocated"] + table["missed"] + table["outside"], table["actual"])
     a = whole.token_curvatures[0] / (6 * (whole.gradients[0] / whole.token_curvatures[0] * 2))
     first = 2 * whole.gradients[0] / whole.token_curvatures[0]
@@ -134,5 +135,5 @@ def test_all_tables() -> None:
     p, path = world(3, count=2)
     made = tables({"hessian": p}, path, p)
     assert {"totals", "curves", "intervals", "forms", "vectors", "integrators", "errors", "curvature"} <= set(made)
-    assert len(errors_by_interval(p, path)) == T * 5
+    assert len(errors_by_interval(OnPath.of(p, path))) == T * 5
     assert set(made["curvature"]["where"]) == {"published", "all"}

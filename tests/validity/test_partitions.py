@@ -7,7 +7,7 @@ from polca.method.breakthrough import add_breakthroughs, breakthroughs, hidden_f
 from polca.method.clustering import cluster, memberships, partition
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
-from polca.validity.partitions import best_by_vector, eligible_homogeneities, hidden_share
+from polca.validity.partitions import best_homogeneities, clustered_curves, hidden_share
 
 
 @pytest.fixture
@@ -40,24 +40,21 @@ def test_partition_is_that_of_cluster(world) -> None:
     np.testing.assert_array_equal(vectors, wanted.cluster_vector)
 
     table = cluster_scores(wanted, place, carry)
-    scores = eligible_homogeneities(inside, place[None], carry[None])
-    np.testing.assert_allclose(scores[:, 0], np.where(table["eligible"], table["homogeneity"], 0))
-    best = best_by_vector(scores, vectors, 3)[:, 0]
-    listed = best_clusters(table, "polca")
+    listed, wanted_best = best_clusters(table, "polca"), np.zeros(3)
     assert len(listed)
-    for _, row in listed.iterrows():
-        assert best[row["vector"] - 1] == row["homogeneity"]
+    wanted_best[listed["vector"] - 1] = listed["homogeneity"]
+    assert best_homogeneities(labels, place[None], carry[None])[:, 0].tolist() == wanted_best.tolist()
 
     table = add_breakthroughs(table, breakthroughs(trajectories, wanted, delta=20, flat_step=100))
     for sign, column in (("printed", "hidden"), ("corrected", "hidden_onset")):
-        share = hidden_share(trajectories.values, trajectories.steps, labels, delta=20, flat_step=100, sign=sign)
+        curves = clustered_curves(trajectories.values, labels)
+        share = hidden_share(curves, trajectories.steps, delta=20, flat_step=100, sign=sign)
         assert share == hidden_fraction(table, "polca", column)[0]
 
 
 def test_no_cluster() -> None:
     labels = np.full((2, 5), -1)
-    inside, vectors = memberships(labels)
-    assert inside.shape == (0, 5)
+    assert memberships(labels)[0].shape == (0, 5)
     carry, place = np.ones((1, 5), bool), np.ones((1, 5), int)
-    assert best_by_vector(eligible_homogeneities(inside, place, carry), vectors, 2).tolist() == [[0], [0]]
-    assert np.isnan(hidden_share(np.zeros((2, 5, 9)), np.arange(9), labels, delta=1, flat_step=3))
+    assert best_homogeneities(labels, place, carry).tolist() == [[0], [0]]
+    assert np.isnan(hidden_share(clustered_curves(np.zeros((2, 5, 9)), labels), np.arange(9), delta=1, flat_step=3))

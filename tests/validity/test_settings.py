@@ -144,7 +144,7 @@ def test_forms_that_need_curvature(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("section", KINDS)
 def test_missing_section(section: str, tmp_path: Path) -> None:
-    message = rf"missing parameter validity\.{section}: compare with presets/laptop"
+    message = rf"missing parameter validity\.{section}: compare with the checkout's own params.yaml"
     with pytest.raises(PolcaError, match=message):
         read(smoke(tmp_path, "validity", **{section: None}), section, KINDS[section])
     params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from polca.study.stages.checkpoints import checkpoint_directory
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.labels import PLACES
-from polca.tasks.arithmetic.scores import three_best
+from polca.tasks.arithmetic.scores import SCORES, three_best
 from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
 from polca.tasks.task import Labels
 
@@ -135,39 +135,6 @@ def cost(kind: str, basis: Basis, settings: ArithmeticSettings, window: int) -> 
     return float(PRODUCT_COST * per_vector.sum() * sample_size(kind, settings) / settings.basis.hessian_examples)
 
 
-def score_basis(kind: str, projections: Projections, labels: Labels, task: ArithmeticTask) -> dict[str, Any]:
-    """The row of one basis without its cost: what POLCA finds along it.
-
-    Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
-    vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
-    by the trapezoid rule, with the relative residual and correlation of `completeness.Completeness`.
-    """
-    # Whatever the basis, it stands where the analysis called `polca` looks for its own.
-    found = {"hessian": projections}
-    trajectories = decompose_analysis(task, "polca", found)
-    tables = cluster_analysis(task, "polca", trajectories, ExactLosses.of(found), labels).tables
-    clusters, vectors = tables["clusters"], tables["vectors"]
-    best = three_best(clusters, "polca")
-    fraction, count = hidden_fraction(clusters, "polca")
-    whole = completeness(projections, "trapezoid")
-    row: dict[str, Any] = {
-        "basis": kind,
-        "vectors": len(vectors),
-        "kept": int(vectors["kept"].sum()),
-        "clusters": count,
-        **{name: float(best[name].iloc[0]) if len(best) else float("nan") for name in ("homogeneity", "recall", "f1")},
-        "size": int(best["size"].iloc[0]) if len(best) else 0,
-    }
-    for name in PLACES[:3]:
-        row[f"auc_{name}"] = float(vectors[f"auc_{name}"].max())
-    return row | {
-        "fraction_hidden": fraction,
-        "completeness": whole.fraction,
-        "relative_residual": whole.relative_residual,
-        "correlation": whole.correlation,
-    }
-
-
 @dataclass(frozen=True)
 class ScoringWork:
     """What a worker needs to score a basis: its projections lie in `folder`."""
@@ -178,9 +145,33 @@ class ScoringWork:
 
 
 def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
-    """`score_basis` of the projections `<folder>/<kind>.npz`, without the name."""
-    row = score_basis(kind, Projections.load(shared.folder / f"{kind}.npz"), shared.labels, shared.task)
-    return {name: value for name, value in row.items() if name != "basis"}
+    """The row of one basis without its name and cost: what POLCA finds along it.
+
+    Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
+    vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
+    by the trapezoid rule, with the relative residual and correlation of `completeness.Completeness`.
+    """
+    projections = Projections.load(shared.folder / f"{kind}.npz")
+    # Whatever the basis, it stands where the analysis called `polca` looks for its own.
+    found = {"hessian": projections}
+    trajectories = decompose_analysis(shared.task, "polca", found)
+    tables = cluster_analysis(shared.task, "polca", trajectories, ExactLosses.of(found), shared.labels).tables
+    clusters, vectors = tables["clusters"], tables["vectors"]
+    best: Mapping[Any, Any] = next(iter(three_best(clusters, "polca").to_dict("records")), {})
+    fraction, count = hidden_fraction(clusters, "polca")
+    whole = completeness(projections, "trapezoid")
+    return {
+        "vectors": len(vectors),
+        "kept": int(vectors["kept"].sum()),
+        "clusters": count,
+        **{score: float(best.get(score, np.nan)) for score in SCORES},
+        "size": int(best.get("size", 0)),
+        **{f"auc_{place}": float(vectors[f"auc_{place}"].max()) for place in PLACES[:3]},
+        "fraction_hidden": fraction,
+        "completeness": whole.fraction,
+        "relative_residual": whole.relative_residual,
+        "correlation": whole.correlation,
+    }
 
 
 def groups(kinds: Sequence[str], vectors: int, at_most: int) -> list[list[str]]:
@@ -191,6 +182,5 @@ def groups(kinds: Sequence[str], vectors: int, at_most: int) -> list[list[str]]:
 
 def bases_table(rows: Mapping[str, Mapping[str, Any]], costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """Rows of `score_saved` and their costs, in the order of `rows`."""
-    whole = ("vectors", "kept", "clusters", "size")
     table = pd.DataFrame([{"basis": kind, **row, **costs[kind]} for kind, row in rows.items()])
-    return table.astype({name: "int64" for name in whole})
+    return table.astype(dict.fromkeys(("vectors", "kept", "clusters", "size"), "int64"))

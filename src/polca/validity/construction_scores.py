@@ -84,14 +84,13 @@ def permuted_labels(
     return result
 
 
-def _best(scores: Floats) -> Floats:
-    """Largest over clusters or vectors, NaN where there are none."""
-    return scores.max(axis=0) if len(scores) else np.full(scores.shape[1], np.nan)
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))
 
 
 def no_scores() -> pd.DataFrame:
     """The table of `construction_scores` without rows."""
-    return pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
+    return _table([])
 
 
 def construction_scores(
@@ -121,30 +120,32 @@ def construction_scores(
         names: of the C constructions.
     """
     scorer = _Scorer(clusters, trajectories)
+    vectors_of: Mapping[Measure, NDArray[np.int64]] = {
+        "homogeneity": scorer.vectors,
+        "nmi": scorer.clustered,
+        "auc": scorer.kept,
+    }
     rows: list[dict[str, Any]] = []
     for c, name in enumerate(names):
         truth = labels[:, c]
-        row: dict[str, Any] = {"analysis": analysis, "construction": name, "tokens": int(truth.sum())}
-        row["targets"] = len(np.unique(targets[truth]))
-        if not 0 < truth.sum() < len(truth):
-            rows += [{**row, "measure": m, "vector": -1, "cluster": -1, "size": 0} for m in MEASURES]
-            continue
-        observed = scorer(truth[:, None].astype(np.float64))
-        free = scorer(permuted_labels(truth, permutations, None, seed))
-        within = scorer(permuted_labels(truth, permutations, targets, seed))
-        for m in MEASURES:
-            score: dict[str, Any] = {"measure": m, "vector": -1, "cluster": -1, "size": 0}
-            if len(observed[m]):
-                at, value = int(np.argmax(observed[m][:, 0])), float(_best(observed[m])[0])
-                vectors = {"homogeneity": scorer.vectors, "nmi": scorer.clustered, "auc": scorer.kept}[m]
+        found = int(truth.sum())
+        row = {"analysis": analysis, "construction": name, "tokens": found, "targets": len(np.unique(targets[truth]))}
+        if 0 < found < len(truth):
+            observed = scorer(truth[:, None].astype(np.float64))
+            free = scorer(permuted_labels(truth, permutations, None, seed))
+            within = scorer(permuted_labels(truth, permutations, targets, seed))
+        for m, vectors in vectors_of.items():
+            score: dict[str, Any] = {**row, "measure": m, "vector": -1, "cluster": -1, "size": 0}
+            if 0 < found < len(truth) and len(vectors):
+                at = int(np.argmax(observed[m]))
+                value = float(observed[m][at, 0])
                 score |= {"value": value, "vector": int(vectors[at]) + 1}
                 if m == "homogeneity":
                     size = int(scorer.sizes[at])
-                    score |= {"cluster": int(clusters.cluster_index[at]), "size": size}
-                    score["recall"] = value * size / int(truth.sum())
-                for prefix, null in (("", _best(free[m])), ("within_", _best(within[m]))):
+                    score |= {"cluster": int(clusters.cluster_index[at]), "size": size, "recall": value * size / found}
+                for prefix, null in (("", free[m].max(axis=0)), ("within_", within[m].max(axis=0))):
                     score[f"{prefix}null_95"] = float(np.quantile(null, 0.95))
                     score[f"{prefix}p_value"] = p_value(value, null, tie=1e-12)
-                score["null_mean"] = float(_best(free[m]).mean())
-            rows.append({**row, **score})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))
+                score["null_mean"] = float(free[m].max(axis=0).mean())
+            rows.append(score)
+    return _table(rows)

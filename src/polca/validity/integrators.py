@@ -5,7 +5,8 @@ what the form misses *inside* the subspace, the path integral along the basis le
 *outside* the subspace, the change less the path integral. Not in the paper.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,27 +27,20 @@ DENOMINATORS = (1e-6, 1e-3, 1e-2, 1e-1)
 """⟨b, Δg(X)⟩ of eq. 4 as a fraction of the root mean square over tokens: the guard, and what comes close to it."""
 
 
-def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Pearson's over all entries; NaN where one is constant."""
-    one, two = np.ravel(a).astype(np.float64), np.ravel(b).astype(np.float64)
-    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(two) == 0:
-        return float("nan")
-    return float(pearsonr(one, two).statistic)
-
-
 def against(values: Floats, truth: Floats) -> dict[str, float]:
     """How far `values` are from `truth`, over all entries.
 
     Returns:
         rmse and rms_truth in nats, relative_rmse their quotient, correlation, total_ratio of the sums, right_sign (the
-        share of entries), and quantiles of the absolute error.
+        share of entries), and quantiles of the absolute error. Pearson's correlation is NaN where one is constant.
     """
     error = np.abs(values - truth)
+    varied = values.size > 1 and bool(np.ptp(values)) and bool(np.ptp(truth))
     return {
         "rmse": rms(error),
         "rms_truth": rms(truth),
         "relative_rmse": ratio(rms(error), rms(truth)),
-        "correlation": correlation(values, truth),
+        "correlation": float(pearsonr(values.ravel(), truth.ravel()).statistic) if varied else float("nan"),
         "total_ratio": ratio(float(values.sum()), float(truth.sum())),
         "right_sign": float((np.sign(values) == np.sign(truth)).mean()),
         **{f"error_{round(100 * q)}": float(np.quantile(error, q)) for q in QUANTILES},
@@ -60,22 +54,20 @@ def totals(setting: str, basis: str, p: Projections) -> list[dict[str, Any]]:
         allocated and actual (mean over tokens, summed over training, nats), fraction, and over tokens and intervals
         explained (1 − residual²/actual², root mean squares) and correlation.
     """
-    rows = []
-    for form, options in forms_of(p).items():
-        whole = completeness(p, *options)
-        rows.append(
-            {
-                "setting": setting,
-                "basis": basis,
-                "form": form,
-                "allocated": whole.total_allocated,
-                "actual": whole.total_actual,
-                "fraction": whole.fraction,
-                "explained": 1 - whole.relative_residual**2,
-                "correlation": whole.correlation,
-            }
-        )
-    return rows
+    found = {form: completeness(p, *options) for form, options in forms_of(p).items()}
+    return [
+        {
+            "setting": setting,
+            "basis": basis,
+            "form": form,
+            "allocated": whole.total_allocated,
+            "actual": whole.total_actual,
+            "fraction": whole.fraction,
+            "explained": 1 - whole.relative_residual**2,
+            "correlation": whole.correlation,
+        }
+        for form, whole in found.items()
+    ]
 
 
 def curves(p: Projections) -> pd.DataFrame:
@@ -85,39 +77,48 @@ def curves(p: Projections) -> pd.DataFrame:
     return pd.DataFrame({"step": p.steps[1:], "actual": actual, **columns})
 
 
-def _on_path(p: Projections, path: PathGradients) -> tuple[Floats, dict[str, Floats]]:
-    """On the intervals of the path: the true change `[I, X]`, and each form's allocations `[I, X, K]`, `path` last."""
-    actual = np.diff(p.losses.astype(np.float64), axis=0)[path.intervals]
-    parts = {form: allocations(p, *options)[path.intervals] for form, options in forms_of(p).items()}
-    return actual, {**parts, "path": path.integral()}
+@dataclass(frozen=True)
+class OnPath:
+    """The loss change on the intervals of a path, and what is allocated of it, in nats.
+
+    Attributes:
+        steps: `[I]` training step at each interval's end.
+        actual: `[I, X]` true change.
+        parts: each form's allocations `[I, X, K]`, and the path integral as `path`, last.
+    """
+
+    steps: NDArray[np.int64]
+    actual: Floats
+    parts: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, p: Projections, path: PathGradients) -> "OnPath":
+        """Those of projections."""
+        actual = np.diff(p.losses.astype(np.float64), axis=0)[path.intervals]
+        parts = {form: allocations(p, *options)[path.intervals] for form, options in forms_of(p).items()}
+        return cls(path.steps[:, 1], actual, {**parts, "path": path.integral()})
+
+    def split(self, form: str) -> dict[str, Floats]:
+        """The true change, and its three parts allocated, missed (inside the subspace) and outside: `[I, X]` each."""
+        allocated, inside = (self.parts[name].sum(axis=2) for name in (form, "path"))
+        missed, outside = inside - allocated, self.actual - inside
+        return {"actual": self.actual, "allocated": allocated, "missed": missed, "outside": outside}
 
 
-def parts_by_interval(p: Projections, path: PathGradients) -> pd.DataFrame:
+def parts_by_interval(found: OnPath) -> pd.DataFrame:
     """The three parts of the loss change, mean over tokens in nats, one row an interval of the path and a form.
 
     Returns:
         step (of the interval's end), form, actual, allocated, missed (inside the subspace), outside.
     """
-    actual, parts = _on_path(p, path)
-    inside = parts["path"].sum(axis=2)
-    rows = []
-    for i, (_, end) in enumerate(path.steps):
-        for form, part in parts.items():
-            allocated = part[i].sum(axis=1)
-            rows.append(
-                {
-                    "step": int(end),
-                    "form": form,
-                    "actual": float(actual[i].mean()),
-                    "allocated": float(allocated.mean()),
-                    "missed": float((inside[i] - allocated).mean()),
-                    "outside": float((actual[i] - inside[i]).mean()),
-                }
-            )
-    return pd.DataFrame(rows)
+    tables = []
+    for form in found.parts:
+        means = {name: values.mean(axis=1) for name, values in found.split(form).items()}
+        tables.append(pd.DataFrame({"step": found.steps, "form": form, **means}))
+    return pd.concat(tables).sort_index(kind="stable", ignore_index=True)
 
 
-def parts_by_form(p: Projections, path: PathGradients) -> pd.DataFrame:
+def parts_by_form(found: OnPath) -> pd.DataFrame:
     """The three parts over all intervals of the path, one row a form.
 
     Returns:
@@ -125,78 +126,56 @@ def parts_by_form(p: Projections, path: PathGradients) -> pd.DataFrame:
         of actual; and root mean squares over tokens and intervals: rms_actual, rms_missed, rms_outside, with explained
         = 1 − rms(actual − allocated)²/rms_actual².
     """
-    actual, parts = _on_path(p, path)
-    inside = parts["path"].sum(axis=2)
     rows = []
-    for form, part in parts.items():
-        allocated = part.sum(axis=2)
-        total = {n: float(v.sum(axis=0).mean()) for n, v in (("actual", actual), ("allocated", allocated))}
-        rows.append(
-            {
-                "form": form,
-                **total,
-                "missed": float((inside - allocated).sum(axis=0).mean()),
-                "outside": float((actual - inside).sum(axis=0).mean()),
-                "fraction": ratio(total["allocated"], total["actual"]),
-                "rms_actual": rms(actual),
-                "rms_missed": rms(inside - allocated),
-                "rms_outside": rms(actual - inside),
-                "explained": 1 - ratio(rms(actual - allocated), rms(actual)) ** 2,
-            }
-        )
+    for form in found.parts:
+        values = found.split(form)
+        total = {name: float(v.sum(axis=0).mean()) for name, v in values.items()}
+        size = {f"rms_{name}": rms(values[name]) for name in ("actual", "missed", "outside")}
+        explained = 1 - ratio(rms(values["actual"] - values["allocated"]), size["rms_actual"]) ** 2
+        fraction = ratio(total["allocated"], total["actual"])
+        rows.append({"form": form, **total, "fraction": fraction, **size, "explained": explained})
     return pd.DataFrame(rows)
 
 
-def parts_by_vector(p: Projections, path: PathGradients) -> pd.DataFrame:
+def parts_by_vector(p: Projections, found: OnPath) -> pd.DataFrame:
     """What each vector is allocated, mean over tokens in nats.
 
     Returns:
         vector (from 1), vector_step; `all_<form>` over the whole training; on the intervals of the path `<form>` and
         `path`, and `missed` by the preset's trapezoid; relative_rmse of the trapezoid against the path.
     """
-    _, parts = _on_path(p, path)
-    whole = {form: completeness(p, *options).by_vector for form, options in forms_of(p).items()}
+    whole = {f"all_{form}": completeness(p, *options).by_vector for form, options in forms_of(p).items()}
     rows = []
     for k, step in enumerate(p.vector_steps):
-        along = {form: part[:, :, k] for form, part in parts.items()}
-        rows.append(
-            {
-                "vector": k + 1,
-                "vector_step": int(step),
-                **{f"all_{form}": float(values[k]) for form, values in whole.items()},
-                **{form: float(part.sum(axis=0).mean()) for form, part in along.items()},
-                "missed": float((along["path"] - along["trapezoid"]).sum(axis=0).mean()),
-                "relative_rmse": ratio(rms(along["path"] - along["trapezoid"]), rms(along["path"])),
-            }
-        )
+        along = {form: part[:, :, k] for form, part in found.parts.items()}
+        missed = along["path"] - along["trapezoid"]
+        means = {form: float(v.sum(axis=0).mean()) for form, v in {**along, "missed": missed}.items()}
+        head = {"vector": k + 1, "vector_step": int(step), **{name: float(v[k]) for name, v in whole.items()}}
+        rows.append({**head, **means, "relative_rmse": ratio(rms(missed), rms(along["path"]))})
     return pd.DataFrame(rows)
 
 
-def integrator_errors(p: Projections, path: PathGradients) -> pd.DataFrame:
+def integrator_errors(path: PathGradients, found: OnPath) -> pd.DataFrame:
     """Each form, and each coarser rule with gradients between the checkpoints, against the refined path integral.
 
     Over tokens, intervals of the path and vectors: form, nodes (how many gradients a rule takes, NaN for the forms of
     POLCA), and the columns of `against`.
     """
-    _, parts = _on_path(p, path)
-    truth = parts.pop("path")
-    rows = [{"form": form, "nodes": float("nan"), **against(part, truth)} for form, part in parts.items()]
-    rows += [
-        {"form": f"nodes_{count}", "nodes": count, **against(path.integral(count), truth)}
-        for count in levels(len(path.fractions))[1:-1]
-    ]
-    return pd.DataFrame(rows)
+    truth = found.parts["path"]
+    rules: list[tuple[str, float, Floats]] = [(form, float("nan"), part) for form, part in found.parts.items()][:-1]
+    rules += [(f"nodes_{n}", n, path.integral(n)) for n in levels(len(path.fractions))[1:-1]]
+    return pd.DataFrame([{"form": form, "nodes": n, **against(part, truth)} for form, n, part in rules])
 
 
-def errors_by_interval(p: Projections, path: PathGradients) -> pd.DataFrame:
+def errors_by_interval(found: OnPath) -> pd.DataFrame:
     """Relative root mean square error of each form in each interval of the path, over tokens and vectors."""
-    _, parts = _on_path(p, path)
-    truth = parts.pop("path")
+    truth = found.parts["path"]
     return pd.DataFrame(
         [
-            {"step": int(end), "form": form, "relative_rmse": ratio(rms(part[i] - truth[i]), rms(truth[i]))}
-            for i, (_, end) in enumerate(path.steps)
-            for form, part in parts.items()
+            {"step": int(step), "form": form, "relative_rmse": ratio(rms(part[i] - truth[i]), rms(truth[i]))}
+            for i, step in enumerate(found.steps)
+            for form, part in found.parts.items()
+            if form != "path"
         ]
     )
 
@@ -278,19 +257,17 @@ def tables(
         projections: of the arithmetic setting, by basis.
     """
     hessian = projections["hessian"]
-    every: Sequence[tuple[str, str, Projections]] = (
-        *(("arithmetic", basis, p) for basis, p in projections.items()),
-        ("english", "hessian", english),
-    )
+    found = OnPath.of(hessian, path)
+    rows = [row for basis, p in projections.items() for row in totals("arithmetic", basis, p)]
     made = {
-        "totals": pd.DataFrame([row for setting, basis, p in every for row in totals(setting, basis, p)]),
+        "totals": pd.DataFrame([*rows, *totals("english", "hessian", english)]),
         "curves": curves(hessian),
         "english_curves": curves(english),
-        "intervals": parts_by_interval(hessian, path),
-        "forms": parts_by_form(hessian, path),
-        "vectors": parts_by_vector(hessian, path),
-        "integrators": integrator_errors(hessian, path),
-        "errors": errors_by_interval(hessian, path),
+        "intervals": parts_by_interval(found),
+        "forms": parts_by_form(found),
+        "vectors": parts_by_vector(hessian, found),
+        "integrators": integrator_errors(path, found),
+        "errors": errors_by_interval(found),
     }
     if hessian.token_curvatures is not None:
         made["curvature"] = curvature_errors(hessian)
@@ -305,11 +282,12 @@ def summary(p: Projections, path: PathGradients, tolerance: float) -> dict[str, 
         share_of_learning, how much of the mean loss change falls into these; denominators, as that function gives them.
     """
     actual = np.diff(p.losses.astype(np.float64), axis=0)
-    forms = parts_by_form(p, path).set_index("form")
+    found = OnPath.of(p, path)
+    of_path = parts_by_form(found).set_index("form").to_dict("index")["path"]
     return {
-        "path": convergence(path, actual[path.intervals], tolerance),
-        "share_seen": float(forms.at["path", "fraction"]),  # type: ignore[arg-type]
-        "explained": float(forms.at["path", "explained"]),  # type: ignore[arg-type]
+        "path": convergence(path, found.actual, tolerance),
+        "share_seen": float(of_path["fraction"]),
+        "explained": float(of_path["explained"]),
         "share_of_learning": ratio(float(actual[path.intervals].sum()), float(actual.sum())),
         "denominators": denominators(p),
     }

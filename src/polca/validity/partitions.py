@@ -1,6 +1,6 @@
 """What Tables 8 to 11 say of clusters given as labels `[K, X]`: fast enough to ask a thousand times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,41 +10,30 @@ from polca.method.clustering import memberships
 from polca.tasks.arithmetic.scores import match_carries
 
 Labels = NDArray[np.integer]
+Curves = NDArray[np.floating]
 
 
-def eligible_homogeneities(
-    inside: NDArray[np.bool_], place: NDArray[np.integer], carry: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Carry homogeneity of every cluster `[M, X]` under every labelling `[N, X]`, `[M, N]`; 0 where not eligible."""
+def best_homogeneities(labels: Labels, place: NDArray[np.integer], carry: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Best carry homogeneity of each vector's eligible clusters, `[K, N]`; 0 where there is none.
+
+    Args:
+        place, carry: `[N, X]` labellings.
+    """
+    inside, vectors = memberships(labels)
     matched = match_carries(inside, place, carry)
-    return np.where(matched.eligible, matched.homogeneity, 0.0)
-
-
-def best_by_vector(scores: NDArray[np.float64], vectors: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """The best of each vector's clusters, `[K, N]` of `[M, N]`; 0 for a vector without any."""
-    best = np.zeros((count, scores.shape[1]))
-    np.maximum.at(best, vectors, scores)
+    best = np.zeros((len(labels), len(place)))
+    np.maximum.at(best, vectors, np.where(matched.eligible, matched.homogeneity, 0.0))
     return best
 
 
-def clustered_curves(values: NDArray[np.floating], labels: Labels) -> Iterator[NDArray[np.floating]]:
+def clustered_curves(values: Curves, labels: Labels) -> list[Curves]:
     """The members' trajectories `[n, P]` of every cluster, in the order of `memberships`."""
-    inside, vectors = memberships(labels)
-    for row, k in zip(inside, vectors, strict=True):
-        yield values[k, row]
+    return [values[k, row] for row, k in zip(*memberships(labels), strict=True)]
 
 
 def hidden_share(
-    values: NDArray[np.floating],
-    steps: NDArray[np.integer],
-    labels: Labels,
-    *,
-    delta: int,
-    flat_step: int,
-    sign: Sign = "printed",
+    clusters: Iterable[Curves], steps: NDArray[np.integer], *, delta: int, flat_step: int, sign: Sign = "printed"
 ) -> float:
-    """Fraction of clusters with a hidden breakthrough (eqs. 9, 10); NaN without clusters."""
-    late = [
-        breakthrough_steps(curves, steps, delta, sign).mean() > flat_step for curves in clustered_curves(values, labels)
-    ]
+    """Fraction of `clustered_curves` with a hidden breakthrough (eqs. 9, 10); NaN without clusters."""
+    late = [breakthrough_steps(curves, steps, delta, sign).mean() > flat_step for curves in clusters]
     return float(np.mean(late)) if late else float("nan")

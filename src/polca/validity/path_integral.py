@@ -105,23 +105,19 @@ class PathGradients(Arrays):
 
     def integral(self, count: int | None = None) -> Floats:
         """P `[I, X, K]` in nats, by the nested rule with `count` nodes (default: all)."""
-        return np.asarray(_rule(self.gradients, self._count(count)) * self.movements[:, None])
+        return np.asarray(self._rule(self.gradients, count) * self.movements[:, None])
 
     def whole(self, count: int | None = None) -> Floats:
         """The loss change `[I, X]` in nats by the same rule along the whole movement."""
-        return _rule(self.along, self._count(count))
+        return self._rule(self.along, count)
 
-    def _count(self, count: int | None) -> int:
+    def _rule(self, values: NDArray[np.floating], count: int | None) -> Floats:
+        """∫ over the second dimension, `[I, N, …]` → `[I, …]`, with every so-manieth node."""
         every = len(self.fractions)
         if count is not None and count not in levels(every):
             raise PolcaError(f"nodes = {count}: expected one of {', '.join(map(str, levels(every)))}")
-        return count or every
-
-
-def _rule(values: NDArray[np.floating], count: int) -> Floats:
-    """∫ over the second dimension, `[I, N, …]` → `[I, …]`, with every so-manieth node."""
-    chosen = values[:, :: (values.shape[1] - 1) // (count - 1)].astype(np.float64)
-    return np.asarray(np.einsum("n,in...->i...", weights(count), chosen))
+        chosen = values[:, :: (every - 1) // ((count or every) - 1)].astype(np.float64)
+        return np.asarray(np.einsum("n,in...->i...", weights(count or every), chosen))
 
 
 @dataclass(frozen=True)

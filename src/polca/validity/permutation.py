@@ -14,8 +14,9 @@ the search and breaks one link:
 Not in the paper.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.breakthrough import breakthrough_steps
-from polca.method.clustering import memberships, partition
+from polca.method.clustering import partition
 from polca.method.completeness import ratio
+from polca.method.decomposition import Trajectories
 from polca.tasks.english.patterns import covering_tags, is_simple
-from polca.validity.partitions import Labels, best_by_vector, clustered_curves, eligible_homogeneities
+from polca.tasks.settings import BreakthroughSettings, ClusteringSettings
+from polca.validity.partitions import Labels, best_homogeneities, clustered_curves, hidden_share
 
 Floats = NDArray[np.float64]
 
@@ -48,167 +50,115 @@ def p_value(observed: float, null: NDArray[np.floating], tie: float = _TIE) -> f
     return float((1 + np.count_nonzero(null >= observed - tie)) / (1 + len(null)))
 
 
-def by_chance(observed: float, null: NDArray[np.floating]) -> dict[str, float]:
-    """What a table says of a null: its mean, its 95 % point and the p-value; NaN where it is empty."""
+def by_chance(values: NDArray[np.floating]) -> dict[str, float]:
+    """What a table says of a value and of its N draws under a null, `[1 + N]`; NaN but for the value where N is 0."""
+    observed, null = float(values[0]), values[1:]
     if not len(null):
-        return dict.fromkeys(("null_mean", "null_95", "p_value"), float("nan"))
+        return {"observed": observed, **dict.fromkeys(("null_mean", "null_95", "p_value"), float("nan"))}
     return {
+        "observed": observed,
         "null_mean": float(null.mean()),
         "null_95": float(np.quantile(null, 1 - LEVEL, method="higher")),
         "p_value": p_value(observed, null),
     }
 
 
-@dataclass(frozen=True)
-class Null:
-    """A null distribution of a maximum over vectors.
+def best_row(scores: Floats) -> dict[str, Any]:
+    """What a table says of the maximum over vectors: it against its null, and how many vectors stand out.
 
-    Attributes:
-        observed: `[K]` best score of each vector, 0 where it has no eligible cluster.
-        drawn: `[K, N]` the same under N permutations.
+    `vectors_above` counts those whose best cluster exceeds the 95 % point of the *maximum's* null, so that looking at
+    many vectors is paid for; `vectors_alone` those with a p-value of at most 5 % on their own.
+
+    Args:
+        scores: `[K, 1 + N]` best score of each vector, 0 where it has no eligible cluster.
     """
-
-    observed: Floats
-    drawn: Floats
-
-    def row(self) -> dict[str, Any]:
-        """What a table says: the maximum against its null, and how many vectors stand out.
-
-        `vectors_above` counts those whose best cluster exceeds the 95 % point of the *maximum's* null, so that looking
-        at many vectors is paid for; `vectors_alone` those with a p-value of at most 5 % on their own.
-        """
-        best, top = float(self.observed.max(initial=0.0)), self.drawn.max(axis=0, initial=0.0)
-        chance = by_chance(best, top)
-        alone = [p_value(o, d) <= LEVEL for o, d in zip(self.observed, self.drawn, strict=True) if o > 0]
-        return {
-            "observed": best,
-            **chance,
-            "permutations": len(top),
-            "vectors_eligible": int((self.observed > 0).sum()),
-            "vectors_above": int((self.observed > chance["null_95"] + _TIE).sum()),
-            "vectors_alone": int(np.sum(alone)),
-        }
+    chance, observed = by_chance(scores.max(axis=0, initial=0.0)), scores[:, 0]
+    return {
+        **chance,
+        "permutations": scores.shape[1] - 1,
+        "vectors_eligible": int((observed > 0).sum()),
+        "vectors_above": int((observed > chance["null_95"] + _TIE).sum()),
+        "vectors_alone": sum(p_value(row[0], row[1:]) <= LEVEL for row in scores if row[0] > 0),
+    }
 
 
-def _permutations(count: int, tokens: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    return rng.permuted(np.tile(np.arange(tokens), (count, 1)), axis=1)
-
-
-def _within(groups: NDArray[np.integer], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Permutations `[count, X]` that leave each token in its group."""
-    order = np.empty((count, len(groups)), np.int64)
+def _orders(groups: NDArray[np.integer], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Permutations `[count, X]` that leave each entry in its group `[X]`."""
+    orders = np.empty((count, len(groups)), np.int64)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        order[:, members] = members[_permutations(count, len(members), rng)]
-    return order
+        orders[:, members] = members[rng.permuted(np.tile(np.arange(len(members)), (count, 1)), axis=1)]
+    return orders
 
 
-def label_null(
-    labels: Labels,
-    place: NDArray[np.integer],
-    carry: NDArray[np.bool_],
-    permutations: int,
-    rng: np.random.Generator,
-    *,
-    within_place: bool = False,
-) -> Null:
-    """Best eligible homogeneity of each vector when tokens swap their skills, and as it is.
+@dataclass(frozen=True)
+class Clustered:
+    """An analysis of arithmetic, and the nulls that break its links.
 
-    Args:
-        labels: `[K, X]`.
+    Each null gives what was observed, then the same under N permutations: `[K, 1 + N]` for each vector, or `[1 + N]`.
+
+    Attributes:
+        trajectories: K vectors, X tokens, P points.
+        labels: `[K, X]` their clusters.
         place, carry: `[X]` skills.
-        within_place: swap among tokens of the same digit only.
     """
-    inside, vectors = memberships(labels)
-    order = _within(place, permutations, rng) if within_place else _permutations(permutations, len(place), rng)
-    order = np.concatenate([np.arange(len(place))[None], order])
-    scores = best_by_vector(eligible_homogeneities(inside, place[order], carry[order]), vectors, len(labels))
-    return Null(scores[:, 0], scores[:, 1:])
 
+    trajectories: Trajectories
+    labels: Labels
+    place: NDArray[np.integer]
+    carry: NDArray[np.bool_]
 
-def vector_null(
-    values: NDArray[np.floating],
-    labels: Labels,
-    place: NDArray[np.integer],
-    carry: NDArray[np.bool_],
-    permutations: int,
-    rng: np.random.Generator,
-    *,
-    filters: bool,
-    min_cluster_size: int,
-    min_samples_divisor: int,
-    advance: Callable[[], None] = lambda: None,
-) -> Null:
-    """Best eligible homogeneity of each vector when each token's trajectories swap vectors and are clustered anew.
+    def swap_skills(self, permutations: int, rng: np.random.Generator, *, within_place: bool = False) -> Floats:
+        """Best eligible homogeneity of each vector when tokens swap their skills.
 
-    Args:
-        values: `[K, X, P]` trajectories.
-        labels: `[K, X]` their clusters as they are.
-        filters: whether both filters apply.
-        advance: called after each permutation.
-    """
-    k, x, _ = values.shape
+        Args:
+            within_place: swap among tokens of the same digit only.
+        """
+        orders = _orders(self.place if within_place else np.zeros_like(self.place), permutations, rng)
+        orders = np.concatenate([np.arange(len(self.place))[None], orders])
+        return best_homogeneities(self.labels, self.place[orders], self.carry[orders])
 
-    def best(some: Labels) -> Floats:
-        inside, vectors = memberships(some)
-        return best_by_vector(eligible_homogeneities(inside, place[None], carry[None]), vectors, k)[:, 0]
+    def swap_vectors(
+        self,
+        permutations: int,
+        rng: np.random.Generator,
+        clustering: ClusteringSettings,
+        advance: Callable[[], None] = lambda: None,
+    ) -> Floats:
+        """The same when each token's trajectories swap vectors and are clustered anew, projected losses with filters.
 
-    drawn = np.empty((k, permutations))
-    for n in range(permutations):
-        rows = _permutations(x, k, rng).T
-        drawn[:, n] = best(
-            partition(
-                values[rows, np.arange(x)],
-                min_cluster_size=min_cluster_size,
-                min_samples_divisor=min_samples_divisor,
-                drop_vectors=filters,
-                drop_tokens=filters,
-            )
-        )
-        advance()
-    return Null(best(labels), drawn)
+        Args:
+            advance: called after each permutation.
+        """
+        values, filters = self.trajectories.values, self.trajectories.projected
+        best = partial(best_homogeneities, place=self.place[None], carry=self.carry[None])
+        scores, one_group = [best(self.labels)], np.zeros(len(values), np.int64)
+        for _ in range(permutations):
+            rows = _orders(one_group, values.shape[1], rng).T
+            swapped = values[rows, np.arange(values.shape[1])]
+            drawn = partition(swapped, **clustering.model_dump(), drop_vectors=filters, drop_tokens=filters)
+            scores.append(best(drawn))
+            advance()
+        return np.concatenate(scores, axis=1)
 
+    def swap_times(self, permutations: int, rng: np.random.Generator, settings: BreakthroughSettings) -> Floats:
+        """Fraction of clusters with a hidden breakthrough when increments swap their times.
 
-def time_null(
-    values: NDArray[np.floating],
-    steps: NDArray[np.integer],
-    labels: Labels,
-    permutations: int,
-    rng: np.random.Generator,
-    *,
-    delta: int,
-    flat_step: int,
-) -> tuple[float, Floats]:
-    """Fraction of clusters with a hidden breakthrough as it is, and `[N]` when increments swap their times.
+        All tokens of a cluster swap alike, so that what they do together stays together. Without clusters there is no
+        null, and the fraction is NaN.
+        """
+        curves = [c.astype(np.float64) for c in clustered_curves(self.trajectories.values, self.labels)]
 
-    All tokens of a cluster swap alike, so that what they do together stays together.
-
-    Returns:
-        NaN and an empty null where there are no clusters.
-    """
-    curves = [c.astype(np.float64) for c in clustered_curves(values, labels)]
-    if not curves:
-        return float("nan"), np.empty(0)
-
-    def share(some: Iterator[Floats]) -> float:
-        return float(np.mean([breakthrough_steps(c, steps, delta).mean() > flat_step for c in some]))
-
-    def shuffled() -> Iterator[Floats]:
-        for c in curves:
+        def shuffled(c: Floats) -> Floats:
             increments = np.diff(c, axis=1)[:, rng.permutation(c.shape[1] - 1)]
-            yield np.concatenate([c[:, :1], c[:, :1] + np.cumsum(increments, axis=1)], axis=1)
+            return np.concatenate([c[:, :1], c[:, :1] + np.cumsum(increments, axis=1)], axis=1)
 
-    return share(iter(curves)), np.array([share(shuffled()) for _ in range(permutations)])
+        def share(clusters: list[Floats]) -> float:
+            steps = self.trajectories.steps
+            return hidden_share(clusters, steps, delta=settings.delta, flat_step=settings.flat_step)
 
-
-def simple_flags(
-    inside: NDArray[np.bool_], tags: NDArray[np.integer], names: tuple[str, ...], coverage: float, limit: int
-) -> NDArray[np.bool_]:
-    """Whether each cluster `[M, X]` has a simple label (§5), for tag patterns `[X, 4]`."""
-    flags = []
-    for row in inside:
-        flags.append(is_simple([[names[t] for t in covering_tags(p, coverage)] for p in tags[row].T], limit))
-    return np.array(flags, np.bool_)
+        drawn = [share([shuffled(c) for c in curves]) for _ in range(permutations if curves else 0)]
+        return np.array([share(curves), *drawn])
 
 
 def simple_null(
@@ -220,29 +170,33 @@ def simple_null(
     permutations: int,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Simple labels `[N, M]` when tokens swap their whole tag patterns; cluster sizes stay."""
-    drawn = [
-        simple_flags(inside, tags[rng.permutation(len(tags))], names, coverage, limit) for _ in range(permutations)
-    ]
-    return np.array(drawn, np.bool_).reshape(permutations, len(inside))
+    """Whether clusters `[M, X]` have a simple label (§5), for tag patterns `[X, 4]`.
+
+    Returns:
+        `[1 + N, M]`: as it is, then when tokens swap their whole tag patterns; cluster sizes stay.
+    """
+
+    def flags(patterns: NDArray[np.integer]) -> list[bool]:
+        positions = [[covering_tags(tags_at, coverage) for tags_at in patterns[row].T] for row in inside]
+        return [is_simple([[names[t] for t in covering] for covering in sets], limit) for sets in positions]
+
+    rows = [flags(tags), *(flags(tags[rng.permutation(len(tags))]) for _ in range(permutations))]
+    return np.array(rows, np.bool_).reshape(len(rows), len(inside))
 
 
-def simple_row(simple: NDArray[np.bool_], drawn: NDArray[np.bool_], vectors: NDArray[np.integer]) -> Mapping[str, Any]:
+def simple_row(simple: NDArray[np.bool_], vectors: NDArray[np.integer]) -> dict[str, Any]:
     """What a table says of simple labels: clusters and vectors with one, and how many chance gives.
 
     Args:
-        simple: `[M]`; drawn: `[N, M]`; vectors: `[M]`.
+        simple: of `simple_null`.
+        vectors: `[M]` vector of each cluster.
     """
-    distinct = np.unique(vectors)
-    by_vector = np.array([drawn[:, vectors == k].any(axis=1) for k in distinct]).reshape(len(distinct), len(drawn))
-    with_simple = sum(bool(simple[vectors == k].any()) for k in distinct)
-    row: dict[str, Any] = {"clusters": len(simple), "permutations": len(drawn)}
-    for name, observed, null in (
-        ("clusters", int(simple.sum()), drawn.sum(axis=1)),
-        ("vectors", with_simple, by_vector.sum(axis=0)),
-    ):
-        row[f"{name}_simple"] = observed
-        row |= {f"{name}_{key}": value for key, value in by_chance(observed, null).items()}
+    row: dict[str, Any] = {"clusters": len(vectors), "permutations": len(simple) - 1}
+    by_vector = [simple[:, vectors == k].any(axis=1) for k in np.unique(vectors)]
+    for name, flags in (("clusters", list(simple.T)), ("vectors", by_vector)):
+        counts = np.array(flags).reshape(-1, len(simple)).sum(axis=0, dtype=np.float64)
+        row[f"{name}_simple"] = int(counts[0])
+        row |= {f"{name}_{key}": value for key, value in by_chance(counts).items() if key != "observed"}
     return row
 
 

@@ -6,7 +6,6 @@ compositions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -67,51 +66,38 @@ def match(one: Floats, other: Floats) -> tuple[NDArray[np.int64], NDArray[np.int
     return rows.astype(np.int64), columns.astype(np.int64), cost[rows, columns]
 
 
-@dataclass(frozen=True)
-class Stability:
-    """How near matched profiles are, over all pairs of runs.
-
-    Attributes:
-        matched: mean distance of matched profiles; NaN where no two runs have any.
-        unmatched: mean distance of all profiles of two runs, what a pairing at random gives.
-        same_index: mean distance of profiles of the same index; NaN where runs have different numbers.
-        null: `[P]` the matched distance with the skills of one run of each pair renamed at random.
-        p_value: share of the null at or below `matched`, the observed counted in.
-    """
-
-    matched: float
-    unmatched: float
-    same_index: float
-    null: Floats
-    p_value: float
-
-
-def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> Stability:
+def stability(profiles: Sequence[Floats], permutations: int, seed: int = 0) -> dict[str, float]:
     """Compare every two runs' profiles `[M, 7]`, against `permutations` random renamings of one run's skills.
 
     The null keeps how concentrated profiles are, and that the best pairing is taken; it forgets which skill is which.
+
+    Returns:
+        matched, the mean distance of matched profiles; unmatched, that of all profiles of two runs, what a pairing at
+        random gives; same_index, that of profiles of the same index, NaN where runs have different numbers; p_value,
+        the share of the null at or below `matched`, the observed counted in; null_mean and null_5_percent of the
+        matched distance with the skills of one run of each pair renamed at random. All NaN where no two runs have any.
     """
     pairs = [(a, b) for a, b in combinations(profiles, 2) if len(a) and len(b)]
     if not pairs:
-        nan = float("nan")
-        return Stability(nan, nan, nan, np.full(permutations, nan), nan)
+        names = ("matched", "unmatched", "same_index", "p_value", "null_mean", "null_5_percent")
+        return dict.fromkeys(names, float("nan"))
 
     def matched(chosen: Sequence[tuple[Floats, Floats]]) -> float:
         return float(np.concatenate([match(a, b)[2] for a, b in chosen]).mean())
 
     generator = np.random.default_rng(seed)
-    observed = matched(pairs)
-    null = np.array(
-        [matched([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs]) for _ in range(permutations)]
-    )
+    observed, between = matched(pairs), [profile_distances(a, b) for a, b in pairs]
+    renamed = ([(a, b[:, generator.permutation(len(CELLS))]) for a, b in pairs] for _ in range(permutations))
+    null = np.array([matched(chosen) for chosen in renamed])
     aligned = all(len(a) == len(b) for a, b in pairs)
-    return Stability(
-        matched=observed,
-        unmatched=float(np.concatenate([profile_distances(a, b).ravel() for a, b in pairs]).mean()),
-        same_index=float(np.mean([np.diag(profile_distances(a, b)) for a, b in pairs])) if aligned else float("nan"),
-        null=null,
-        p_value=p_value(-observed, -null, tie=1e-12),
-    )
+    return {
+        "matched": observed,
+        "unmatched": float(np.concatenate([d.ravel() for d in between]).mean()),
+        "same_index": float(np.mean([np.diag(d) for d in between])) if aligned else float("nan"),
+        "p_value": p_value(-observed, -null, tie=1e-12),
+        "null_mean": float(null.mean()),
+        "null_5_percent": float(np.quantile(null, 0.05)),
+    }
 
 
 def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -136,10 +122,7 @@ def compare_profiles(profiles: pd.DataFrame, permutations: int) -> tuple[pd.Data
                 for key in ("vector", "cluster"):
                     row |= {key: int(one[key].iloc[left]), f"other_{key}": int(other[key].iloc[right])}
                 matches.append(row | {"distance": float(distance)})
-        result = stability(numbers, permutations)
-        values = {name: getattr(result, name) for name in ("matched", "unmatched", "same_index", "p_value")}
-        values |= {"null_mean": result.null.mean(), "null_5_percent": np.quantile(result.null, 0.05)}
-        agreement[kind] = {name: float(v) for name, v in values.items()}
-        agreement[kind] |= {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
+        sizes = {"items": sum(map(len, numbers)), "seeds": sum(len(n) > 0 for n in numbers)}
+        agreement[kind] = stability(numbers, permutations) | sizes
     columns = ["kind", "seed", "other_seed", "vector", "cluster", "other_vector", "other_cluster", "distance"]
     return pd.DataFrame(matches, columns=columns), agreement

@@ -16,34 +16,32 @@ from polca.method.projections import Projections
 from polca.study import in_memory
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis
+from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
 from polca.validity.profiles import CELLS, cluster_profiles, skill_cells, vector_profiles
 from polca.validity.settings import of_seed
 
-ROWS: Mapping[int, Mapping[str, str]] = {
-    8: {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")},
-    9: {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")},
-    10: {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"},
-    11: {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"},
-}
+_STRATEGIES = {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
+_BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
+ROWS: Mapping[int, Mapping[str, str]] = {8: _STRATEGIES, 9: _STRATEGIES, 10: _BASES, 11: _BASES}
 """Rows of Tables 8–11 and the analyses behind them."""
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
 
 
-def _profile_rows(kind: str, seed: int, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:
-    head = {"seed": np.full(len(profiles), seed), "kind": kind, "index": np.arange(len(profiles)), **keys}
-    return pd.DataFrame(head | {cell: profiles[:, c] for c, cell in enumerate(CELLS)})
+def _profile_rows(kind: str, keys: Mapping[str, Any], profiles: NDArray[np.float64]) -> pd.DataFrame:
+    cells = {cell: profiles[:, c] for c, cell in enumerate(CELLS)}
+    return pd.DataFrame({"kind": kind, "index": np.arange(len(profiles)), **keys, **cells})
 
 
 def seed_tables(
     task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels
 ) -> dict[str, pd.DataFrame]:
     """The task's tables for every analysis of Tables 8–11, and `profiles`, all with a column `seed`."""
-    seed, losses = task.settings.seed, ExactLosses.of(projections)
+    losses = ExactLosses.of(projections)
     parts: dict[str, list[pd.DataFrame]] = {}
     cells = skill_cells(labels["place"], labels["carry"])
     for name in SEEDS_ANALYSES:
@@ -56,15 +54,12 @@ def seed_tables(
             vectors = {"vector": np.arange(len(c.labels)) + 1, "cluster": -1, "kept": c.vector_kept}
             clusters = {"vector": c.cluster_vector + 1, "cluster": c.cluster_index, "kept": True}
             parts["profiles"] = [
-                _profile_rows("vector", seed, vectors, vector_profiles(trajectories, cells)),
-                _profile_rows("cluster", seed, clusters, cluster_profiles(c, cells)),
+                _profile_rows("vector", vectors, vector_profiles(trajectories, cells)),
+                _profile_rows("cluster", clusters, cluster_profiles(c, cells)),
             ]
-    tables = {}
-    for table, rows_of in parts.items():
-        whole = stacked(*rows_of)
-        if "seed" not in whole:
-            whole.insert(0, "seed", seed)
-        tables[table] = whole
+    tables = {table: stacked(*rows) for table, rows in parts.items()}
+    for whole in tables.values():
+        whole.insert(0, "seed", task.settings.seed)
     return tables
 
 
@@ -98,23 +93,24 @@ def table_values(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
         mine, own = clusters[clusters["seed"] == seed], vectors[vectors["seed"] == seed]
         for table, names in ROWS.items():
             for row, analysis in names.items():
-                if table in (8, 10):
-                    best = three_best(mine, analysis)
-                    for rank in (1, 2, 3):
-                        for score in SCORES:
-                            value = float(best[score].iloc[rank - 1]) if rank <= len(best) else float("nan")
-                            rows.append((table, row, rank, score, int(seed), value))
-                    of_analysis = own[own["analysis"] == analysis]
-                    for place in ("1000s", "100s", "10s"):
-                        rows.append(
-                            (table, row, 0, f"auc_{place}", int(seed), float(of_analysis[f"auc_{place}"].max()))
-                        )
-                    rows.append((table, row, 0, "n_eligible", int(seed), float(len(best_clusters(mine, analysis)))))
-                else:
-                    fraction, count = hidden_fraction(mine, analysis)
-                    rows.append((table, row, 0, "fraction_hidden", int(seed), fraction))
-                    rows.append((table, row, 0, "n_clusters", int(seed), float(count)))
+                found = _carry_values(mine, own, analysis) if table in (8, 10) else _hidden_values(mine, analysis)
+                rows += [(table, row, rank, name, int(seed), value) for (rank, name), value in found.items()]
     return pd.DataFrame(rows, columns=["table", "row", "rank", "measure", "seed", "value"])
+
+
+def _carry_values(clusters: pd.DataFrame, vectors: pd.DataFrame, analysis: str) -> dict[tuple[int, str], float]:
+    """What Tables 8 and 10 say of an analysis in one seed, by rank and measure."""
+    three = three_best(clusters, analysis).reindex(range(3))
+    values = {(rank + 1, score): float(three[score].iloc[rank]) for rank in range(3) for score in SCORES}
+    aucs = vectors[vectors["analysis"] == analysis]
+    values |= {(0, f"auc_{place}"): float(aucs[f"auc_{place}"].max()) for place in PLACES[:3]}
+    return values | {(0, "n_eligible"): float(len(best_clusters(clusters, analysis)))}
+
+
+def _hidden_values(clusters: pd.DataFrame, analysis: str) -> dict[tuple[int, str], float]:
+    """The same of Tables 9 and 11."""
+    fraction, count = hidden_fraction(clusters, analysis)
+    return {(0, "fraction_hidden"): fraction, (0, "n_clusters"): float(count)}
 
 
 def summarize_values(values: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
@@ -127,17 +123,20 @@ def summarize_values(values: pd.DataFrame, published: Mapping[str, Any]) -> pd.D
     seeds = values["seed"].nunique()
     rows: list[dict[str, Any]] = []
     keys = ["table", "row", "rank", "measure"]
-    for head in values[keys].drop_duplicates().to_dict("records"):
-        found = values.loc[(values[keys] == pd.Series(head)).all(axis=1), "value"].dropna()
-        numbers = {
-            "mean": found.mean(),
-            "sd": found.std(ddof=1),
-            "least": found.min(),
-            "largest": found.max(),
-            "seeds_with_value": len(found),
-            "seeds": seeds,
-        }
-        rows.append({**{str(k): v for k, v in head.items()}, **numbers, "published": _published(published, head)})
+    for key, found in values.groupby(keys, sort=False)["value"]:
+        head, numbers = dict(zip(keys, key, strict=True)), found.dropna()
+        rows.append(
+            {
+                **head,
+                "mean": numbers.mean(),
+                "sd": numbers.std(ddof=1),
+                "least": numbers.min(),
+                "largest": numbers.max(),
+                "seeds_with_value": len(numbers),
+                "seeds": seeds,
+                "published": _published(published, head),
+            }
+        )
     return pd.DataFrame(rows)
 
 

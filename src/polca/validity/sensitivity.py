@@ -3,7 +3,7 @@
 Not in the paper, whose settings come without reasons.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,12 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import Sign
-from polca.method.clustering import VECTOR_DROPPED, memberships, partition, vector_counts
+from polca.method.clustering import VECTOR_DROPPED, partition, vector_counts
 from polca.method.completeness import ratio
 from polca.method.decomposition import FORMS, decompose, forms_of
 from polca.method.projections import Projections, thin
 from polca.tasks.arithmetic.task import ArithmeticSettings
-from polca.validity.partitions import best_by_vector, eligible_homogeneities, hidden_share
+from polca.validity.partitions import best_homogeneities, clustered_curves, hidden_share
 from polca.validity.settings import SensitivitySettings
 
 FILTERS: Mapping[str, tuple[bool, bool]] = {
@@ -39,15 +39,9 @@ def first_vectors(p: Projections, count: int) -> Projections:
     """
     if not 1 <= count <= len(p.vector_steps):
         raise PolcaError(f"validity.sensitivity.vectors = {count}: the basis has {len(p.vector_steps)}")
-    return replace(
-        p,
-        gradients=p.gradients[:, :, :count],
-        movements=p.movements[:, :count],
-        vector_steps=p.vector_steps[:count],
-        eigenvalues=p.eigenvalues[:count],
-        curvatures=None if p.curvatures is None else p.curvatures[:, :count],
-        token_curvatures=None if p.token_curvatures is None else p.token_curvatures[:, :, :count],
-    )
+    along = [name.removesuffix("?") for name, kind in p.form.items() if kind.endswith(" K")]
+    cut = {name: getattr(p, name)[..., :count] for name in along if getattr(p, name) is not None}
+    return replace(p, **cut)
 
 
 @dataclass(frozen=True)
@@ -102,8 +96,7 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
         drop_vectors=drop_vectors,
         drop_tokens=drop_tokens,
     )
-    inside, vectors = memberships(labels)
-    best = best_by_vector(eligible_homogeneities(inside, place[None], carry[None]), vectors, len(labels))
+    clusters = clustered_curves(trajectories.values, labels)
     kept = labels[(labels != VECTOR_DROPPED).any(axis=1)]
     counts = [vector_counts(row) for row in kept]
     dropped, outliers, clustered = (sum(c[n] for c in counts) for n in ("n_dropped", "n_outliers", "n_clustered"))
@@ -111,26 +104,33 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
     agreement = [normalized_mutual_info_score(skill[row >= 0], row[row >= 0]) for row in kept if (row >= 0).any()]
     delta = -(-choice.delta // interval) * interval
     return {
-        "best_homogeneity": float(best.max(initial=0.0)),
+        "best_homogeneity": float(best_homogeneities(labels, place[None], carry[None]).max(initial=0.0)),
         "vectors_kept": len(kept),
-        "clusters": len(inside),
+        "clusters": len(clusters),
         "outliers": ratio(outliers, outliers + clustered),
         "dropped": ratio(dropped, kept.size),
         "nmi_digit_carry": float(np.mean(agreement)) if agreement else float("nan"),
-        "hidden": hidden_share(
-            trajectories.values,
-            chosen.steps,
-            labels,
-            delta=delta,
-            flat_step=choice.flat_step,
-            sign=choice.sign,
-        ),
+        "hidden": hidden_share(clusters, chosen.steps, delta=delta, flat_step=choice.flat_step, sign=choice.sign),
         "delta_used": delta,
     }
 
 
-def choices(base: Choice, p: Projections, s: SensitivitySettings) -> Iterator[tuple[str, Any, Choice]]:
-    """Each factor's values, the preset's own among them, with all else as in `base`."""
+def sensitivity(
+    p: Projections,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+    settings: ArithmeticSettings,
+    s: SensitivitySettings,
+) -> pd.DataFrame:
+    """One row a factor and value, with all else as in the preset.
+
+    Returns:
+        factor, value, default (whether it is the preset's own) and those of `measure`.
+
+    Raises:
+        PolcaError: a value that the projections do not allow.
+    """
+    base = default(p, settings)
     grid: dict[str, Sequence[Any]] = {
         "interval": s.thinning,
         "vectors": s.vectors,
@@ -142,29 +142,11 @@ def choices(base: Choice, p: Projections, s: SensitivitySettings) -> Iterator[tu
         "delta": s.delta,
         "sign": ["printed", "corrected"],
     }
-    for factor, values in grid.items():
-        preset = getattr(base, factor)
-        every = values if preset in values else sorted([*values, preset])
-        for value in every:
-            yield factor, value, replace(base, **{factor: value})
-
-
-def sensitivity(
-    p: Projections,
-    place: NDArray[np.integer],
-    carry: NDArray[np.bool_],
-    settings: ArithmeticSettings,
-    s: SensitivitySettings,
-) -> pd.DataFrame:
-    """One row a factor and value: factor, value, default (whether it is the preset's own) and those of `measure`.
-
-    Raises:
-        PolcaError: a value that the projections do not allow.
-    """
-    base = default(p, settings)
     rows = []
-    for factor, value, choice in choices(base, p, s):
-        shown = value * settings.polca.interval if factor == "interval" else value
-        default_value = value == getattr(base, factor)
-        rows.append({"factor": factor, "value": shown, "default": default_value, **measure(p, place, carry, choice)})
+    for factor, values in grid.items():
+        own = getattr(base, factor)
+        for value in values if own in values else sorted([*values, own]):
+            shown = value * settings.polca.interval if factor == "interval" else value
+            measured = measure(p, place, carry, replace(base, **{factor: value}))
+            rows.append({"factor": factor, "value": shown, "default": value == own, **measured})
     return pd.DataFrame(rows)

@@ -10,7 +10,9 @@ from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.settings import Count, Section, parse
 
 T = TypeVar("T", bound=Section)
-Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+V = TypeVar("V")
+Whole = Annotated[int, Field(ge=0)]
+Several = Annotated[tuple[V, ...], Field(strict=False, min_length=1)]
 
 
 class CompletenessSettings(Section):
@@ -40,7 +42,7 @@ class CompletenessSettings(Section):
 class ChanceSettings(Section):
     """Permutations of labels and of time, and the fewer of vectors, each of which asks for clustering anew."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Whole
     permutations: Count
     vector_permutations: Count
 
@@ -51,12 +53,12 @@ class SensitivitySettings(Section):
     `thinning` multiplies the POLCA interval; `vectors` keeps the first so many; the others are named as in the preset.
     """
 
-    thinning: Counts
-    vectors: Counts
-    min_cluster_size: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
-    min_samples_divisor: Counts
-    flat_step: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
-    delta: Counts
+    thinning: Several[Count]
+    vectors: Several[Count]
+    min_cluster_size: Several[Annotated[int, Field(ge=2)]]
+    min_samples_divisor: Several[Count]
+    flat_step: Several[Whole]
+    delta: Several[Count]
 
     @model_validator(mode="after")
     def _values_rise(self) -> Self:
@@ -89,7 +91,7 @@ class SeedsSettings(GridSettings):
 
     section: ClassVar[str] = "validity.seeds"
 
-    others: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+    others: Several[Whole]
     permutations: Count
 
 

@@ -7,6 +7,7 @@ documents, and each token of a language model gets the constructions of the word
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -112,17 +113,11 @@ def parse_conllu(text: str, name: str) -> list[Sentence]:
     Raises:
         PolcaError: a line that is not CoNLL-U, or words that are not the sentence's text.
     """
-    sentences: list[Sentence] = []
-    block: list[tuple[int, str]] = []
-    for number, line in enumerate([*text.split("\n"), ""], 1):
-        if line.strip():
-            block.append((number, line))
-        elif block:
-            sentences.append(_sentence(block, name, first=not sentences))
-            block = []
-    if not sentences:
+    numbered = groupby(enumerate(text.split("\n"), 1), key=lambda line: bool(line[1].strip()))
+    blocks = [list(lines) for filled, lines in numbered if filled]
+    if not blocks:
         raise PolcaError(f"{name}: no sentences: take the released CoNLL-U file")
-    return sentences
+    return [_sentence(block, name, first=not number) for number, block in enumerate(blocks)]
 
 
 def read_conllu(path: Path) -> list[Sentence]:
