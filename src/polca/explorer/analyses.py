@@ -21,6 +21,7 @@ from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
 from polca.report.figures.projected_losses import look
 from polca.report.figures.roles import ROLES
+from polca.report.figures.style import shortened
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
@@ -115,15 +116,11 @@ def _facet(names: Sequence[str]) -> Facet:
     colors = [role.color for role in ROLES.values()]
     few = len(counted) <= len(colors)
     top = [name for name, count in counted if few or count > 1][: len(colors) if few else FREQUENT]
-    categories = [(f"“{_shortened(name)}”", color) for name, color in zip(top, colors, strict=False)]
+    categories = [(f"“{shortened(name, LETTERS)}”", color) for name, color in zip(top, colors, strict=False)]
     if not few:
         categories.append(("other", OTHER))
     index = {name: i for i, name in enumerate(top)}
     return Facet("token" if few else "frequent token", categories, np.array([index.get(n, len(top)) for n in names]))
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _title(settings: AnalysisSettings) -> str:

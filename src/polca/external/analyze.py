@@ -15,8 +15,8 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.external.modules import check_repeatable
-from polca.external.sequences import Sequences, TokenNames
-from polca.machine.files import write_csv, write_json, writing
+from polca.external.sequences import Sequences
+from polca.machine.files import write_csv, write_json
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
@@ -267,7 +267,7 @@ def top_tokens(names: Iterable[str]) -> str:
     return ", ".join(f"“{name}” ×{count}" for name, count in top)
 
 
-def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
+def cluster_table(analysis: Analysis, names: Sequences) -> pd.DataFrame:
     """One row a cluster: size, breakthrough, the most frequent tokens, and the contexts nearest to the medoid.
 
     Columns: vector (from 1), vector_step, cluster (from 0), size, share_of_tokens, break_step and onset_step (eq. 9 as
@@ -340,7 +340,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> list[Path]:
+def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> list[Path]:
     """Write every file of an analysis; equal analyses give equal bytes.
 
     Returns:
@@ -352,6 +352,7 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
     """
     from polca.report.figures.projected_losses import render
+    from polca.report.figures.style import save
 
     texts, tokens = names.texts(), analysis.projections.losses.shape[1]
     if len(texts) != tokens:
@@ -367,10 +368,7 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
     write_csv(paths[3], table)
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
-    for kind, content in render(analysis.clusters, table).items():
-        paths.append(directory / f"projected_losses.{kind}")
-        with writing(paths[-1]) as temporary:
-            temporary.write_bytes(content)
+    paths += save(render(analysis.clusters, table), directory / "projected_losses")
     paths.append(directory / "summary.json")
     # Through JSON once, so that tuples and NumPy's numbers are JSON's.
     write_json(paths[-1], json.loads(json.dumps(summary(analysis))))

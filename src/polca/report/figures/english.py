@@ -12,11 +12,11 @@ from polca.report.figures.selection import (
     ALL_TOKENS,
     kept_vectors,
     loss_counts,
+    no_panels,
     of_vector,
     places,
     vector_facts,
     vector_heading,
-    why_no_panels,
     with_chosen,
 )
 from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
@@ -71,10 +71,7 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
         if vector is not None and table:
             _vector_row(figure, results, vector, table, top, height, [next(letters) for _ in range(3)])
         else:
-            name, counts, sentence = why_no_panels(results, vector)
-            axes = _place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD)
-            heading(axes, name, counts)
-            say(axes, sentence, center=0.5)
+            no_panels(_place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD), results, vector)
         top -= height + ROW_GAP
     place_labels(figure)
     return figure

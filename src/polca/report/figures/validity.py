@@ -162,7 +162,9 @@ def draw_nulls(best: pd.DataFrame, hidden: pd.DataFrame) -> Figure:
         above = rows["p_value"] <= 0.05
         row_marks(axes, rows[above], "observed", names, label="observed, p ≤ 0.05", **ring)
         row_marks(axes, rows[~above], "observed", names, "white", label="observed, p > 0.05", **ring)
-        axes.barh(pd.Index(names).get_indexer(rows["name"]), rows["null_95"], 0.3, color=GREY, label="up to 95 % of the null")
+        axes.barh(
+            pd.Index(names).get_indexer(rows["name"]), rows["null_95"], 0.3, color=GREY, label="up to 95 % of the null"
+        )
         row_marks(axes, rows, "null_mean", names, INK, marker="|", s=81, zorder=2, label="mean of the null")
         of = "best carry homogeneity" if axes is not panels[-1] else "clusters hidden"
         rows_axis(axes, names, of, (0, 1), labelled=axes is panels[0])
