@@ -82,8 +82,10 @@ def verify(
         table.add_row(where, number, r.published, r.reproduced or "–", KINDS[r.kind].tolerance, r.verdict)
     console.print(table)
     for setting, others in found.numbers.other_settings.items():
-        own, other = "the paper's", f"not the paper's, so no result is judged; other settings: {', '.join(others)}"
-        console.print(f"Scale, {setting}: {other if others else own}.", markup=False, highlight=False)
+        words = (
+            f"not the paper's, so no result is judged; other settings: {', '.join(others)}" if others else "the paper's"
+        )
+        console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
     console.print(f"Claims: {counted([c.verdict for c in found.claims])}.", highlight=False)
     console.print(f"Numbers: {counted([r.verdict for r in found.numbers.rows])}.", highlight=False)
     if found.failures:

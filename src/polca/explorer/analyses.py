@@ -57,13 +57,6 @@ def _settings(path: Path, projections: Projections) -> AnalysisSettings:
     return settings
 
 
-def _trajectories(path: Path, projections: Projections, settings: AnalysisSettings) -> Trajectories:
-    try:
-        return decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
-    except PolcaError as error:
-        raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
-
-
 def _check_clusters(path: Path, c: Clusters, trajectories: Trajectories, projections: Projections) -> None:
     """Labels, clusters, trajectories and projections must be of one analysis."""
     vectors, tokens, _ = trajectories.values.shape
@@ -147,9 +140,13 @@ def analysis_page(directory: Path) -> Page:
             f"{directory}: no summary.json: not a folder that polca analyze wrote, or not finished: name that folder, "
             f"or {AGAIN}"
         )
-    projections = _read(Projections.load, directory / "projections.npz")
+    path = directory / "projections.npz"
+    projections = _read(Projections.load, path)
     settings = _settings(directory / "summary.json", projections)
-    trajectories = _trajectories(directory / "projections.npz", projections, settings)
+    try:
+        trajectories = decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
+    except PolcaError as error:
+        raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
     clusters = _read(Clusters.load, directory / "clusters.npz")
     _check_clusters(directory / "clusters.npz", clusters, trajectories, projections)
     texts = _read(TokenTexts.load, directory / "tokens.json")

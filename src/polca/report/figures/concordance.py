@@ -30,11 +30,8 @@ _WORD_END = 12
 
 def table_height(blocks: Sequence[int]) -> float:
     """Points that a table of clusters with so many contexts each takes."""
-    return (
-        TOP
-        + sum(HEADING_LEADING + LEADING * (count - 1) + LEADING for count in blocks)
-        + BETWEEN * max(0, len(blocks) - 1)
-    )
+    lines = sum(HEADING_LEADING + LEADING * (count - 1) + LEADING for count in blocks)
+    return TOP + lines + BETWEEN * max(0, len(blocks) - 1)
 
 
 def _font(weight: str = "normal", size: float = SMALL, family: str = "DejaVu Sans") -> FontProperties:

@@ -74,7 +74,7 @@ def loss_counts(results: TaskResults, rows: pd.DataFrame) -> str:
     return token_counts(tokens, None, tokens - int(rows["size"].sum()), len(rows))
 
 
-def no_panels(axes: Axes, results: TaskResults, vector: int | None) -> None:
+def no_panels(panels: Sequence[Axes], results: TaskResults, vector: int | None) -> None:
     """What stands in place of a vector's panels: its name, where its tokens went, and the reason in a sentence."""
     if vector is None:
         name, counts = "No further basis vector", ""
@@ -86,5 +86,7 @@ def no_panels(axes: Axes, results: TaskResults, vector: int | None) -> None:
         if not facts["kept"]:
             counts = ""
             reason = "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
-    heading(axes, name, counts)
-    say(axes, reason, center=0.5)
+    for axes in panels:
+        axes.set_axis_off()
+    heading(panels[0], name, counts)
+    say(panels[len(panels) // 2], reason, center=0.5)

@@ -76,7 +76,7 @@ def row_marks(
     axes: Axes, table: pd.DataFrame, x: str, names: Sequence[str], color: str = BLUE, shift: Any = 0, **look: Any
 ) -> None:
     """A mark at column `x` of every row of `table`, `shift` below the line of its column `name`."""
-    rows = pd.Index(names).get_indexer(table["name"]) + shift
+    rows = pd.Categorical(table["name"], names).codes + shift
     axes.scatter(table[x], rows, facecolors=color, **{"clip_on": False, "zorder": 3, **look})
 
 
@@ -88,7 +88,8 @@ def rows_axis(axes: Axes, names: Sequence[str], label: str, limits: tuple[float,
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0, labelleft=labelled)
     axes.spines["left"].set_visible(False)
-    axes.hlines(range(len(names)), *limits, color=RULE, linewidth=0.4, zorder=0)
+    for y in range(len(names)):
+        axes.axhline(y, color=RULE, linewidth=0.4, zorder=0)
 
 
 def _title(axes: Axes, letter: str, title: str, y_label: str = "") -> None:
@@ -162,9 +163,8 @@ def draw_nulls(best: pd.DataFrame, hidden: pd.DataFrame) -> Figure:
         above = rows["p_value"] <= 0.05
         row_marks(axes, rows[above], "observed", names, label="observed, p ≤ 0.05", **ring)
         row_marks(axes, rows[~above], "observed", names, "white", label="observed, p > 0.05", **ring)
-        axes.barh(
-            pd.Index(names).get_indexer(rows["name"]), rows["null_95"], 0.3, color=GREY, label="up to 95 % of the null"
-        )
+        lines = pd.Categorical(rows["name"], names).codes
+        axes.barh(lines, rows["null_95"], 0.3, color=GREY, label="up to 95 % of the null")
         row_marks(axes, rows, "null_mean", names, INK, marker="|", s=81, zorder=2, label="mean of the null")
         of = "best carry homogeneity" if axes is not panels[-1] else "clusters hidden"
         rows_axis(axes, names, of, (0, 1), labelled=axes is panels[0])

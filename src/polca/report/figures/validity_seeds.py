@@ -45,10 +45,8 @@ def draw_seeds(values: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         apart = 0.8 / seeds * (points["seed"].rank(method="dense") - (seeds + 1) / 2)
         row_marks(axes, points, "value", names, shift=apart, s=9, linewidth=0, label="one seed")
         spread = points.groupby("name")["value"].agg(["mean", "std"])
-        lines, look = (
-            pd.Index(names).get_indexer(spread.index),
-            {"markersize": 9, "markeredgewidth": 1.6, "elinewidth": 1.1},
-        )
+        lines = pd.Categorical(spread.index, names).codes
+        look = {"markersize": 9, "markeredgewidth": 1.6, "elinewidth": 1.1}
         axes.errorbar(spread["mean"], lines, xerr=spread["std"], fmt="|", color=INK, label="mean ± sd", **look)
         diamond: dict[str, Any] = {"edgecolors": PUBLISHED_COLOR, "marker": "D", "s": 20, "linewidth": 0.9}
         row_marks(axes, numbers, "published", names, "none", zorder=4, label="published", **diamond)

@@ -79,9 +79,7 @@ def draw(results: Results, first: int, count: int) -> Figure:
             for axes in row:
                 letter(axes, next(letters))
         else:
-            for axes in row:
-                axes.set_axis_off()
-            no_panels(row[0], results, vector)
+            no_panels(row, results, vector)
     if strip:
         skill_legend(figure)
     place_labels(figure)
