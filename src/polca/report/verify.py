@@ -87,7 +87,9 @@ def verify(paths: PresetPaths) -> Verification:
     table = required_table(path, paths, CLAIM_COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
     expected = expected_claims(expectations, paths.name)
-    rows: list[dict[str, Any]] = [*table[list(CLAIM_COLUMNS)].to_dict("records"), *validity_claims(paths)]
+    rows: list[dict[str, str]] = [
+        {name: str(row[name]) for name in CLAIM_COLUMNS} for row in table.to_dict("records")
+    ] + validity_claims(paths)
     if unknown := sorted(expected.keys() - {row["claim"] for row in rows}):
         raise PolcaError(
             f"{expectations}: {paths.name}.{unknown[0]}: no such claim in {path}: correct it, or run `make repro`"

@@ -76,7 +76,7 @@ def row_marks(
     axes: Axes, table: pd.DataFrame, x: str, names: Sequence[str], color: str = BLUE, shift: Any = 0, **look: Any
 ) -> None:
     """A mark at column `x` of every row of `table`, `shift` below the line of its column `name`."""
-    rows = pd.Categorical(table["name"], names).codes + shift
+    rows = pd.Categorical(table["name"], list(names)).codes + shift
     axes.scatter(table[x], rows, facecolors=color, **{"clip_on": False, "zorder": 3, **look})
 
 
