@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Column, Table
 
 from polca.errors import PolcaError
 from polca.external.command import analyze
@@ -56,9 +58,6 @@ def verify(
 
     Exits with 1 if a claim fails that the preset is expected to show (data/expected.yaml).
     """
-    from rich.console import Console
-    from rich.table import Table
-
     paths = _preset(preset, root)
     with needs("repro"):
         from polca.report.comparison import KINDS
@@ -96,9 +95,6 @@ def verify(
 @app.command()
 def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Print every scalar of a preset's metrics.json."""
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("metric", "value")
     for name, value in read_json(_preset(preset, root).metrics).items():
         table.add_row(name, str(value))
@@ -108,9 +104,6 @@ def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
 @app.command()
 def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Say what a preset will take before it is run: arithmetic, disk, memory, time on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
     from polca.machine.parallel import default_workers
 
     paths = _preset(preset, root)
@@ -120,13 +113,11 @@ def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
 
     workers = cores = default_workers()
     costs, rate = planning.plan(ReadPreset.read(paths), workers), planning.matrix_product_rate()
-    table = Table("stage", "TFLOP", "disk, MiB", "memory, MiB", "minutes of one core")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    numbers = ("TFLOP", "disk, MiB", "memory, MiB", "minutes of one core")
+    table = Table("stage", *(Column(name, justify="right") for name in numbers))
     for cost in costs:
-        minutes = cost.core_seconds(rate) / 60
-        numbers = (cost.flops / 1e12, cost.disk / 2**20, cost.memory / 2**20)
-        table.add_row(cost.stage, *(f"{number:,.0f}" for number in numbers), f"{minutes:,.0f}")
+        values = (cost.flops / 1e12, cost.disk / 2**20, cost.memory / 2**20, cost.core_seconds(rate) / 60)
+        table.add_row(cost.stage, *(f"{value:,.0f}" for value in values))
     Console().print(table)
     wall = planning.wall_seconds(costs, rate, workers, cores)
     typer.echo(

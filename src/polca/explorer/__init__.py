@@ -25,17 +25,6 @@ Arrays are packed as {type, shape, delta, data}: little-endian `u1`, `i2`, `i4` 
 from polca.explorer.analyses import analysis_page
 from polca.explorer.page import render, write_page
 from polca.explorer.presets import preset_page
-from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
+from polca.explorer.schema import Page
 
-__all__ = [
-    "Analysis",
-    "ClusterView",
-    "Facet",
-    "Page",
-    "Setting",
-    "Tokens",
-    "analysis_page",
-    "preset_page",
-    "render",
-    "write_page",
-]
+__all__ = ["Page", "analysis_page", "preset_page", "render", "write_page"]

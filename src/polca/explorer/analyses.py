@@ -21,6 +21,7 @@ from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
 from polca.report.figures.projected_losses import look
 from polca.report.figures.roles import ROLES
+from polca.report.figures.style import shortened
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
@@ -54,13 +55,6 @@ def _settings(path: Path, projections: Projections) -> AnalysisSettings:
     if (summary.get("steps"), summary.get("tokens")) != (steps, tokens):
         raise PolcaError(f"{path}: other steps or tokens than those of projections.npz: {AGAIN}")
     return settings
-
-
-def _trajectories(path: Path, projections: Projections, settings: AnalysisSettings) -> Trajectories:
-    try:
-        return decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
-    except PolcaError as error:
-        raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
 
 
 def _check_clusters(path: Path, c: Clusters, trajectories: Trajectories, projections: Projections) -> None:
@@ -115,15 +109,11 @@ def _facet(names: Sequence[str]) -> Facet:
     colors = [role.color for role in ROLES.values()]
     few = len(counted) <= len(colors)
     top = [name for name, count in counted if few or count > 1][: len(colors) if few else FREQUENT]
-    categories = [(f"“{_shortened(name)}”", color) for name, color in zip(top, colors, strict=False)]
+    categories = [(f"“{shortened(name, LETTERS)}”", color) for name, color in zip(top, colors, strict=False)]
     if not few:
         categories.append(("other", OTHER))
     index = {name: i for i, name in enumerate(top)}
     return Facet("token" if few else "frequent token", categories, np.array([index.get(n, len(top)) for n in names]))
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _title(settings: AnalysisSettings) -> str:
@@ -150,9 +140,13 @@ def analysis_page(directory: Path) -> Page:
             f"{directory}: no summary.json: not a folder that polca analyze wrote, or not finished: name that folder, "
             f"or {AGAIN}"
         )
-    projections = _read(Projections.load, directory / "projections.npz")
+    path = directory / "projections.npz"
+    projections = _read(Projections.load, path)
     settings = _settings(directory / "summary.json", projections)
-    trajectories = _trajectories(directory / "projections.npz", projections, settings)
+    try:
+        trajectories = decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
+    except PolcaError as error:
+        raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
     clusters = _read(Clusters.load, directory / "clusters.npz")
     _check_clusters(directory / "clusters.npz", clusters, trajectories, projections)
     texts = _read(TokenTexts.load, directory / "tokens.json")

@@ -15,10 +15,8 @@ from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
 from polca.study.archive import Archive
 from polca.study.paths import PresetPaths
-from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
+from polca.study.results import PresetResults, TaskResults
 from polca.study.settings import Preset
-from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.tasks.english.task import EnglishTask
 from polca.tasks.task import Task
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
@@ -83,19 +81,14 @@ def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) ->
     return views
 
 
-def _names(results: TaskResults, task: Task) -> list[str]:
-    """The analyses of the result files, the shown one first."""
-    present = [str(name) for name in results.vectors["analysis"].unique() if name in task.analyses]
-    return sorted(present, key=lambda name: name != results.shown_analysis)
-
-
 def _setting(
     results: TaskResults, task: Task, note: str, tokens: Tokens, facets: Sequence[Facet], looks: Looks
 ) -> Setting:
     """A setting of a preset, its shown analysis first."""
     quantised: dict[str, TokenTrajectories] = {}
     shown = []
-    for name in _names(results, task):
+    present = [str(name) for name in results.vectors["analysis"].unique() if name in task.analyses]
+    for name in sorted(present, key=lambda name: name != results.shown_analysis):
         analysis = task.analyses[name]
         # Analyses that differ in their clustering alone share their trajectories.
         key = next(other for other, same in task.analyses.items() if same == analysis)
@@ -103,8 +96,7 @@ def _setting(
             most = SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
             quantised[key] = quantise(Archive.load(results.paths.trajectory(name)).trajectories(), most)
         clusters = results.curves(name)
-        views = _views(results, name, clusters, looks)
-        shown.append(analysis_view(name, analysis.strategy, key, clusters, views))
+        shown.append(analysis_view(name, analysis.strategy, key, clusters, _views(results, name, clusters, looks)))
     return Setting(
         id=results.setting,
         title=results.setting.capitalize(),
@@ -119,26 +111,6 @@ def _setting(
     )
 
 
-def arithmetic_setting(results: Results, task: ArithmeticTask) -> Setting:
-    """The arithmetic setting of a preset.
-
-    Raises:
-        PolcaError: a result file is missing, damaged, or does not fit the others.
-    """
-    tokens, facets = skills.tokens(results.evaluation.tokens), skills.facets(results.evaluation)
-    return _setting(results, task, "Output digits of three-digit additions.", tokens, facets, skill_looks)
-
-
-def english_setting(results: EnglishResults, task: EnglishTask) -> Setting:
-    """The English setting of a preset.
-
-    Raises:
-        PolcaError: a result file is missing, damaged, or does not fit the others.
-    """
-    text = task.tagged_text(read_npz(results.paths.labels))
-    return _setting(results, task, "Tokens of running text.", speech.tokens(text), speech.facets(text), role_looks)
-
-
 def preset_page(paths: PresetPaths) -> Page:
     """The page of a preset, with those of its settings that have been run.
 
@@ -148,8 +120,13 @@ def preset_page(paths: PresetPaths) -> Page:
     preset = Preset.read(paths)
     results = PresetResults.of(paths, preset.params)
     settings = []
-    if results.arithmetic is not None and results.arithmetic.paths.results.is_dir():
-        settings.append(arithmetic_setting(results.arithmetic, preset.arithmetic()))
-    if results.english is not None and results.english.paths.results.is_dir():
-        settings.append(english_setting(results.english, preset.english()))
+    if (own := results.arithmetic) is not None and own.paths.results.is_dir():
+        tokens, facets = skills.tokens(own.evaluation.tokens), skills.facets(own.evaluation)
+        note = "Output digits of three-digit additions."
+        settings.append(_setting(own, preset.arithmetic(), note, tokens, facets, skill_looks))
+    if (english := results.english) is not None and english.paths.results.is_dir():
+        task = preset.english()
+        text = task.tagged_text(read_npz(english.paths.labels))
+        tokens, facets = speech.tokens(text), speech.facets(text)
+        settings.append(_setting(english, task, "Tokens of running text.", tokens, facets, role_looks))
     return Page("Hidden breakthroughs", f"preset {paths.name}", settings)

@@ -23,17 +23,15 @@ def tokens(additions: NDArray[np.uint8]) -> Tokens:
 
 def facets(evaluation: Evaluation) -> list[Facet]:
     """Digit with carry in the figures' tones, and the carry alone in greys."""
-    categories: list[tuple[str, str]] = []
-    index: dict[tuple[int, bool], int] = {}
-    for number, place in enumerate(PLACES):
-        tones = PLACE_TONES[place]
-        if place != "1s":
-            index[number, True] = len(categories)
-            categories.append((f"{place}, carry", tones.carry))
-        index[number, False] = len(categories)
-        categories.append((f"{place}, no carry" if place != "1s" else place, tones.no_carry))
-    pairs = zip(evaluation.place.tolist(), evaluation.carry.tolist(), strict=True)
+    categories = [
+        (f"{place}, {word}", tone)
+        for place in PLACES[:-1]
+        for word, tone in (("carry", PLACE_TONES[place].carry), ("no carry", PLACE_TONES[place].no_carry))
+    ]
+    # Nothing carries into the last digit: it is one category.
+    categories.append((PLACES[-1], PLACE_TONES[PLACES[-1]].no_carry))
+    values = np.minimum(2 * evaluation.place + ~evaluation.carry, len(categories) - 1)
     return [
-        Facet("digit", categories, np.array([index[pair] for pair in pairs])),
+        Facet("digit", categories, values),
         Facet("carry", [("carry", GREYS.carry), ("no carry", GREYS.no_carry)], (~evaluation.carry).astype(np.uint8)),
     ]

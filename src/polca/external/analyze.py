@@ -15,8 +15,8 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.external.modules import check_repeatable
-from polca.external.sequences import Sequences, TokenNames
-from polca.machine.files import write_csv, write_json, writing
+from polca.external.sequences import Sequences
+from polca.machine.files import write_csv, write_json
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
@@ -267,36 +267,29 @@ def top_tokens(names: Iterable[str]) -> str:
     return ", ".join(f"“{name}” ×{count}" for name, count in top)
 
 
-def cluster_table(analysis: Analysis, names: TokenNames) -> pd.DataFrame:
+def cluster_table(analysis: Analysis, names: Sequences) -> pd.DataFrame:
     """One row a cluster: size, breakthrough, the most frequent tokens, and the contexts nearest to the medoid.
 
     Columns: vector (from 1), vector_step, cluster (from 0), size, share_of_tokens, break_step and onset_step (eq. 9 as
     printed and with its sign corrected; empty where steps are not evenly spaced), hidden and hidden_onset (eq. 10;
     empty without `flat_step`), top_tokens, context_1 … context_3.
     """
-    clusters, rows = analysis.clusters, []
-    breaks = pd.DataFrame() if analysis.breaks is None else analysis.breaks
-    tokens = clusters.labels.shape[1]
-    known = {x: names.name(x) for m in range(len(clusters)) for x in map(int, clusters.members(m))}
-    for m in range(len(clusters)):
-        k, members = int(clusters.cluster_vector[m]), [int(x) for x in clusters.members(m)]
-        row: dict[str, Any] = {
-            "vector": k + 1,
-            "vector_step": int(clusters.vector_steps[k]),
-            "cluster": int(clusters.cluster_index[m]),
-            "size": len(members),
-            "share_of_tokens": len(members) / tokens,
-        }
-        for name in ("break_step", "onset_step", "hidden", "hidden_onset"):
-            row[name] = breaks[name].iloc[m] if name in breaks else None
-        row["top_tokens"] = top_tokens(known[x] for x in members)
-        nearest = [int(x) for x in clusters.nearest[m] if x >= 0][:CONTEXTS]
-        for rank in range(CONTEXTS):
-            row[f"context_{rank + 1}"] = names.context(nearest[rank]) if rank < len(nearest) else ""
-        rows.append(row)
-    columns = ["vector", "vector_step", "cluster", "size", "share_of_tokens", "break_step", "onset_step", "hidden"]
-    columns += ["hidden_onset", "top_tokens", *(f"context_{rank + 1}" for rank in range(CONTEXTS))]
-    return pd.DataFrame(rows, columns=columns)
+    clusters, breaks = analysis.clusters, pd.DataFrame() if analysis.breaks is None else analysis.breaks
+    members = [[int(x) for x in clusters.members(m)] for m in range(len(clusters))]
+    nearest = [[int(x) for x in row if x >= 0] for row in clusters.nearest]
+    known = {x: names.name(x) for own in members for x in own}
+    columns: dict[str, Any] = {
+        "vector": clusters.cluster_vector + 1,
+        "vector_step": clusters.vector_steps[clusters.cluster_vector],
+        "cluster": clusters.cluster_index,
+        "size": clusters.cluster_size,
+        "share_of_tokens": clusters.cluster_size / clusters.labels.shape[1],
+        **{name: breaks.get(name) for name in ("break_step", "onset_step", "hidden", "hidden_onset")},
+        "top_tokens": [top_tokens(known[x] for x in own) for own in members],
+    }
+    for rank in range(CONTEXTS):
+        columns[f"context_{rank + 1}"] = [names.context(row[rank]) if rank < len(row) else "" for row in nearest]
+    return pd.DataFrame(columns)
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
@@ -347,7 +340,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> list[Path]:
+def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> list[Path]:
     """Write every file of an analysis; equal analyses give equal bytes.
 
     Returns:
@@ -359,6 +352,7 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
     """
     from polca.report.figures.projected_losses import render
+    from polca.report.figures.style import save
 
     texts, tokens = names.texts(), analysis.projections.losses.shape[1]
     if len(texts) != tokens:
@@ -374,10 +368,7 @@ def write_analysis(analysis: Analysis, names: TokenNames, directory: Path) -> li
     write_csv(paths[3], table)
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
-    for kind, content in render(analysis.clusters, table).items():
-        paths.append(directory / f"projected_losses.{kind}")
-        with writing(paths[-1]) as temporary:
-            temporary.write_bytes(content)
+    paths += save(render(analysis.clusters, table), directory / "projected_losses")
     paths.append(directory / "summary.json")
     # Through JSON once, so that tuples and NumPy's numbers are JSON's.
     write_json(paths[-1], json.loads(json.dumps(summary(analysis))))

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -123,6 +123,7 @@ def _memory_mib() -> float:
 
 
 def analyze(
+    call: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -173,24 +174,8 @@ def analyze(
     if out.exists() and not out.is_dir():
         raise PolcaError(f"{out}: is a file: name a folder with --out")
     chosen_basis = parsed_steps(basis_steps, [], None)
-    settings = AnalysisSettings(
-        vectors=vectors,
-        per_step=per_step,
-        basis_steps=None if chosen_basis is None else tuple(chosen_basis),
-        hessian_sequences=hessian_sequences,
-        tokens=tokens,
-        batch=batch,
-        strategy=strategy,  # type: ignore[arg-type]  # checked there
-        second_order=second_order,  # type: ignore[arg-type]
-        eigenvalue=eigenvalue,  # type: ignore[arg-type]
-        min_cluster_size=min_cluster_size,
-        min_samples_divisor=min_samples_divisor,
-        delta=delta,
-        flat_step=flat_step,
-        tolerance=tolerance,
-        max_matvecs=max_matvecs,
-        seed=seed,
-    )
+    own = {field.name: call.params[field.name] for field in fields(AnalysisSettings)}
+    settings = AnalysisSettings(**{**own, "basis_steps": None if chosen_basis is None else tuple(chosen_basis)})
     opened = _open(model, factory, steps, interval)
     hessian, evaluation = split(_sequences(data, opened, tokenizer, context), settings)
     _say(f"{len(opened.steps)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")

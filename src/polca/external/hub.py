@@ -184,11 +184,7 @@ def open_causal_lm(source: str) -> HubCheckpoints:
             f"{source}: {len(found)} {'sub-folders' if local else 'revisions'} named step…: need two checkpoints at "
             f"least{'; for step_*.safetensors files give --factory as well' if files else ''}"
         )
-    if local:
-        sources: dict[int, tuple[str, str | None]] = {s: (str(path / name), None) for s, name in found.items()}
-    else:
-        sources = {s: (source, name) for s, name in found.items()}
-    return HubCheckpoints(source, sources, local)
+    return HubCheckpoints(source, {s: (str(path / n), None) if local else (source, n) for s, n in found.items()}, local)
 
 
 def causal_loss(checkpoints: HubCheckpoints, step: int) -> ModuleLoss:

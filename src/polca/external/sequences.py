@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,6 @@ from polca.machine.text import UNPRINTABLE, visible
 
 BEFORE, AFTER = 12, 3
 """Tokens of context shown before and after a target."""
-
-
-class TokenNames(Protocol):
-    """How the evaluated tokens are shown in tables and in the explorer."""
-
-    def name(self, token: int) -> str:
-        """What token x is."""
-
-    def context(self, token: int) -> str:
-        """Token x where it stands."""
-
-    def texts(self) -> TokenTexts:
-        """All tokens, with their names and all text around them."""
 
 
 @dataclass(frozen=True)

@@ -126,12 +126,7 @@ class PublishedAgainstReproduced:
     other_settings: Mapping[str, tuple[str, ...]]
 
 
-def required(path: Path, paths: PresetPaths) -> Path:
-    """`path`, if it is there.
-
-    Raises:
-        PolcaError: it is not; names the command that makes it.
-    """
+def _required(path: Path, paths: PresetPaths) -> Path:
     if not path.is_file():
         raise PolcaError(f"{path}: no such file: run `make repro PRESET={paths.name}`")
     return path
@@ -143,7 +138,7 @@ def required_table(path: Path, paths: PresetPaths, columns: Sequence[str], as_te
     Raises:
         PolcaError: it is missing, damaged or lacks a column.
     """
-    table = read_csv(required(path, paths), tuple(columns)) if as_text else read_csv(required(path, paths))
+    table = read_csv(_required(path, paths), tuple(columns) if as_text else ())
     if missing := [name for name in columns if name not in table]:
         raise PolcaError(f"{path}: lacks the column {missing[0]!r}: run `make repro PRESET={paths.name}`")
     return table
@@ -251,7 +246,7 @@ def _of_text(
     paths: PresetPaths, published: Mapping[str, Any], settings: Collection[str], judge: Judge
 ) -> Iterator[Comparison]:
     """Scalars of these settings that the text quotes."""
-    theirs, ours = _part(published, "scalars"), read_json(required(paths.metrics, paths))
+    theirs, ours = _part(published, "scalars"), read_json(_required(paths.metrics, paths))
     for name, value in theirs.items():
         if name.partition("_")[0] not in settings:
             continue

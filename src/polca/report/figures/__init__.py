@@ -6,9 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from polca.machine.files import writing
 from polca.report.figures import addition, english, losses, schematic, vectors
-from polca.report.figures.style import encode, styled
+from polca.report.figures.style import encode, save, styled
 from polca.report.numbered import Numbered
 from polca.study.results import EnglishResults, PresetResults, Results
 
@@ -34,13 +33,8 @@ ENGLISH_FIGURES: dict[int, Callable[[EnglishResults], Figure]] = {
 _FIGURES = Numbered("figure", "drawn", FIGURES, ENGLISH_FIGURES)
 
 
-def draw_figure(number: int, results: Results | EnglishResults) -> Figure:
-    """A figure of either setting; call inside `styled()`.
-
-    Raises:
-        PolcaError: an unknown number, one of the other setting, or a result file is missing or damaged.
-    """
-    return _FIGURES.make(number, results)
+draw_figure = _FIGURES.make
+"""A figure of either setting, by `Numbered.make`; call inside `styled()`."""
 
 
 def render_figure(number: int, results: Results | EnglishResults) -> dict[str, bytes]:
@@ -59,13 +53,7 @@ def save_figure(number: int, results: Results | EnglishResults, directory: Path)
     Raises:
         PolcaError: as `draw_figure`, or the folder cannot be written.
     """
-    paths = []
-    for kind, content in render_figure(number, results).items():
-        path = directory / f"figure_{number:02d}.{kind}"
-        with writing(path) as temporary:
-            temporary.write_bytes(content)
-        paths.append(path)
-    return paths
+    return save(render_figure(number, results), directory / f"figure_{number:02d}")
 
 
 def save_figures(results: PresetResults, directory: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Clusters as a typeset table: under each name some contexts, one below the other, with the target tokens in line."""
 
 import re
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -61,11 +62,7 @@ def _fits(text: str, width: float, font: FontProperties) -> bool:
 
 def _longest(fits: Callable[[int], bool], most: int) -> int:
     """The largest number up to `most` for which `fits`, by bisection; 0 always fits."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return bisect(range(1, most + 1), False, key=lambda number: not fits(number))
 
 
 def fit_right(text: str, width: float, font: FontProperties) -> str:

@@ -12,11 +12,11 @@ from polca.report.figures.selection import (
     ALL_TOKENS,
     kept_vectors,
     loss_counts,
+    no_panels,
     of_vector,
     places,
     vector_facts,
     vector_heading,
-    why_no_panels,
     with_chosen,
 )
 from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
@@ -62,7 +62,7 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
     """
     vectors = places(ranked_vectors(results), first, count)
     rows = [(vector, _table_rows(results, results.shown_analysis, vector, fill=True)) for vector in vectors]
-    heights = [row_height(table) if table else SENTENCE_HEIGHT for _, table in rows]
+    heights = [row_height([len(contexts) for _, contexts in table]) if table else SENTENCE_HEIGHT for _, table in rows]
     top = sum(heights) + ROW_GAP * (len(heights) - 1)
     figure = new_figure(PAGE_WIDTH, top)
     figure.set_layout_engine("none")
@@ -71,10 +71,7 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
         if vector is not None and table:
             _vector_row(figure, results, vector, table, top, height, [next(letters) for _ in range(3)])
         else:
-            name, counts, sentence = why_no_panels(results, vector)
-            axes = _place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD)
-            heading(axes, name, counts)
-            say(axes, sentence, center=0.5)
+            no_panels([_place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD)], results, vector)
         top -= height + ROW_GAP
     place_labels(figure)
     return figure
@@ -83,7 +80,7 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
 def draw_loss(results: EnglishResults) -> Figure:
     """Figure 9: (a) mean exact loss of each cluster of exact-loss trajectories, and of all tokens; (b) the table."""
     rows, table = results.clusters[results.clusters["analysis"] == "loss"], _table_rows(results, "loss", 1)
-    height = row_height(table)
+    height = row_height([len(contexts) for _, contexts in table])
     figure = new_figure(PAGE_WIDTH, height)
     figure.set_layout_engine("none")
     height = top = height - HEAD
@@ -112,36 +109,23 @@ def _table_rows(results: EnglishResults, analysis: str, vector: int | None, fill
 
     With `fill` few clusters have as many contexts as there is room for.
     """
-    table = results.clusters
-    clusters = table[(table["analysis"] == analysis) & (table["vector"] == vector)]
-    shown = looks(clusters.sort_values("cluster").head(MAXIMUM_CLUSTERS))
+    tables = (results.clusters, results.contexts)
+    rows, contexts = (t[(t["analysis"] == analysis) & (t["vector"] == vector)] for t in tables)
+    shown = looks(rows.sort_values("cluster").head(MAXIMUM_CLUSTERS))
     number = contexts_that_fit(len(shown)) if fill else CONTEXTS
-    return [(look, _nearest_contexts(results, analysis, vector, look.number, number)) for look in shown]
+    words = contexts.sort_values("rank").set_index("cluster")[["before", "target", "after"]]
+    return [(look, list(words.loc[[look.number]].head(number).itertuples(index=False, name=None))) for look in shown]
 
 
-def _nearest_contexts(
-    results: EnglishResults, analysis: str, vector: int | None, cluster: int, number: int
-) -> list[Context]:
-    """The contexts nearest to a cluster's medoid, so many or all that there are."""
-    table = results.contexts
-    of_cluster = table[(table["analysis"] == analysis) & (table["vector"] == vector) & (table["cluster"] == cluster)]
-    nearest = of_cluster.sort_values("rank").head(number)
-    return list(nearest[["before", "target", "after"]].itertuples(index=False, name=None))
-
-
-def row_height(table: Sequence[TableRow]) -> float:
-    """Inches that panels with this table take, their heading included."""
-    return _height([len(contexts) for _, contexts in table])
-
-
-def _height(contexts: Sequence[int]) -> float:
+def row_height(contexts: Sequence[int]) -> float:
+    """Inches that panels take with a table of clusters with so many contexts each, their heading included."""
     return HEAD + max(LEAST_HEIGHT, table_height(contexts) / 72 + 0.1)
 
 
 def contexts_that_fit(clusters: int) -> int:
     """How many contexts of each of so many clusters fit beside the panels, `CONTEXTS` at least."""
     number = CONTEXTS
-    while clusters and _height([number + 1] * clusters) <= HEAD + LEAST_HEIGHT:
+    while clusters and row_height([number + 1] * clusters) <= HEAD + LEAST_HEIGHT:
         number += 1
     return number
 

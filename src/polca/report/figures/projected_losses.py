@@ -11,7 +11,6 @@ from polca.method.clustering import OUTLIER, RISING, Clusters
 from polca.report.figures.panels import Curve, draw_curves, mark_sampling, place_labels
 from polca.report.figures.selection import token_counts
 from polca.report.figures.style import (
-    DASHES,
     INK,
     PAGE_WIDTH,
     SMALL,
@@ -21,6 +20,7 @@ from polca.report.figures.style import (
     loss_axis,
     new_figure,
     say,
+    shortened,
     styled,
 )
 
@@ -44,15 +44,8 @@ COLORS = (
 
 def look(row: Mapping[Any, Any]) -> Look:
     """Look of a cluster (a row of `clusters.csv`): by its number a colour, and where these run out other dashes."""
-    number = int(row["cluster"])
-    again, rank = divmod(number, len(COLORS))
-    return Look(number, int(row["size"]), str(row["top_tokens"]), *COLORS[rank], DASHES[(rank % 2 + 2 * again) % 4])
-
-
-def _shortened(text: str) -> str:
-    # A dollar sign would start mathematics.
-    text = text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
-    return text.replace("$", r"\$")
+    again, rank = divmod(int(row["cluster"]), len(COLORS))
+    return Look.of(row, str(row["top_tokens"]), *COLORS[rank], rank % 2 + 2 * again)
 
 
 def _list(axes: Axes, looks: list[Look], total: int) -> None:
@@ -63,7 +56,9 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
         size = f"{cluster.number}: {cluster.size:,} tokens"
         options: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
         axes.text(0.02, y, size, color=cluster.text_color, fontweight="bold", **options).set_in_layout(False)
-        axes.text(0.27, y, _shortened(cluster.name), color=INK, **options).set_in_layout(False)
+        # A dollar sign would start mathematics.
+        words = shortened(cluster.name, LETTERS).replace("$", r"\$")
+        axes.text(0.27, y, words, color=INK, **options).set_in_layout(False)
     if total > len(looks):
         more = f"{total - len(looks)} smaller ones not shown"
         axes.text(0.02, 0.94 - len(looks) * 0.165, more, transform=axes.transAxes, va="top", fontsize=SMALL)

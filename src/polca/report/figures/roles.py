@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from polca.report.figures.style import DASHES, Look
+from polca.report.figures.style import Look
 from polca.tasks.english.patterns import family
 
 
@@ -49,15 +49,5 @@ def looks(clusters: pd.DataFrame) -> list[Look]:
     for row in clusters.sort_values("cluster").to_dict("records"):
         role = ROLES[role_of(family(row["name"], row["tags_0"], row["tags_1"]))]
         same = sum(look.color == role.color for look in result)
-        result.append(
-            Look(
-                number=int(row["cluster"]),
-                size=int(row["size"]),
-                name=str(row["name"]),
-                color=role.color,
-                text_color=role.text_color,
-                dashes=DASHES[same % len(DASHES)],
-                fit=float(row["fit"]),
-            )
-        )
+        result.append(Look.of(row, str(row["name"]), role.color, role.text_color, same, fit=float(row["fit"])))
     return result

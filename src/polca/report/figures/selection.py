@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from polca.errors import PolcaError
+from polca.report.figures.style import heading, say
 from polca.study.results import TaskResults
 
 ALL_TOKENS = "Clusters of the exact loss"
@@ -72,13 +74,19 @@ def loss_counts(results: TaskResults, rows: pd.DataFrame) -> str:
     return token_counts(tokens, None, tokens - int(rows["size"].sum()), len(rows))
 
 
-def why_no_panels(results: TaskResults, vector: int | None) -> tuple[str, str, str]:
-    """What stands in place of a vector's panels: name, where its tokens went, and the reason in a sentence."""
+def no_panels(panels: Sequence[Axes], results: TaskResults, vector: int | None) -> None:
+    """What stands in place of a vector's panels: its name, where its tokens went, and the reason in a sentence."""
     if vector is None:
+        name, counts = "No further basis vector", ""
         reason = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
-        return "No further basis vector", "", reason
-    facts = vector_facts(results, vector)
-    name, counts = vector_heading(facts, 0)
-    if facts["kept"]:
-        return name, counts, "HDBSCAN found no cluster among this vector's projected losses."
-    return name, "", "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
+    else:
+        facts = vector_facts(results, vector)
+        name, counts = vector_heading(facts, 0)
+        reason = "HDBSCAN found no cluster among this vector's projected losses."
+        if not facts["kept"]:
+            counts = ""
+            reason = "Dropped by the filter of Algorithm 1: the mean projected loss along it rises over training."
+    for axes in panels:
+        axes.set_axis_off()
+    heading(panels[0], name, counts)
+    say(panels[len(panels) // 2], reason, center=0.5)

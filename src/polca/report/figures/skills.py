@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 
-from polca.report.figures.style import DASHES, INK, SMALL, Look, note, percent
+from polca.report.figures.style import INK, SMALL, Look, note, percent
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import COUNTS
 
@@ -76,17 +76,7 @@ def looks(clusters: pd.DataFrame) -> list[Look]:
             text_color = tones.carry
             color = {True: tones.carry, False: tones.no_carry, None: tones.both}[carry]
             same = sum(look.color == color for look in result)
-        result.append(
-            Look(
-                number=int(row["cluster"]),
-                size=int(row["size"]),
-                name=name,
-                color=color,
-                text_color=text_color,
-                dashes=DASHES[same % len(DASHES)],
-                counts=counts,
-            )
-        )
+        result.append(Look.of(row, name, color, text_color, same, counts=counts))
     return result
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.ticker import StrMethodFormatter
+
+from polca.machine.files import writing
 
 PAGE_WIDTH = 6.75
 """Inches: the text width of a two-column conference page."""
@@ -79,6 +82,12 @@ class Look:
     fit: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, row: Mapping[Any, Any], name: str, color: str, text_color: str, same: int, **facts: Any) -> "Look":
+        """The look of a cluster (a row of `clusters.csv`); `same` clusters before it have its colour."""
+        dashes = DASHES[same % len(DASHES)]
+        return cls(int(row["cluster"]), int(row["size"]), name, color, text_color, dashes, **facts)
+
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -133,6 +142,19 @@ def encode(figure: Figure) -> dict[str, bytes]:
         figure.savefig(buffer, format=kind, **options)
         contents[kind] = buffer.getvalue()
     return contents
+
+
+def save(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
+    """Write what `encode` gives to files that are named `stem` with the format's ending.
+
+    Raises:
+        PolcaError: the folder cannot be written.
+    """
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in contents}
+    for kind, path in paths.items():
+        with writing(path) as temporary:
+            temporary.write_bytes(contents[kind])
+    return list(paths.values())
 
 
 def step_axis(axes: Axes, end: int, ticks: int = 4) -> None:
@@ -195,6 +217,11 @@ def say(axes: Axes, message: str, center: float | None = None) -> None:
     at, across = (0.5, "axes fraction") if center is None else (center, "figure fraction")
     place: dict[str, Any] = {"ha": "center", "va": "center", "color": MUTED, "fontsize": NORMAL}
     note(axes, message, (at, 0.5), coords=(across, "axes fraction"), **place).set_in_layout(False)
+
+
+def shortened(text: str, letters: int) -> str:
+    """Text of at most so many letters, the last of them an ellipsis where it is cut."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def percent(value: float) -> str:

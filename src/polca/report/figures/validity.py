@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from polca.report.figures.style import DASHES, INK, MUTED, PAGE_WIDTH, RULE, SMALL, Dashes, new_figure, step_axis
 
@@ -68,32 +66,29 @@ _SHORT = {"none": "first", "paper": "eq. 4", "paper_current": "eq. 4, λₜ", "t
 # --- Parts that the figures share -------------------------------------------------------------------------------------
 
 
-def key(label: str, **look: Any) -> Line2D:
-    """An entry of a legend."""
-    return Line2D([], [], label=label, **{"linestyle": "none" if "marker" in look else "-", **look})
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """One line of keys at the bottom of the figure: what a panel's artists say that they are."""
+    keys, labels = axes.get_legend_handles_labels()
+    figure.legend(keys, labels, loc="lower center", ncols=len(keys), handlelength=1.8, columnspacing=1.6)
 
 
-def legend_below(figure: Figure, keys: Sequence[Line2D]) -> None:
-    """One line of keys at the bottom of the figure."""
-    figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.8, columnspacing=1.6)
+def row_marks(
+    axes: Axes, table: pd.DataFrame, x: str, names: Sequence[str], color: str = BLUE, shift: Any = 0, **look: Any
+) -> None:
+    """A mark at column `x` of every row of `table`, `shift` below the line of its column `name`."""
+    rows = pd.Categorical(table["name"], list(names)).codes + shift
+    axes.scatter(table[x], rows, facecolors=color, **{"clip_on": False, "zorder": 3, **look})
 
 
-def row_marks(axes: Axes, table: pd.DataFrame, x: str, names: Sequence[str], **look: Any) -> None:
-    """A mark at column `x` of every row of `table`, in the line of its column `name`."""
-    look = {"color": BLUE, "clip_on": False, "zorder": 3, **look}
-    if "hue" in look:
-        del look["color"]
-    sns.stripplot(table, x=x, y="name", order=names, jitter=False, legend=False, ax=axes, **look)
-
-
-def rows_axis(axes: Axes, label: str, limits: tuple[float, float], labelled: bool) -> None:
+def rows_axis(axes: Axes, names: Sequence[str], label: str, limits: tuple[float, float], labelled: bool) -> None:
     """The axes of lines from top to bottom, named where they are `labelled`."""
     axes.set_xlim(*limits)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label)
-    axes.set_ylabel("")
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0, labelleft=labelled)
     axes.spines["left"].set_visible(False)
-    for y in axes.get_yticks():
+    for y in range(len(names)):
         axes.axhline(y, color=RULE, linewidth=0.4, zorder=0)
 
 
@@ -114,49 +109,39 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
     figure = new_figure(PAGE_WIDTH, 4.7, bottom=0.42)
     (whole, error), (parts, each) = figure.subplots(2, 2)
     shown = [form for form in FORM_LOOKS if form in curves]
-    names = {form: name for form, (name, _, _) in FORM_LOOKS.items()}
-    look: dict[str, Any] = {"palette": {form: color for form, (_, color, _) in FORM_LOOKS.items()}, "legend": False}
-    dashes = {form: "" if isinstance(dash, str) else dash[1] for form, (_, _, dash) in FORM_LOOKS.items()}
-
     sums = curves.set_index("step")[["actual", *shown]].cumsum()
     sums = sums.reindex([0, *sums.index], fill_value=0)
-    whole.plot(sums.index, sums["actual"], color=INK, linewidth=2)
-    sns.lineplot(sums[shown], dashes=dashes, ax=whole, **look)
+    whole.plot(sums.index, sums["actual"], color=INK, linewidth=2, label="true change")
+    for form in shown:
+        name, color, dashes = FORM_LOOKS[form]
+        look: dict[str, Any] = {"color": color, "linestyle": dashes, "label": name}
+        whole.plot(sums.index, sums[form], **look)
+        own = errors[errors["form"] == form]
+        error.plot(own["step"], own["relative_rmse"], marker="o", markersize=4, markeredgewidth=0, **look)
+        each.scatter(vectors["vector"], vectors[f"all_{form}"], s=14, linewidth=0, color=color)
     _title(whole, "a", "Sum over vectors, mean over tokens", "change since step 0 (nats)")
-
-    line = {"style": "form", "dashes": dashes, "markers": dict.fromkeys(shown, "o"), "markeredgewidth": 0}
-    own = errors[errors["form"].isin(shown)]
-    sns.lineplot(own, x="step", y="relative_rmse", hue="form", estimator=None, markersize=4, ax=error, **line, **look)
     error.set_yscale("log")
     _title(error, "b", "Against the path integral", "relative RMS error")
+    each.set_xticks(vectors["vector"])
+    each.set_xlabel("vector")
+    _title(each, "d", "By vector, whole training", "projected loss at the end (nats)")
     for axes, level in ((whole, 0), (error, 1), (each, 0)):
         axes.axhline(level, color=RULE, linewidth=0.6, zorder=0)
     for axes in (whole, error):
         step_axis(axes, int(curves["step"].max()))
 
-    order = [form for form in (*FORM_LOOKS, "path") if form in set(forms["form"])]
-    long = forms.melt("form", list(PARTS), "part", "value")
-    colors = {part: color for part, (_, color) in PARTS.items()}
-    sns.barplot(
-        long, x="value", y="form", order=order, hue="part", palette=colors, saturation=1, errorbar=None, ax=parts
-    )
+    names = {form: FORM_LOOKS[form][0] for form in FORM_LOOKS} | {"path": "path integral"}
+    bars = forms.set_index("form")[list(PARTS)].reindex([form for form in names if form in set(forms["form"])])
+    bars.rename(index=names).plot.barh(ax=parts, color=[color for _, color in PARTS.values()], width=0.8)
+    parts.invert_yaxis()
     parts.axvline(0, color=RULE, linewidth=0.6)
     parts.axvline(float(forms["actual"].iloc[0]), color=INK, linewidth=1.2)
-    parts.set_yticks(range(len(order)), [names.get(form, "path integral") for form in order])
     parts.tick_params(axis="y", length=0)
     parts.set_xlabel("mean over tokens, sum over the intervals of (b) (nats)")
     _title(parts, "c", "Three parts of the loss change")
-    swatches = [key(name, color=color, linewidth=5, solid_capstyle="butt") for name, color in PARTS.values()]
-    parts.legend(handles=swatches, loc="upper center", bbox_to_anchor=(0.4, -0.3), ncols=4, handlelength=1)
-
-    ends = vectors.melt("vector", [f"all_{form}" for form in shown], "form", "value")
-    ends["form"] = ends["form"].str.removeprefix("all_")
-    sns.scatterplot(ends, x="vector", y="value", hue="form", s=14, linewidth=0, ax=each, **look)
-    each.set_xticks(vectors["vector"])
-    _title(each, "d", "By vector, whole training", "projected loss at the end (nats)")
-
-    keys = [key(names[form], color=FORM_LOOKS[form][1], linestyle=FORM_LOOKS[form][2]) for form in shown]
-    legend_below(figure, [key("true change", color=INK, linewidth=2), *keys])
+    words = [name for name, _ in PARTS.values()]
+    parts.legend(parts.containers, words, loc="upper center", bbox_to_anchor=(0.4, -0.3), ncols=3, handlelength=1)
+    legend_below(figure, whole)
     return figure
 
 
@@ -171,27 +156,21 @@ def draw_nulls(best: pd.DataFrame, hidden: pd.DataFrame) -> Figure:
     tables = [best[best["null"] == null] for null in NULLS] + [hidden]
     titles = [*NULLS.values(), "increments\nswap times"]
     names = list(ANALYSES.values())
-    dot: dict[str, Any] = {"edgecolor": BLUE, "linewidth": 1.1, "size": 4.5}
+    ring: dict[str, Any] = {"edgecolors": BLUE, "linewidth": 1.1, "s": 20}
     for axes, table, title in zip(panels, tables, titles, strict=True):
-        rows = table.dropna(subset="observed")
-        rows = rows.assign(name=rows["analysis"].map(ANALYSES), above=rows["p_value"] <= 0.05)
-        sns.barplot(
-            rows, x="null_95", y="name", order=names, color=GREY, saturation=1, width=0.3, errorbar=None, ax=axes
-        )
-        row_marks(axes, rows, "null_mean", names, color=INK, marker="|", size=9, linewidth=1.2, zorder=2)
-        row_marks(axes, rows, "observed", names, hue="above", palette={True: BLUE, False: "white"}, **dot)
+        rows = table[table["analysis"].isin(ANALYSES)].dropna(subset="observed")
+        rows = rows.assign(name=rows["analysis"].map(ANALYSES))
+        above = rows["p_value"] <= 0.05
+        row_marks(axes, rows[above], "observed", names, label="observed, p ≤ 0.05", **ring)
+        row_marks(axes, rows[~above], "observed", names, "white", label="observed, p > 0.05", **ring)
+        lines = pd.Categorical(rows["name"], names).codes
+        axes.barh(lines, rows["null_95"], 0.3, color=GREY, label="up to 95 % of the null")
+        row_marks(axes, rows, "null_mean", names, INK, marker="|", s=81, zorder=2, label="mean of the null")
         of = "best carry homogeneity" if axes is not panels[-1] else "clusters hidden"
-        rows_axis(axes, of, (0, 1), labelled=axes is panels[0])
+        rows_axis(axes, names, of, (0, 1), labelled=axes is panels[0])
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_title(title, fontsize=SMALL)
-    ring: dict[str, Any] = {"marker": "o", "markeredgecolor": BLUE, "markersize": 4.5}
-    keys = [
-        key("observed, p ≤ 0.05", markerfacecolor=BLUE, **ring),
-        key("observed, p > 0.05", markerfacecolor="white", **ring),
-        key("up to 95 % of the null", color=GREY, linewidth=5, solid_capstyle="butt"),
-        key("mean of the null", color=INK, marker="|", markersize=7),
-    ]
-    legend_below(figure, keys)
+    legend_below(figure, panels[0])
     return figure
 
 
@@ -199,14 +178,11 @@ def _factor(axes: Axes, factors: pd.DataFrame, factor: str, outcome: str) -> Non
     """One panel: an outcome over a factor's values, the preset's own filled, and joined where they are numbers."""
     own = factors[factors["factor"] == factor]
     own = own.assign(value=own["value"].astype(str).replace(_SHORT), default=own["default"].astype(bool))
-    if own["value"].str.lstrip("-").str.isdigit().all():
-        axes.plot(own["value"], own[outcome], color=MUTED, linewidth=0.9, zorder=1)
-    look: dict[str, Any] = {"palette": {True: BLUE, False: "white"}, "edgecolor": BLUE, "linewidth": 1, "size": 4}
-    sns.stripplot(
-        own, x="value", y=outcome, hue="default", jitter=False, legend=False, clip_on=False, zorder=2, ax=axes, **look
-    )
-    axes.set_xlabel("")
-    axes.set_ylabel("")
+    line = "-" if own["value"].str.lstrip("-").str.isdigit().all() else "none"
+    axes.plot(own["value"], own[outcome], color=MUTED, linestyle=line, linewidth=0.9, zorder=1)
+    faces = own["default"].map({True: BLUE, False: "white"})
+    axes.scatter(own["value"], own[outcome], 16, faces, edgecolors=BLUE, linewidth=1, clip_on=False, zorder=2)
+    axes.margins(x=0.15)
     axes.tick_params(axis="x", labelsize=SMALL - 1)
 
 

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, new_figure, note
-from polca.report.figures.validity import ANALYSES, BLUE, key, legend_below, row_marks, rows_axis
+from polca.report.figures.validity import ANALYSES, legend_below, row_marks, rows_axis
 from polca.validity.profiles import CELLS
 from polca.validity.seeds import ROWS
 
@@ -38,35 +38,25 @@ def draw_seeds(values: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     figure = new_figure(PAGE_WIDTH, 3.0, bottom=0.28)
     panels = figure.subplots(1, len(PANELS), squeeze=False)[0]
     names = list(ANALYSES.values())
-    colors = [BLUE] * values["seed"].nunique()
-    bar: dict[str, Any] = {
-        "errorbar": "sd",
-        "linestyle": "none",
-        "marker": "|",
-        "markersize": 9,
-        "markeredgewidth": 1.6,
-    }
+    seeds = values["seed"].nunique()
     for axes, (measure, label, tables, limits) in zip(panels, PANELS, strict=True):
         points = _named(values, measure, tables, "seed").dropna(subset="value")
         numbers = _named(summary, measure, tables)
-        row_marks(axes, points, "value", names, hue="seed", palette=colors, dodge=True, size=3.3)
-        sns.pointplot(
-            points, x="value", y="name", order=names, color=INK, err_kws={"linewidth": 1.1}, zorder=2, ax=axes, **bar
-        )
-        diamond: dict[str, Any] = {"marker": "D", "size": 4.5, "facecolors": "none", "linewidth": 0.9}
-        row_marks(axes, numbers, "published", names, edgecolor=PUBLISHED_COLOR, color="none", zorder=4, **diamond)
-        rows_axis(axes, label, limits, labelled=axes is panels[0])
+        apart = 0.8 / seeds * (points["seed"].rank(method="dense") - (seeds + 1) / 2)
+        row_marks(axes, points, "value", names, shift=apart, s=9, linewidth=0, label="one seed")
+        spread = points.groupby("name")["value"].agg(["mean", "std"])
+        lines = pd.Categorical(spread.index, names).codes
+        look = {"markersize": 9, "markeredgewidth": 1.6, "elinewidth": 1.1}
+        axes.errorbar(spread["mean"], lines, xerr=spread["std"], fmt="|", color=INK, label="mean ± sd", **look)
+        diamond: dict[str, Any] = {"edgecolors": PUBLISHED_COLOR, "marker": "D", "s": 20, "linewidth": 0.9}
+        row_marks(axes, numbers, "published", names, "none", zorder=4, label="published", **diamond)
+        rows_axis(axes, names, label, limits, labelled=axes is panels[0])
         for row in numbers[numbers["seeds_with_value"] < numbers["seeds"]].to_dict("records"):
             text = f"{row['seeds_with_value']} of {row['seeds']}"
             place = (1.04, names.index(row["name"]))
             note(axes, text, place, coords=("axes fraction", "data"), va="center", color=MUTED)
-    keys = [
-        key("one seed", marker="o", markersize=3.4, color=BLUE),
-        key("mean ± sd", linestyle="-", color=INK, linewidth=1.1, marker="|", markersize=6, markeredgewidth=1.6),
-        key("published", marker="D", markersize=4.4, markerfacecolor="none", markeredgecolor=PUBLISHED_COLOR),
-        key("“k of n”: seeds that have a value", linestyle="none"),
-    ]
-    legend_below(figure, keys)
+    panels[0].plot([], linestyle="none", label="“k of n”: seeds that have a value")
+    legend_below(figure, panels[0])
     return figure
 
 
@@ -118,14 +108,11 @@ def draw_constructions(table: pd.DataFrame) -> Figure:
     )
     for axes, (analysis, measure, label, limits) in zip(panels, wanted, strict=True):
         rows = table[(table["analysis"] == analysis) & (table["measure"] == measure)].dropna(subset="value")
-        for column, color, size in (("null_95", MUTED, 9), ("within_null_95", WITHIN_COLOR, 6)):
-            row_marks(axes, rows, column, names, color=color, marker="|", size=size, linewidth=1.4, zorder=2)
-        row_marks(axes, rows, "value", names, size=4)
-        rows_axis(axes, label, limits, labelled=axes is panels[0])
-    keys = [
-        key("observed", marker="o", markersize=4, color=BLUE),
-        key("95 % of permutations among all tokens", marker="|", markersize=8, markeredgewidth=1.4, color=MUTED),
-        key("among tokens that are the same", marker="|", markersize=6, markeredgewidth=1.4, color=WITHIN_COLOR),
-    ]
-    legend_below(figure, keys)
+        bar: dict[str, Any] = {"marker": "|", "linewidth": 1.4, "zorder": 2}
+        row_marks(axes, rows, "value", names, s=16, linewidth=0, label="observed")
+        row_marks(axes, rows, "null_95", names, MUTED, s=81, label="95 % of permutations among all tokens", **bar)
+        among = "among tokens that are the same"
+        row_marks(axes, rows, "within_null_95", names, WITHIN_COLOR, s=36, label=among, **bar)
+        rows_axis(axes, names, label, limits, labelled=axes is panels[0])
+    legend_below(figure, panels[0])
     return figure

@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from polca.report.figures.panels import cluster_panel, mark_sampling, place_labels
 from polca.report.figures.selection import (
     kept_vectors,
+    no_panels,
     of_vector,
     places,
     vector_facts,
     vector_heading,
-    why_no_panels,
     with_chosen,
 )
 from polca.report.figures.skills import LEGEND_HEIGHT, composition_bars, looks, skill_legend
-from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
+from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure
 from polca.study.results import Results
 from polca.tasks.arithmetic.scores import best_clusters
 
@@ -79,20 +79,11 @@ def draw(results: Results, first: int, count: int) -> Figure:
             for axes in row:
                 letter(axes, next(letters))
         else:
-            _sentence(row, results, vector)
+            no_panels(row, results, vector)
     if strip:
         skill_legend(figure)
     place_labels(figure)
     return figure
-
-
-def _sentence(row: Sequence[Axes], results: Results, vector: int | None) -> None:
-    """Why a row has no panels."""
-    name, counts, sentence = why_no_panels(results, vector)
-    heading(row[0], name, counts)
-    for axes in row:
-        axes.set_axis_off()
-    say(row[1], sentence, center=0.5)
 
 
 def _vector_row(row: Sequence[Axes], results: Results, vector: int) -> None:

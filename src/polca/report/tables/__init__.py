@@ -44,13 +44,8 @@ ENGLISH_TABLES: dict[int, Callable[[EnglishResults], pd.DataFrame]] = {
 _TABLES = Numbered("table", "made", TABLES, ENGLISH_TABLES)
 
 
-def make_table(number: int, results: Results | EnglishResults) -> pd.DataFrame:
-    """A table of the paper, tidy; floats have six significant digits.
-
-    Raises:
-        PolcaError: an unknown number, one of the other setting, or a result file is missing or damaged.
-    """
-    return _TABLES.make(number, results)
+make_table = _TABLES.make
+"""A table of the paper, by `Numbered.make`: tidy; floats have six significant digits."""
 
 
 def save_table(number: int, results: Results | EnglishResults, directory: Path) -> Path:

@@ -26,9 +26,10 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Numb
             yield f"{prefix}{key}", None if value is None else finite(value)
 
 
-def _flat(setting: str, *parts: Mapping[str, Any]) -> dict[str, Number]:
-    """The numbers of all parts, a later one's first, by names that begin with the setting's, sorted."""
-    found = {name: number for part in parts for name, number in _numbers(part, f"{setting}_")}
+def _flat(results: Results | EnglishResults, *parts: Mapping[str, Any]) -> dict[str, Number]:
+    """The numbers of all parts, a later one's first, and of both settings', by names that begin with the setting's."""
+    both = {"training_tokens": training_tokens(results), "last_plotted_step": results.param("plots.last_step")}
+    found = {name: number for part in (*parts, both) for name, number in _numbers(part, f"{results.setting}_")}
     return dict(sorted(found.items()))
 
 
@@ -62,8 +63,6 @@ def metrics(results: Results) -> dict[str, Number]:
     kept = polca[polca["kept"].astype(bool)]
     second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
     others: dict[str, float | int] = {
-        "training_tokens": training_tokens(results),
-        "last_plotted_step": results.param("plots.last_step"),
         "dropped_vectors": len(polca) - len(kept),
         "vectors_with_clusters": int((kept["n_clusters"] > 0).sum()),
         "mean_dropped_tokens": float(kept["n_dropped"].mean()),
@@ -71,7 +70,7 @@ def metrics(results: Results) -> dict[str, Number]:
         **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
     }
     of_analyses = {analysis: _of_analysis(results, analysis) for analysis in ANALYSES}
-    return _flat(results.setting, results.summary, of_analyses, others)
+    return _flat(results, results.summary, of_analyses, others)
 
 
 def english_metrics(results: EnglishResults) -> dict[str, Number]:
@@ -84,12 +83,8 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     """
     summary = dict(results.summary)
     of_analyses = summary.pop("analyses", {})
-    others = {
-        "training_tokens": training_tokens(results),
-        "last_plotted_step": results.param("plots.last_step"),
-        **{name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA},
-    }
-    return _flat(results.setting, summary, of_analyses, others)
+    others = {name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA}
+    return _flat(results, summary, of_analyses, others)
 
 
 def save_metrics(results: PresetResults, path: Path) -> Path:
