@@ -11,7 +11,7 @@ from polca.validity.settings import CompletenessSettings, read
 
 
 def main(preset: Preset) -> None:
-    validity, out = read(preset, "completeness", CompletenessSettings), ValidityPaths.of(preset.paths)
+    validity, out = read(preset, "completeness", CompletenessSettings), ValidityPaths(preset.paths)
     arithmetic, english = preset.paths.task("arithmetic"), preset.paths.task("english")
     projections = {k: Projections.load(arithmetic.projection(k)) for k in preset.arithmetic().bases}
     path = PathGradients.load(out.path)

@@ -10,7 +10,7 @@ from polca.validity.paths import ValidityPaths
 
 
 def main(preset: Preset) -> None:
-    out = ValidityPaths.of(preset.paths)
+    out = ValidityPaths(preset.paths)
     parts = {n: read_csv(out.table("completeness", n)) for n in ("curves", "errors", "forms", "vectors")}
     nulls = {n: read_csv(out.table("null", n)) for n in ("best", "hidden")}
     seeds = {n: read_csv(out.table("seeds", n)) for n in ("values", "summary", "profiles", "matches")}

@@ -16,7 +16,7 @@ def make_tables(shared: tuple[Preset, ChanceSettings], setting: str) -> dict[str
     preset, chance = shared
     made = TABLES[setting](preset, chance)
     for name, table in made.items():
-        write_csv(ValidityPaths.of(preset.paths).table("null", name), table)
+        write_csv(ValidityPaths(preset.paths).table("null", name), table)
     return {"tables": len(made)}
 
 

@@ -26,7 +26,7 @@ def main(preset: Preset) -> None:
             count=validity.path_nodes,
             workers=None,
             resume=work / "nodes",
-        ).save(ValidityPaths.of(preset.paths).path)
+        ).save(ValidityPaths(preset.paths).path)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main(preset: Preset) -> None:
     skills = read_npz(out.labels, EVALUATION_FORM)
     hessian, settings = Projections.load(out.projection("hessian")), preset.arithmetic().settings
     table = sensitivity(hessian, skills["place"], skills["carry"].astype(bool), settings, factors)
-    write_csv(ValidityPaths.of(preset.paths).table("sensitivity", "factors"), table)
+    write_csv(ValidityPaths(preset.paths).table("sensitivity", "factors"), table)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from polca.errors import PolcaError
 from polca.method.bases import LanczosOptions, hessian_basis, random_basis
 from polca.method.curvature import Layout
 from polca.method.further_bases import (
-    gauss_newton_basis,
+    curvature_basis,
     gauss_newton_operator,
-    gradient_covariance_basis,
     gradient_covariance_operator,
     sliding_window_basis,
     step_basis,
@@ -84,14 +83,12 @@ def test_products_are_those_of_the_dense_matrix(trained, make, dense) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "dense"),
-    [(gauss_newton_basis, dense_gauss_newton), (gradient_covariance_basis, dense_covariance)],
-    ids=["gauss_newton", "gradient_covariance"],
+    ("kind", "dense"), [("gauss_newton", dense_gauss_newton), ("gradient_covariance", dense_covariance)]
 )
-def test_basis_is_algorithm_1_with_the_other_matrix(trained, make, dense) -> None:
+def test_basis_is_algorithm_1_with_the_other_matrix(trained, kind, dense) -> None:
     loss, checkpoints, batches, whole = trained
     order = (20, 10, 30)
-    basis = make(loss, checkpoints, batches, order, LanczosOptions(tolerance=1e-10))
+    basis = curvature_basis(kind, loss, checkpoints, batches, order, LanczosOptions(tolerance=1e-10))
     same_lines(basis.flat(), projected_top([dense(loss, checkpoints.load(s), whole) for s in order]))
     assert basis.steps.tolist() == list(order)
 
@@ -115,11 +112,11 @@ def test_sliding_window_averages_hessians(trained, make_problem) -> None:
 
 def test_interrupted_basis_goes_on_to_the_same(trained, tmp_path) -> None:
     loss, checkpoints, batches, _ = trained
-    whole = gauss_newton_basis(loss, checkpoints, batches, steps=(10, 20, 30))
-    gauss_newton_basis(loss, checkpoints, batches, (10, 20), LanczosOptions(resume=tmp_path))
+    whole = curvature_basis("gauss_newton", loss, checkpoints, batches, steps=(10, 20, 30))
+    curvature_basis("gauss_newton", loss, checkpoints, batches, (10, 20), LanczosOptions(resume=tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
     (tmp_path / "001_000020.safetensors").write_bytes(b"damaged")
-    resumed = gauss_newton_basis(loss, checkpoints, batches, (10, 20, 30), LanczosOptions(resume=tmp_path))
+    resumed = curvature_basis("gauss_newton", loss, checkpoints, batches, (10, 20, 30), LanczosOptions(resume=tmp_path))
     assert torch.equal(whole.flat(), resumed.flat())
     assert np.array_equal(whole.matvecs, resumed.matvecs)
 

@@ -109,7 +109,7 @@ def test_tables_and_facts(files: SyntheticEnglish, results: EnglishResults) -> N
 def test_what_is_missing_is_named(files: SyntheticEnglish, tmp_path: Path) -> None:
     results = EnglishResults(TaskPaths(tmp_path, "english"), params())
     with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage cluster@english"):
-        _ = results.corpus
+        _ = results.summary
     with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage train@english"):
         _ = results.training_log
     with pytest.raises(PolcaError, match=r"english\.model\.depth is missing"):

@@ -2,8 +2,8 @@
 
 Curvatures, each with Algorithm 1's projecting off:
 
-- `gauss_newton_basis`: Jᵀ H_out J, J the Jacobian of the logits and H_out the Hessian of cross-entropy in them;
-- `gradient_covariance_basis`: Σ_x ∇L(x) ∇L(x)ᵀ / N over the sample's tokens (empirical Fisher, not centred);
+- `curvature_basis`, `gauss_newton`: Jᵀ H_out J, J the logits' Jacobian and H_out the Hessian of cross-entropy in them;
+- `curvature_basis`, `gradient_covariance`: Σ_x ∇L(x) ∇L(x)ᵀ / N over the sample (empirical Fisher, not centred);
 - `sliding_window_basis`: the mean Hessian over the last basis checkpoints.
 
 Directions of the path, which need no data:
@@ -45,6 +45,8 @@ class LogitsLoss(Protocol):
     @property
     def skeleton(self) -> torch.nn.Module:
         """The module, whose first argument is the first part of a batch."""
+
+    def __call__(self, params: Mapping[str, Tensor], batch: Any, /) -> Tensor: ...
 
 
 class SandwichOperator:
@@ -116,42 +118,27 @@ def gradient_covariance_operator(
     return SandwichOperator(loss, identity_curvature, params, batches)
 
 
-def gauss_newton_basis(
+def curvature_basis(
+    kind: str,
     loss: LogitsLoss,
     checkpoints: Checkpoints,
     data: Sequence[Any],
     steps: Sequence[int],
     options: LanczosOptions = DEFAULTS,
 ) -> Basis:
-    """Algorithm 1 with the generalised Gauss–Newton matrix; arguments as in `bases.hessian_basis`.
+    """Algorithm 1 with another curvature than the Hessian; arguments as in `bases.hessian_basis`.
+
+    Args:
+        kind: `gauss_newton`, the generalised Gauss–Newton matrix, or `gradient_covariance`, the second moment of the
+            tokens' gradients.
 
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
     """
+    operator = gauss_newton_operator if kind == "gauss_newton" else gradient_covariance_operator
     return projected_basis(
-        "gauss_newton",
-        lambda index: gauss_newton_operator(loss, checkpoints.load(steps[index]), data),
-        checkpoints.load(steps[0]),
-        steps,
-        options,
-    )
-
-
-def gradient_covariance_basis(
-    loss: TokenLossFunction,
-    checkpoints: Checkpoints,
-    data: Sequence[Any],
-    steps: Sequence[int],
-    options: LanczosOptions = DEFAULTS,
-) -> Basis:
-    """Algorithm 1 with the second moment of the tokens' gradients; arguments as in `bases.hessian_basis`.
-
-    Raises:
-        PolcaError: more vectors than parameters; a product that is not finite.
-    """
-    return projected_basis(
-        "gradient_covariance",
-        lambda index: gradient_covariance_operator(loss, checkpoints.load(steps[index]), data),
+        kind,
+        lambda index: operator(loss, checkpoints.load(steps[index]), data),
         checkpoints.load(steps[0]),
         steps,
         options,

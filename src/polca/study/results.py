@@ -278,14 +278,8 @@ class EnglishResults(TaskResults):
 
     setting: ClassVar[str] = "english"
 
-    @property
-    def corpus(self) -> dict[str, Any]:
-        """What was read and how much of it."""
-        corpus: dict[str, Any] = self.entry("corpus")
-        return corpus
-
     def fact(self, name: str) -> Any:
-        """An entry of `corpus`.
+        """What is known of the corpus, such as `title` (`corpus.json`).
 
         Raises:
             PolcaError: it is missing.

@@ -14,8 +14,7 @@ from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import select_steps
 from polca.method.completeness import completeness
 from polca.method.further_bases import (
-    gauss_newton_basis,
-    gradient_covariance_basis,
+    curvature_basis,
     sliding_window_basis,
     step_basis,
     trajectory_pca_basis,
@@ -91,10 +90,8 @@ def further_basis(kind: str, work: BasesWork) -> Basis:
     common: dict[str, Any] = {"tolerance": basis.tolerance, "seed": settings.seed, "resume": work.folder / kind}
     each: dict[str, Any] = {"steps": steps, "per_step": basis.per_step, **common}
     options = LanczosOptions(per_step=basis.per_step, **common)
-    if kind == "gauss_newton":
-        return gauss_newton_basis(loss, checkpoints, sample, steps, options)
-    if kind == "gradient_covariance":
-        return gradient_covariance_basis(loss, checkpoints, sample, steps, options)
+    if kind == "gauss_newton" or kind == "gradient_covariance":
+        return curvature_basis(kind, loss, checkpoints, sample, steps, options)
     if kind == "sliding_window":
         return sliding_window_basis(loss, checkpoints, sample, steps, options, window=work.window)
     if kind == "trajectory_pca":

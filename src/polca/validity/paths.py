@@ -8,15 +8,10 @@ from polca.study.paths import PresetPaths
 class ValidityPaths:
     """The files of the validity stages; tables, scalars and figures are copied to `paper/<preset>/validity`."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.path = directory / "path" / "gradients.npz"
-        self.figures = directory / "figures"
-
-    @classmethod
-    def of(cls, paths: PresetPaths) -> "ValidityPaths":
-        """Those of a preset."""
-        return cls(paths.validity)
+    def __init__(self, paths: PresetPaths) -> None:
+        self.directory = paths.validity
+        self.path = self.directory / "path" / "gradients.npz"
+        self.figures = self.directory / "figures"
 
     def table(self, stage: str, name: str) -> Path:
         """A table of a stage, such as `null` and `best`; the stage's name makes the file's unique among all stages."""
