@@ -7,7 +7,7 @@ from polca.method.breakthrough import add_breakthroughs, breakthroughs, hidden_f
 from polca.method.clustering import cluster, memberships, partition
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import best_clusters, cluster_scores
-from polca.validity.partitions import best_homogeneities, clustered_curves, hidden_share
+from polca.validity.permutation import best_homogeneities, clustered_curves, hidden_share
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from polca.explorer.packing import quantise
 from polca.explorer.presets import SHOWN_VALUES, analysis_view
 from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
-from polca.external.analyze import AnalysisSettings, top_tokens
+from polca.external.analyze import AnalysisSettings
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import read_csv, read_json
 from polca.method.clustering import VECTOR_DROPPED, Clusters
@@ -22,6 +22,7 @@ from polca.method.projections import Projections
 from polca.report.figures.projected_losses import look
 from polca.report.figures.roles import ROLES
 from polca.report.figures.style import shortened
+from polca.tasks.scores import top_tokens
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""

@@ -4,8 +4,7 @@ Everything goes through the public functions of the package; nothing here knows 
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +23,7 @@ from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import Completeness, completeness, ratio
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections, project
+from polca.tasks.scores import top_tokens
 from polca.typing import EigenvalueAt, SecondOrder, TokenLossFunction
 
 AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
@@ -31,7 +31,7 @@ AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss
 DEFAULT_VECTORS = 10
 CLUSTER_SHARE = 0.03
 """Smallest cluster as a share of the evaluation tokens, where none is given: the paper's 150 of 5,000."""
-TOP_TOKENS, CONTEXTS = 5, 3
+CONTEXTS = 3
 
 
 @dataclass(frozen=True)
@@ -259,12 +259,6 @@ def _breaks(
     flat = settings.flat_step
     table = breakthroughs(trajectories, clusters, delta=settings.delta, flat_step=0 if flat is None else flat)
     return settings, table.drop(columns=["hidden", "hidden_onset"]) if flat is None else table
-
-
-def top_tokens(names: Iterable[str]) -> str:
-    """The most frequent names with their counts, ties in the order of the alphabet: `“the” ×12, “a” ×3`."""
-    top = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))[:TOP_TOKENS]
-    return ", ".join(f"“{name}” ×{count}" for name, count in top)
 
 
 def cluster_table(analysis: Analysis, names: Sequences) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from polca.method.completeness import ratio
 from polca.method.decomposition import FORMS, decompose, forms_of
 from polca.method.projections import Projections, thin
 from polca.tasks.arithmetic.task import ArithmeticSettings
-from polca.validity.partitions import best_homogeneities, clustered_curves, hidden_share
+from polca.validity.permutation import best_homogeneities, clustered_curves, hidden_share
 from polca.validity.settings import SensitivitySettings
 
 FILTERS: Mapping[str, tuple[bool, bool]] = {
