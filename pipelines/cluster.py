@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from polca.machine.files import stacked, write_csv, write_json
-from polca.machine.parallel import map_processes
+from polca.machine.parallel import default_workers, map_processes
 from polca.study.archive import Archive
 from polca.study.paths import TaskPaths
 from polca.study.results import read_facts, read_labels, read_losses, read_table
@@ -32,13 +32,10 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
     tokens = losses.losses.shape[1]
     labels, facts = read_labels(out, tokens), read_facts(out, tokens)
     with resumable(preset, f"{task.name}_cluster", task.name) as work:
-        done = map_processes(
-            cluster,
-            (task, out, losses, labels, work),
-            list(task.analyses),
-            description="analyses",
-            resume=work / "done",
-        )
+        # A process for every four analyses: each holds a matrix of distances, and a new one takes seconds to start.
+        workers = min(default_workers(), -(-len(task.analyses) // 4))
+        shared, names = (task, out, losses, labels, work), list(task.analyses)
+        done = map_processes(cluster, shared, names, workers=workers, description="analyses", resume=work / "done")
         tables = {}
         for folder in sorted((work / "parts").iterdir()):
             tables[folder.name] = stacked(*(read_table(folder / f"{name}.csv") for name in task.analyses))
