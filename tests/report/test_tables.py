@@ -261,7 +261,7 @@ def test_a_preset_has_the_results_of_the_tasks_that_it_names(tmp_path: Path) -> 
         found = PresetResults.of(paths, {**params(), "tasks": {task: {} for task in tasks}})
         assert {own.setting for own in found.all} == set(tasks)
         for own in found.all:
-            assert own.paths == paths.task(own.setting)
+            assert vars(own.paths) == vars(paths.task(own.setting))
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
