@@ -87,6 +87,8 @@ def main(
     """Run all stages of a preset whose inputs changed."""
     # Ended from outside, it stops its chains as well: they are in groups of their own.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # A script's background jobs begin with it ignored, and their children with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         paths = PresetPaths.named(preset)
         read = Preset.read(paths)
