@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from polca.external.modules import ModuleLoss, parameters_of
 from polca.external.sequences import next_token
 from polca.method.basic_rules import WIDE
-from polca.method.forward import directional_derivatives, taylor
+from polca.method.forward import directional_derivatives
 from polca.method.forward_rules import linear, missing_rule
-from polca.method.jets import Jet, PendingLinear, UnsupportedOperation
+from polca.method.jets import Jet, PendingLinear, UnsupportedOperation, taylor
 
 Params = Mapping[str, Tensor]
 

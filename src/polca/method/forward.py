@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 import polca.method.basic_rules  # noqa: F401  # the rules are registered as the module is imported
 from polca.machine.products import PortableProducts
-from polca.method.jets import Jet, UnsupportedOperation, order
+from polca.method.jets import UnsupportedOperation, taylor
 from polca.typing import TokenLossFunction
 
 
@@ -56,28 +56,6 @@ def load_further_rules() -> bool:
     from polca.method import forward_rules  # noqa: F401
 
     return not known
-
-
-def taylor(
-    token_loss: TokenLossFunction,
-    params: Mapping[str, Tensor],
-    directions: Mapping[str, Tensor],
-    batch: Any,
-    second_order: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """`directional_derivatives` by jets alone.
-
-    Raises:
-        UnsupportedOperation: the loss uses an operation without a rule.
-    """
-    jets = {name: Jet.make(p, directions[name]) for name, p in params.items()}
-    with order(second_order), torch.no_grad():
-        loss = token_loss(jets, batch)
-    if not isinstance(loss, Jet) or loss.first is None:
-        raise UnsupportedOperation("the loss does not depend on the parameters through supported operations")
-    if second_order and loss.second is None:
-        return loss.value, loss.first, torch.zeros_like(loss.first)
-    return loss.value, loss.first, loss.second
 
 
 class _ComposedLayerNorm(TorchFunctionMode):

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polca.method.basic_rules import added, elementwise, multiplied
-from polca.method.forward import taylor
-from polca.method.jets import RULES, Function, Jet, UnsupportedOperation, align, mapped, parts, register
+from polca.method.jets import RULES, Function, Jet, UnsupportedOperation, align, mapped, parts, register, taylor
 from polca.typing import TokenLossFunction
 
 

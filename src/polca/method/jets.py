@@ -9,7 +9,7 @@ What an operation does to them is its rule (`basic_rules`, `forward_rules`). Tay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from polca.machine.products import matmul
+from polca.typing import TokenLossFunction
 
 Function = Callable[..., Any]
 
@@ -212,3 +213,25 @@ class PendingLinear:
             if self.second_order and self.x1 is not None:
                 second = plus(second, weighted.mul_(self.x1).sum(-1).mul_(2))
         return plus(inner, None if self.c1 is None else matmul(self.c1, weights.mT)), second
+
+
+def taylor(
+    token_loss: TokenLossFunction,
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    second_order: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`directional_derivatives` by jets alone.
+
+    Raises:
+        UnsupportedOperation: the loss uses an operation without a rule.
+    """
+    jets = {name: Jet.make(p, directions[name]) for name, p in params.items()}
+    with order(second_order), torch.no_grad():
+        loss = token_loss(jets, batch)
+    if not isinstance(loss, Jet) or loss.first is None:
+        raise UnsupportedOperation("the loss does not depend on the parameters through supported operations")
+    if second_order and loss.second is None:
+        return loss.value, loss.first, torch.zeros_like(loss.first)
+    return loss.value, loss.first, loss.second
