@@ -12,5 +12,7 @@ Strategy = Literal["loss", "loss_change", "fisher", "lca", "polca_first_order", 
 """Rows of Table 8 (see `method.decomposition.decompose`)."""
 SecondOrder = Literal["paper", "trapezoid", "exact", "none"]
 """Forms of eq. 4's second-order term (see `method.decomposition.allocations`)."""
+Reading = Literal["standardised", "raw"]
+"""What HDBSCAN sees of trajectories, shapes or values (see `method.clustering`): the paper does not say which."""
 EigenvalueAt = Literal["basis", "current"]
 """Whether the λ of eq. 4 is that of the step of the basis vector, or that of the current step."""

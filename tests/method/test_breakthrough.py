@@ -1,11 +1,20 @@
-"""Breakthrough steps on curves whose bends are known."""
+"""Breakthrough steps on curves whose bends are known, and τ of losses whose fall is."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from polca.errors import PolcaError
-from polca.method.breakthrough import add_breakthroughs, breakthrough_steps, breakthroughs, hidden_fraction
+from polca.method.breakthrough import (
+    add_breakthroughs,
+    breakthrough_steps,
+    breakthroughs,
+    fall_made,
+    flat_step,
+    hidden_fraction,
+)
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import cluster_scores
@@ -83,16 +92,78 @@ class TestSteps:
             breakthrough_steps(np.zeros(1), np.array([0]), 10)
 
 
+class TestFlatStep:
+    """τ by a share of the fall of the mean loss."""
+
+    STEPS = np.arange(0, 50, 10)
+    LOSSES = np.array([[12, 8], [8, 4], [4, 2], [3, 1], [3, 1]], np.float32)
+    """Means 10, 6, 3, 2, 2: of a fall by 8 are made 0, 1/2, 7/8, 1 and 1."""
+
+    @pytest.mark.parametrize(
+        ("fall", "step"), [(0.001, 10), (0.5, 10), (0.501, 20), (0.87, 20), (0.875, 20), (0.88, 30), (0.999, 30)]
+    )
+    def test_by_hand(self, fall: float, step: int) -> None:
+        assert flat_step(self.LOSSES, self.STEPS, fall) == step
+
+    @pytest.mark.parametrize(
+        ("step", "made"),
+        [(0, 0), (9, 0), (10, 0.5), (19, 0.5), (20, 0.875), (29, 0.875), (30, 1), (40, 1), (10**6, 1), (-5, 0)],
+    )
+    def test_fall_made_by_hand(self, step: int, made: float) -> None:
+        """Between checkpoints what the last one had made; before the first nothing, after the last all."""
+        assert fall_made(self.LOSSES, self.STEPS, step) == made
+
+    def test_a_loss_that_bounces(self) -> None:
+        """Means 10, 1, 7, 2: more than the whole fall is made early, and given back; the first step counts."""
+        losses, steps = np.array([[10.0], [1], [7], [2]]), np.arange(4)
+        assert flat_step(losses, steps, 0.99) == 1
+        assert fall_made(losses, steps, 1) == 9 / 8
+        assert fall_made(losses, steps, 2) == 3 / 8
+
+    @pytest.mark.parametrize("losses", [[1, 1, 1], [1, 0.5, 1], [1, 2, 3], [1, 0, 1.5]])
+    def test_a_loss_that_does_not_fall(self, losses: list[float]) -> None:
+        """Is never flat before the end; how much of no fall is made is not defined."""
+        column, steps = np.array(losses)[:, None], np.array([0, 7, 14])
+        assert flat_step(column, steps, 0.5) == 14
+        assert all(np.isnan(fall_made(column, steps, step)) for step in (0, 7, 14))
+
+    @pytest.mark.parametrize("scale", [30.0, 200.0, 900.0])
+    @pytest.mark.parametrize("fall", [0.3, 0.87, 0.99])
+    def test_exponential(self, scale: float, fall: float) -> None:
+        """Of exp(−t/s) over T steps the share f is made at −s · ln(1 − f (1 − exp(−T/s)))."""
+        steps = np.arange(0, 2001, 20)
+        # Tokens of different sizes, which fall alike.
+        losses = np.exp(-steps / scale)[:, None] * np.array([0.5, 1, 7]) + np.array([3, 0, 1])
+        exact = -scale * np.log(1 - fall * (1 - np.exp(-2000 / scale)))
+        found = flat_step(losses, steps, fall)
+        assert found - 20 < exact <= found
+        assert fall_made(losses, steps, found) >= fall > fall_made(losses, steps, found - 20)
+
+    def test_it_is_the_mean_that_falls(self) -> None:
+        """One token falls by 9 at once, three by 1 each at the end: 9/12 of the mean's fall are made at once."""
+        losses = np.array([[9.0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]])
+        steps = np.array([0, 5, 10])
+        assert flat_step(losses, steps, 0.75) == 5
+        assert flat_step(losses, steps, 0.76) == 10
+
+    def test_means_are_of_doubles(self) -> None:
+        """A float32 sum of 2²⁴ ones and more stands still: the mean would not fall where it does."""
+        tokens = 2**25
+        losses = np.broadcast_to(np.array([[1.0], [0.5], [0.25]], np.float32), (3, tokens))
+        assert fall_made(losses, np.arange(3), 1) == 2 / 3
+
+
 class TestClusters:
     @pytest.fixture
     def result(self):
-        """Vector 1: 12 tokens that fall around 500, 8 around 1500. Vector 2: dropped. Vector 3: 20 around 900."""
+        """Vector 1: 12 tokens that fall around 500, 8 around 1500. Vector 2: dropped. Vector 3: 20 around 900, half of
+        them twice as far: raw trajectories, whose size tells them apart."""
         late = np.array([i % 5 >= 3 for i in range(20)])
         first = np.stack([falling(1500 if is_late else 500, 50) * (1 + 0.001 * i) for i, is_late in enumerate(late)])
         third = np.stack([falling(900, 50) * (1 + 0.001 * i + (i % 2)) for i in range(20)])
         values = np.stack([first, -first, third]).astype(np.float32)
         source = Trajectories("polca", values, STEPS, projected=True)
-        return source, cluster(source, min_cluster_size=4), late
+        return source, cluster(source, min_cluster_size=4, standardise=False), late
 
     def test_hidden(self, result) -> None:
         source, clusters, late = result
@@ -169,3 +240,24 @@ def test_hidden_fraction() -> None:
     assert hidden_fraction(table, "polca", "hidden_onset") == (0.5, 4)
     assert hidden_fraction(table, "fisher") == (1.0, 1)
     assert hidden_fraction(table, "loss")[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pd.array([True, True, False, True, False], "boolean"), 0.75),
+        (pd.array([pd.NA] * 5, "boolean"), float("nan")),
+        # As an empty column comes out of a CSV file, and one that is not empty.
+        (np.full(5, np.nan), float("nan")),
+        (np.array([False, False, True, False, True]), 0.25),
+        # An analysis of which nothing is known, beside one of which something is: only what is known counts.
+        (pd.array([pd.NA, pd.NA, pd.NA, pd.NA, True], "boolean"), float("nan")),
+        (pd.array([True, pd.NA, False, pd.NA, True], "boolean"), 0.5),
+    ],
+)
+def test_hidden_fraction_of_a_column_that_may_be_empty(column: Any, expected: float) -> None:
+    """The number of clusters is known all the same."""
+    table = pd.DataFrame({"analysis": ["polca"] * 4 + ["fisher"], "hidden_published": column})
+    fraction, count = hidden_fraction(table, "polca", "hidden_published")
+    assert fraction == pytest.approx(expected, nan_ok=True)
+    assert count == 4

@@ -13,6 +13,7 @@ import polca.method.clustering as module
 from polca.errors import PolcaError
 from polca.method.clustering import (
     Clusters,
+    Densities,
     cluster,
     compositions,
     distances,
@@ -126,6 +127,42 @@ class TestHdbscan:
         assert distances(points)[0] == pytest.approx([0, 5e-3, 0], rel=1e-6)
 
 
+class TestDensities:
+    """HDBSCAN with several settings on distances made once."""
+
+    SETTINGS = ((20, 20), (5, 1), (20, 5), (40, 60), (1000, 1), (20, 20))
+
+    def test_labels_are_those_of_fresh_rows(self) -> None:
+        """Whatever was asked before: HDBSCAN leaves the distances as they are."""
+        values = walks(300)
+        kept, before = Densities(values), values.copy()
+        found = [kept.labels(*chosen) for chosen in self.SETTINGS]
+        for chosen, labels in zip(self.SETTINGS, found, strict=True):
+            np.testing.assert_array_equal(labels, hdbscan_labels(values, *chosen))
+        assert len({labels.tobytes() for labels in found}) > 3, "settings that make no difference"
+        assert found[0].max() > 0
+        np.testing.assert_array_equal(values, before)
+
+    def test_distances_are_made_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[int] = []
+        monkeypatch.setattr(module, "distances", lambda rows: made.append(len(rows)) or distances(rows))
+        kept = Densities(walks(60))
+        # Where nothing can be clustered none are made; nor where the space tree takes their place.
+        assert (kept.labels(61, 1) == -1).all()
+        assert made == []
+        for size in (5, 6, 7):
+            kept.labels(size, 2)
+        assert made == [60]
+        monkeypatch.setattr(module, "_MATRIX_ROWS", 10)
+        Densities(walks(60)).labels(5, 2)
+        assert made == [60]
+
+    def test_single_precision_is_clustered_as_double(self) -> None:
+        values = walks(100)
+        one, other = (Densities(v).labels(8, 4) for v in (values, values.astype(np.float64)))
+        np.testing.assert_array_equal(one, other)
+
+
 class TestMedoid:
     @pytest.mark.parametrize("rows", [1, 2, 3, 50])
     def test_brute_force(self, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +239,8 @@ class TestClusters:
         other, _ = blobs([30, 48], seed=6)
         losses = np.random.default_rng(3).normal(size=(4, 78)).astype(np.float32)
         source = trajectories(values, other)
-        found = cluster(source, min_cluster_size=8, losses=losses, loss_steps=np.arange(4))
+        # Of raw trajectories: the groups differ in size alone.
+        found = cluster(source, min_cluster_size=8, losses=losses, loss_steps=np.arange(4), standardise=False)
         return source, losses, found
 
     def test_contract_of_the_file(self, result: tuple[Trajectories, np.ndarray, Clusters]) -> None:
@@ -250,15 +288,18 @@ class TestClusters:
     def test_nearest_is_padded(self) -> None:
         """Two identical triples: the medoid is the first token, the others follow in token order."""
         values = np.repeat(np.array([[0, -1.0], [0, -9.0]], np.float32), 3, axis=0)[[0, 3, 1, 4, 2, 5]]
-        found = cluster(trajectories(values), min_cluster_size=2)
+        found = cluster(trajectories(values), min_cluster_size=2, standardise=False)
         assert found.medoid.tolist() == [0, 1]
         assert found.nearest.tolist() == [[0, 2, 4, *[-1] * 7], [1, 3, 5, *[-1] * 7]]
 
-    def test_row_order(self) -> None:
+    @pytest.mark.parametrize("standardise", [False, True])
+    def test_row_order(self, standardise: bool) -> None:
         values, other = walks(200, seed=3), walks(200, seed=4)
         order = np.random.default_rng(9).permutation(200)
-        one = cluster(trajectories(values, other), min_cluster_size=12)
-        two = cluster(trajectories(values[order], other[order]), min_cluster_size=12)
+        one, two = (
+            cluster(trajectories(a, b), min_cluster_size=12, standardise=standardise)
+            for a, b in ((values, other), (values[order], other[order]))
+        )
         assert len(one) > 2
         sets = [
             {(int(found.cluster_vector[c]), frozenset(names[found.members(c)])) for c in range(len(found))}
@@ -309,9 +350,9 @@ class TestClusters:
     def test_exact_losses(self) -> None:
         """`loss` trajectories are their own losses; others have no loss curves unless given."""
         values, _ = blobs([40, 30])
-        own = cluster(trajectories(values, projected=False, name="loss"), min_cluster_size=10)
+        own = cluster(trajectories(values, projected=False, name="loss"), min_cluster_size=10, standardise=False)
         np.testing.assert_array_equal(own.loss_quartiles, own.projected_quartiles)
-        none = cluster(trajectories(values), min_cluster_size=10)
+        none = cluster(trajectories(values), min_cluster_size=10, standardise=False)
         assert none.loss_mean.shape == (2, 0)
 
     def test_errors(self) -> None:
@@ -373,9 +414,9 @@ class TestStandardised:
         values = size[:, None] * (np.where(shape[:, None], late, early) + 0.01 * rng.normal(size=(120, 30)))
         values[:, 0] = 0
         source = trajectories(values.astype(np.float32))
-        by_shape = cluster(source, min_cluster_size=20, standardise=True, filters=False)
+        by_shape = cluster(source, min_cluster_size=20, filters=False)
         assert adjusted_rand_score(shape, by_shape.labels[0]) == 1.0
-        raw = cluster(source, min_cluster_size=20, filters=False)
+        raw = cluster(source, min_cluster_size=20, filters=False, standardise=False)
         assert adjusted_rand_score(shape, raw.labels[0]) < 0.5
         # Curves stay in nats, whatever was clustered.
         members = by_shape.members(0)
@@ -388,6 +429,87 @@ class TestStandardised:
         values[3] += np.linspace(0, 9, 10)
         found = cluster(trajectories(values.astype(np.float32)), min_cluster_size=5, standardise=True)
         assert found.labels[0].tolist() == [0, 1, 0, -2] + [0, 1] * 8
+
+    @pytest.mark.parametrize("constants", [1, 30])
+    def test_constant_trajectories_are_together(self, constants: int) -> None:
+        """Whatever their value; many are a cluster of their own, a single one is not in a cluster of others."""
+        rng = np.random.default_rng(0)
+        steps = np.linspace(0, 1, 12)
+        falling = -(steps ** np.where(np.arange(60) < 30, 0.3, 5)[:, None]) * (1 + 0.02 * rng.normal(size=(60, 12)))
+        values = np.concatenate([falling * 10 ** rng.uniform(-3, 3, (60, 1)), np.full((constants, 12), -0.7)])
+        values[60:] *= rng.integers(1, 5, (constants, 1))
+        values[:60, 0] = 0
+        order = rng.permutation(len(values))
+        labels = cluster(trajectories(values[order].astype(np.float32)), min_cluster_size=15).labels[0]
+        groups = [set(labels[np.isin(order, rows)].tolist()) for rows in np.split(np.arange(len(values)), [30, 60])]
+        assert len(groups[2]) == 1, "constant trajectories are told apart"
+        assert (groups[2] == {-1}) == (constants == 1)
+        assert all(len(group - {-1}) == 1 for group in groups[:2])
+        assert len(set.union(*groups) - {-1}) == (2 if constants == 1 else 3)
+
+    def test_nothing_but_constants(self) -> None:
+        """As of raw trajectories that are all equal: there is nothing to tell apart."""
+        values = np.repeat(np.arange(40, dtype=np.float32)[:, None], 6, axis=1)
+        found = cluster(trajectories(values), min_cluster_size=5)
+        assert (found.labels == -1).all()
+        # A constant does not rise, so that none is dropped, nor the vector.
+        assert found.vector_kept.all()
+
+    @pytest.mark.parametrize("points", [3, 30])
+    def test_one_shape_of_any_size_is_one_cluster(self, points: int) -> None:
+        """Sizes that are no powers of two round each curve its own way; that is no structure."""
+        rng = np.random.default_rng(1)
+        steps = np.linspace(0, 1, points)
+        shapes = -np.stack([steps > 0.4, steps > 0.6, steps]).astype(np.float64)
+        kind = rng.permutation(np.repeat(np.arange(3), 40))
+        values = 10 ** rng.uniform(-2, 2, (120, 1)) * shapes[kind]
+        labels = cluster(trajectories(values.astype(np.float32)), min_cluster_size=15).labels[0]
+        assert sorted(set(labels.tolist())) == [0, 1, 2]
+        assert adjusted_rand_score(kind, labels) == 1
+
+    @pytest.mark.parametrize("copies", [2, 20])
+    def test_ties_get_one_label(self, copies: int) -> None:
+        """Copies at powers of two are equal once standardised, and HDBSCAN may not split them."""
+        rows = walks(240 // copies, points=8)
+        order = np.random.default_rng(2).permutation(len(rows) * copies)
+        scales = np.float32(2.0) ** np.arange(-3, copies - 3).astype(np.float32)
+        values = (rows[:, None] * scales[None, :, None]).reshape(-1, 8)[order]
+        labels = cluster(trajectories(values), min_cluster_size=10, filters=False).labels[0]
+        for original in range(len(rows)):
+            assert len(set(labels[order // copies == original])) == 1
+
+    def test_it_is_what_one_gets_without_asking(self) -> None:
+        source = trajectories(walks(120), walks(120, seed=1))
+        plain, asked, raw = (
+            cluster(source, min_cluster_size=8, **options).labels
+            for options in ({}, {"standardise": True}, {"standardise": False})
+        )
+        np.testing.assert_array_equal(plain, asked)
+        assert (plain != raw).any()
+
+    def test_medoid_is_of_the_shapes(self) -> None:
+        """By brute force; of raw trajectories another token stands in the middle, since sizes differ by decades."""
+        rng = np.random.default_rng(3)
+        shapes = -(np.linspace(0, 1, 9) ** np.where(np.arange(60) % 2, 4, 0.3)[:, None])
+        shapes *= 1 + 0.05 * rng.normal(size=(60, 9))
+        values = (10 ** rng.uniform(-2, 2, (60, 1)) * shapes).astype(np.float32)
+        found = cluster(trajectories(values), min_cluster_size=10)
+        assert len(found) > 0
+        moved = 0
+        for c in range(len(found)):
+            members = found.members(c)
+            for curves, same in ((zscore(values[members].astype(np.float64), axis=1), True), (values[members], False)):
+                sums = [np.linalg.norm(curves - row, axis=1).sum() for row in curves]
+                right = members[int(np.argmin(sums))] == found.medoid[c]
+                assert right or not same
+                moved += not right
+            away = np.linalg.norm(
+                zscore(values[members].astype(np.float64), axis=1) - zscore(values[found.medoid[c]].astype(np.float64)),
+                axis=1,
+            )
+            assert found.nearest[c].tolist() == members[np.argsort(away, kind="stable")[:10]].tolist()
+            np.testing.assert_array_equal(found.projected_medoid[c], values[found.medoid[c]])
+        assert moved > 0
 
     def test_partition_and_cluster_agree(self) -> None:
         source = trajectories(walks(80), walks(80, seed=1))

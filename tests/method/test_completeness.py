@@ -7,7 +7,7 @@ import pytest
 
 from oracles import quadratic
 from polca.errors import PolcaError
-from polca.method.completeness import Subset, compare_orders, completeness, second_order_rmse
+from polca.method.completeness import Subset, compare_orders, compare_trajectories, completeness, second_order_rmse
 from polca.method.decomposition import allocations, decompose
 from polca.method.projections import Projections
 
@@ -112,6 +112,15 @@ class TestCompareOrders:
         assert result.cosine_similarity == pytest.approx(((a * b).sum(2) / norms[0] / norms[1]).mean(), rel=1e-5)
         assert result.l2_norm == pytest.approx(np.linalg.norm(a - b, axis=2).mean(), rel=1e-5)
         assert result.relative_l2_norm == pytest.approx((np.linalg.norm(a - b, axis=2) / norms[0]).mean(), rel=1e-5)
+
+    def test_trajectories_that_were_kept(self) -> None:
+        p = quadratic(eigenbasis=False)
+        first, second = decompose(p, "polca_first_order"), decompose(p, "polca", "exact")
+        kept, made = compare_trajectories(first, second), compare_orders(p, "exact")
+        for name in ("cosine_similarity", "l2_norm", "relative_l2_norm"):
+            assert getattr(kept, name) == pytest.approx(getattr(made, name), rel=1e-5)
+        with pytest.raises(PolcaError, match="have not the same vectors, tokens and steps"):
+            compare_trajectories(first, decompose(p, "loss"))
 
     def test_same_order(self) -> None:
         result = compare_orders(quadratic(eigenbasis=False), "none")

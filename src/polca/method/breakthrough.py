@@ -1,14 +1,16 @@
 """Eqs. 9 and 10: when a trajectory breaks, and which clusters hide a breakthrough."""
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.clustering import Clusters
-from polca.method.decomposition import Trajectories
+
+if TYPE_CHECKING:  # trajectories need τ, and must not be made anew whenever the clustering changes
+    from polca.method.clustering import Clusters
+    from polca.method.decomposition import Trajectories
 
 Sign = Literal["printed", "corrected"]
 
@@ -60,7 +62,37 @@ def breakthrough_steps(
     return np.asarray(steps[m:-m].astype(np.int64)[at])
 
 
-def breakthroughs(trajectories: Trajectories, clusters: Clusters, *, delta: int, flat_step: int) -> pd.DataFrame:
+def flat_step(losses: NDArray[np.floating], steps: NDArray[np.integer], fall: float) -> int:
+    """τ of eq. 10: the first step by which the mean exact loss has made the share `fall` of its whole fall.
+
+    The paper gives a step, 1,000, and no rule: it means nothing for a run of another length. Where the loss does not
+    fall, this is the last step.
+
+    Args:
+        losses: `[C, X]` exact losses.
+        steps: `[C]` their training steps.
+    """
+    made = _fallen(losses)
+    return int(steps[np.argmax(made >= fall)] if np.isfinite(made).all() else steps[-1])
+
+
+def fall_made(losses: NDArray[np.floating], steps: NDArray[np.integer], step: int) -> float:
+    """The share of its whole fall that the mean exact loss has made by a step; NaN where it does not fall.
+
+    Args:
+        losses, steps: as in `flat_step`.
+    """
+    return float(_fallen(losses)[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
+
+
+def _fallen(losses: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The share of its whole fall that the mean loss has made by each checkpoint, `[C]`; NaN where it does not fall."""
+    mean = losses.mean(axis=1, dtype=np.float64)
+    whole = mean[0] - mean[-1]
+    return np.asarray((mean[0] - mean) / whole if whole > 0 else np.full(len(mean), np.nan))
+
+
+def breakthroughs(trajectories: "Trajectories", clusters: "Clusters", *, delta: int, flat_step: int) -> pd.DataFrame:
     """Breakthroughs of each cluster, on the trajectories that were clustered (eqs. 9, 10).
 
     Args:
@@ -126,10 +158,11 @@ def hidden_fraction(table: pd.DataFrame, analysis: str, column: str = "hidden") 
 
     Args:
         table: `clusters.csv`.
-        column: `hidden` (eq. 9 as printed) or `hidden_onset` (sign corrected).
+        column: `hidden` (eq. 9 as printed), `hidden_onset` (sign corrected), `hidden_published` (the paper's τ and Δ).
 
     Returns:
-        The fraction is NaN where there are no clusters.
+        The fraction is NaN where there are no clusters, or the column is empty.
     """
-    flags = table.loc[table["analysis"] == analysis, column].to_numpy(np.bool_)
-    return (float(flags.mean()) if flags.size else float("nan")), int(flags.size)
+    flags = table.loc[table["analysis"] == analysis, column]
+    known = flags.dropna().astype(np.bool_)
+    return (float(known.mean()) if len(known) else float("nan")), len(flags)

@@ -28,6 +28,8 @@ _BLOCK = 1 << 23
 """Distances held at once when looking for medoids (64 MiB)."""
 _PROCESSES_PAY = 1 << 35
 """Coordinate differences of a clustering (about 20 s) below which starting processes costs more than it saves."""
+_DECIMALS = 12
+"""Of standardised trajectories, whose values are about 1."""
 _TIE = 1e-12
 """Sums of distances that differ by less, relatively, are equal up to rounding."""
 
@@ -134,31 +136,44 @@ def distances(values: NDArray[np.floating]) -> Floats:
     return np.asarray(squareform(pdist(values.astype(np.float64))), np.float64)
 
 
+class Densities:
+    """Rows `[n, P]` whose Euclidean distances are computed once, for HDBSCAN with several settings."""
+
+    def __init__(self, values: NDArray[np.floating]) -> None:
+        self._order = np.lexsort(values.T)
+        self._rows = values[self._order].astype(np.float64)
+        self._distances: Floats | None = None
+
+    def labels(self, min_cluster_size: int, min_samples: int) -> Integers:
+        """Cluster numbers `[n]`, −1 for outliers.
+
+        The same partition for any order of the rows. Identical rows get one label. Fewer rows than `min_cluster_size`
+        are all outliers. Clusters are numbered by size, ties by smallest row.
+        """
+        from hdbscan import HDBSCAN  # two seconds, which nobody who only imports the package should wait
+
+        n = len(self._rows)
+        if n < max(2, min_cluster_size):
+            return np.full(n, OUTLIER, np.int64)
+        options = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
+        if n <= _MATRIX_ROWS:
+            if self._distances is None:
+                self._distances = distances(self._rows)
+            found = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(self._distances).labels_
+        else:
+            exactly = {"approx_min_span_tree": False, "core_dist_n_jobs": 1}
+            tree = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options)
+            found = tree.fit(self._rows).labels_
+        # HDBSCAN may split identical rows where distances tie, and it cannot say which is which.
+        first = np.concatenate([[True], (self._rows[1:] != self._rows[:-1]).any(axis=1)])
+        labels = np.empty(n, np.int64)
+        labels[self._order] = found[np.flatnonzero(first)[np.cumsum(first) - 1]]
+        return _renumber(labels)
+
+
 def hdbscan_labels(values: NDArray[np.floating], min_cluster_size: int, min_samples: int) -> Integers:
-    """HDBSCAN on raw trajectories `[n, P]`, Euclidean; cluster numbers `[n]`, −1 for outliers.
-
-    The same partition for any order of the rows. Identical rows get one label. Fewer rows than `min_cluster_size` are
-    all outliers. Clusters are numbered by size, ties by smallest row.
-    """
-    from hdbscan import HDBSCAN  # two seconds, which nobody who only imports the package should wait
-
-    n = len(values)
-    if n < max(2, min_cluster_size):
-        return np.full(n, OUTLIER, np.int64)
-    order = np.lexsort(values.T)
-    ordered = values[order].astype(np.float64)
-    options = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
-    if n <= _MATRIX_ROWS:
-        sorted_labels = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(distances(ordered)).labels_
-    else:
-        exactly = {"approx_min_span_tree": False, "core_dist_n_jobs": 1}
-        tree = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options)
-        sorted_labels = tree.fit(ordered).labels_
-    # HDBSCAN may split identical rows where distances tie, and it cannot say which is which.
-    first = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
-    labels = np.empty(n, np.int64)
-    labels[order] = sorted_labels[np.flatnonzero(first)[np.cumsum(first) - 1]]
-    return _renumber(labels)
+    """HDBSCAN on rows `[n, P]`, as `Densities.labels`."""
+    return Densities(values).labels(min_cluster_size, min_samples)
 
 
 def _renumber(labels: Integers) -> Integers:
@@ -195,11 +210,13 @@ def standardised(values: NDArray[np.floating]) -> Floats:
     """Each trajectory of `[..., P]` less its own mean over time, divided by its own standard deviation over time.
 
     Trajectories of one shape then coincide, however large they are. Constant ones, which have no shape, become 0.
+    Rounded to twelve decimals: what sizes leave in the last bits would be structure to HDBSCAN.
     """
     exact = values.astype(np.float64)
     constant = np.ptp(values, axis=-1, keepdims=True) == 0
     deviations = np.where(constant, 1.0, exact.std(axis=-1, keepdims=True))
-    return np.asarray(np.where(constant, 0.0, (exact - exact.mean(axis=-1, keepdims=True)) / deviations))
+    shapes = np.where(constant, 0.0, (exact - exact.mean(axis=-1, keepdims=True)) / deviations)
+    return np.asarray(shapes.round(_DECIMALS))
 
 
 def _partition(
@@ -306,15 +323,15 @@ def cluster(
     loss_steps: NDArray[np.integer] | None = None,
     vector_kept: NDArray[np.bool_] | None = None,
     filters: bool | None = None,
-    standardise: bool = False,
+    standardise: bool = True,
     workers: int | None = 1,
 ) -> Clusters:
     """Cluster the tokens' trajectories, separately for each basis vector (§3.3, §4.1).
 
     With filters, a vector whose mean projected loss rises from the first to the last checkpoint is dropped, and so are,
-    for each remaining vector, the tokens whose projected loss rises. HDBSCAN runs on what is left, Euclidean on raw
-    or standardised trajectories (the paper does not say which), with min_samples = max(1, n // `min_samples_divisor`)
-    for n tokens left.
+    for each remaining vector, the tokens whose projected loss rises. HDBSCAN runs on what is left, Euclidean on
+    standardised or raw trajectories (the paper does not say which), with min_samples = max(1, n //
+    `min_samples_divisor`) for n tokens left.
 
     Args:
         min_cluster_size: HDBSCAN's, in tokens (Table 4: 150).
@@ -324,7 +341,8 @@ def cluster(
         vector_kept: `[K]`, in place of the filter of vectors.
         filters: None applies both filters to projected losses and neither to other trajectories.
         standardise: cluster by shape: after the filters each trajectory is `standardised`. Medoids and the tokens next
-            to them are then those of the standardised trajectories; curves are kept in nats.
+            to them are then those of the standardised trajectories; curves are kept in nats. False clusters the values
+            as they are, where the few tokens with large losses lie far from all others.
         workers: processes at most, None for as many as the machine has cores; results do not depend on their number.
 
     Raises:

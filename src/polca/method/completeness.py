@@ -4,7 +4,7 @@ Completeness is not in the paper; the comparison of first with second order is T
 exact second-order terms App. C.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.decomposition import Floats, check, cumulative, first_order_term, second_order_term
+from polca.method.decomposition import Floats, Trajectories, check, cumulative, first_order_term, second_order_term
 from polca.method.projections import Projections
 from polca.typing import EigenvalueAt, SecondOrder
 
@@ -192,13 +192,36 @@ def compare_orders(
         PolcaError: as `allocations`.
     """
     check(projections, second_order, eigenvalue)
+    return _compare(_orders(projections, k, second_order, eigenvalue) for k in range(projections.gradients.shape[2]))
+
+
+def compare_trajectories(first: Trajectories, second: Trajectories) -> OrderComparison:
+    """The same of trajectories that were kept, `[K, X, P]` of both orders.
+
+    Raises:
+        PolcaError: of other vectors, tokens or steps.
+    """
+    if first.values.shape != second.values.shape or not np.array_equal(first.steps, second.steps):
+        raise PolcaError(
+            f"orders: {first.name} {first.values.shape} and {second.name} {second.values.shape} have not the same "
+            "vectors, tokens and steps: decompose them again"
+        )
+    pairs = zip(first.values, second.values, strict=True)
+    return _compare((one.T.astype(np.float64), two.T.astype(np.float64)) for one, two in pairs)
+
+
+def _orders(p: Projections, k: int, second_order: SecondOrder, eigenvalue: EigenvalueAt) -> tuple[Floats, Floats]:
+    """Trajectories `[C, X]` of vector k in first and second order."""
+    step = first_order_term(p, k)
+    return cumulative(step), cumulative(step + second_order_term(p, k, second_order, eigenvalue)[0])
+
+
+def _compare(pairs: Iterable[tuple[Floats, Floats]]) -> OrderComparison:
+    """Of each vector's trajectories `[C, X]` in first and second order."""
     cosines: list[Floats] = []
     norms: list[Floats] = []
     relative: list[Floats] = []
-    for k in range(projections.gradients.shape[2]):
-        step = first_order_term(projections, k)
-        first = cumulative(step)
-        second = cumulative(step + second_order_term(projections, k, second_order, eigenvalue)[0])
+    for first, second in pairs:
         difference, one, two = (np.sqrt(np.square(v).sum(axis=0)) for v in (second - first, first, second))
         defined = (one > 0) & (two > 0)
         cosines.append((first * second).sum(axis=0)[defined] / (one[defined] * two[defined]))
