@@ -6,6 +6,7 @@ The public functions, in the order in which they are used:
 - `project(token_loss, checkpoints, basis, data, …) → Projections`
 - `decompose(projections, strategy=…, second_order=…) → Trajectories` (eqs. 1–8)
 - `cluster(trajectories, …) → Clusters` (§3.3)
+- `signatures(trajectories, at=…)`, all vectors at once as one row of numbers a token
 - `breakthroughs(trajectories, clusters, …)`, one row a cluster (eqs. 9, 10)
 
 `token_loss(params, batch) → Tensor [sequences, targets]` is all that they need to know of a model (`ModuleLoss` makes
@@ -23,6 +24,7 @@ from polca.method.checkpoints import CheckpointDirectory, Checkpoints
 from polca.method.clustering import Clusters, cluster
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections, project
+from polca.method.signatures import signatures
 from polca.version import VERSION
 
 __version__ = VERSION
@@ -45,5 +47,6 @@ __all__ = [
     "decompose",
     "hessian_basis",
     "project",
+    "signatures",
     "write_analysis",
 ]
