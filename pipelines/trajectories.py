@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from polca.machine.files import write_json, writing
+from polca.machine.files import write_json, write_npz, writing
 from polca.machine.parallel import map_processes
 from polca.method.projections import Projections
 from polca.study.paths import TaskPaths
 from polca.study.settings import Preset
 from polca.study.stage import run_task
-from polca.study.stages.trajectories import archive_analysis, known_facts
+from polca.study.stages.trajectories import archive_analysis, known_facts, projected_losses
 from polca.tasks.task import Task
 
 Shared = tuple[Task, dict[str, Projections], Path]
@@ -28,6 +28,7 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
         shared = (task, projections, folder)
         map_processes(write_analysis, shared, list(task.analyses), workers=1, description="trajectories")
         write_json(folder / out.facts.name, known_facts(task, projections))
+    write_npz(out.projected_losses, projected_losses(task, projections))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,12 @@ from polca.machine.files import write_csv, write_json, write_npz
 from polca.study.paths import TaskPaths
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import ANALYSES
+from polca.typing import Reading
+
+READINGS: tuple[Reading, ...] = get_args(Reading)
+
+STABLE_ANALYSES = ("polca_first_order", "polca", "polca_random", "polca_shuffled_hessian")
+"""Analyses that were clustered again for the stability of their labels; the others have none."""
 
 SUMMARY: dict[str, Any] = {
     "parameters": 26442,
@@ -21,6 +27,7 @@ SUMMARY: dict[str, Any] = {
     "vectors": 5,
     "flat_step": 1000,
     "delta": 100,
+    "published_flat_step_fall": 0.91234567,
     "second_order": "paper",
     "eigenvalue": "basis",
     "loss_first": 2.71828182846,
@@ -80,7 +87,8 @@ def params(**changes: Any) -> dict[str, Any]:
             "polca": {"interval": 50, "second_order": "paper", "eigenvalue": "basis", "batch_sequences": 50},
             "labels": {},
             "clustering": {"min_cluster_size": 30, "min_samples_divisor": 15},
-            "breakthroughs": {"flat_step": 1000, "delta": 100},
+            "stability": {"repeats": 2, "noise": 0.01, "analyses": list(STABLE_ANALYSES)},
+            "breakthroughs": {"fall": 0.87, "delta": 100, "published": {"flat_step": 1000, "delta": 100}},
             "plots": {"last_step": 4000},
             **changes,
         },
@@ -161,8 +169,12 @@ def cluster_arrays(
 class Synthetic:
     """Writes all result files of a run in the folder `run`.
 
+    Of raw trajectories every vector lacks the smallest of its clusters, hides breakthroughs elsewhere and is less
+    stable, so that no table can take one reading for the other.
+
     Attributes:
         empty: analyses in which nothing is clustered.
+        empty_in: the readings in which nothing is.
         dropped: vectors (from 1) that the filter dropped.
         crowded: a vector (from 1) with many small clusters.
         scale: factor of the projected losses.
@@ -173,6 +185,7 @@ class Synthetic:
     vectors: int = 5
     last: int = 5000
     empty: Collection[str] = ()
+    empty_in: Collection[Reading] = READINGS
     dropped: Collection[int] = (4,)
     crowded: int = 0
     scale: float = 1.0
@@ -192,6 +205,14 @@ class Synthetic:
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 1e-5}
         write_csv(paths.training_log, pd.DataFrame(log))
+        write_npz(paths.projected_losses, self._projected())
+        for reading in READINGS:
+            self._clusters(paths.of_reading(reading))
+        return self
+
+    def _clusters(self, paths: TaskPaths) -> None:
+        """The files of one reading."""
+        self.reading = paths.reading
         clusters: list[dict[str, Any]] = []
         vectors: list[dict[str, Any]] = []
         for analysis in ANALYSES:
@@ -201,7 +222,6 @@ class Synthetic:
         write_csv(paths.table("clusters"), pd.DataFrame(clusters, columns=columns))
         write_csv(paths.table("vectors"), pd.DataFrame(vectors))
         write_json(paths.summary, self.summary)
-        return self
 
     def _losses(self) -> NDArray[np.float32]:
         columns = []
@@ -213,12 +233,26 @@ class Synthetic:
             columns.append(np.abs(curve + bounce))
         return np.stack(columns, axis=1).astype(np.float32)
 
+    def _projected(self) -> dict[str, NDArray[Any]]:
+        """Projected losses at three moments: carries of the first three places fall further along one vector each."""
+        steps = self.steps[[round(share * (len(self.steps) - 1)) for share in (0.25, 0.5, 1)]]
+        rng = np.random.default_rng(2)
+        found: dict[str, NDArray[Any]] = {"steps": steps}
+        for analysis in STABLE_ANALYSES:
+            told = np.array([(self.place == v % 4) & self.carry for v in range(self.vectors)])
+            last = -(1 + told) * np.exp(0.3 * rng.standard_normal(told.shape))
+            found[analysis] = (self.scale * np.outer(steps / self.last, last).reshape(3, *told.shape)).astype(
+                np.float32
+            )
+        return found
+
     def _members(self, analysis: str, vector: int) -> list[NDArray[np.int64]]:
         """Tokens of the clusters of a vector (from 0): a skill or two each, with some others mixed in."""
-        if analysis in self.empty:
+        raw = self.reading == "raw"
+        if analysis in self.empty and self.reading in self.empty_in:
             return []
         if vector + 1 == self.crowded:
-            return [np.arange(i * 24, i * 24 + 60 - 2 * i) for i in range(9)]
+            return [np.arange(i * 24, i * 24 + 60 - 2 * i) for i in range(9 - raw)]
         tables: list[list[tuple[int, bool | None, float]]] = [
             [(3, None, 0.7), (1, True, 0.8), (0, True, 0.5), (0, False, 0.4)],
             [(1, False, 0.5), (2, True, 0.6), (2, False, 0.3)],
@@ -239,7 +273,7 @@ class Synthetic:
             members = np.array([int(t) for t in group if int(t) not in taken])
             taken |= set(members.tolist())
             result.append(members)
-        return result
+        return result[:-1] if raw else result
 
     def _analysis(
         self, analysis: str, clusters: list[dict[str, Any]], vectors: list[dict[str, Any]]
@@ -265,6 +299,7 @@ class Synthetic:
             if not kept[v]:
                 labels[v] = -3
             basis, strategy = ANALYSES[analysis]
+            stable = (0.9 if self.reading == "standardised" else 0.4) - 0.05 * v
             best = [r["homogeneity"] for r in clusters if r["analysis"] == analysis and r["vector"] == v + 1]
             vectors.append(
                 {
@@ -280,6 +315,8 @@ class Synthetic:
                     "n_clusters": len(groups),
                     **{f"auc_{p}": 0.6 + 0.05 * v for p in PLACES[:-1]},
                     "best_homogeneity": max(best, default=np.nan),
+                    "ari_bootstrap": stable if analysis in STABLE_ANALYSES else np.nan,
+                    "ari_perturbed": stable + 0.08 if analysis in STABLE_ANALYSES else np.nan,
                 }
             )
         return cluster_arrays(steps, self.steps, labels, kept, sampled, rows)
@@ -304,8 +341,9 @@ class Synthetic:
             "eligible": n_carry > 0 and bool(np.isin(place[carry], (1, 2)).mean() > 0.85),
             "break_step": 900.0 + 100 * cluster,
             "onset_step": 600.0 + 100 * cluster,
-            "hidden": cluster > 1,
+            "hidden": cluster > (1 if self.reading == "standardised" else 0),
             "hidden_onset": cluster > 2,
+            "hidden_published": cluster > 0,
             **{
                 f"n_{name}_{key}": int(((place == index) & (carry == flag)).sum())
                 for index, name in enumerate(PLACES)

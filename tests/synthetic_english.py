@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from polca.machine.files import write_csv, write_json, write_npz
 from polca.study.paths import TaskPaths
-from synthetic import ClusterRow, cluster_arrays, falling
+from polca.typing import Reading
+from synthetic import READINGS, ClusterRow, cluster_arrays, falling
 
 PASSAGE = """\
 The harbour of the old town lies between two hills, and for most of its history the only road to it ran along \
@@ -109,6 +110,7 @@ SUMMARY: dict[str, Any] = {
     "vectors": 7,
     "flat_step": 1500,
     "delta": 200,
+    "published_flat_step_fall": None,
     "second_order": "trapezoid",
     "eigenvalue": "basis",
     "loss_first": 7.12345678,
@@ -133,6 +135,17 @@ SUMMARY: dict[str, Any] = {
         "loss": {"vectors": 1, "dropped_vectors": 0, "mean_dropped_tokens": 0.0, "hidden_fraction": None},
     },
 }
+"""Of standardised trajectories."""
+
+RAW_COUNTS = {"vectors_with_clusters": 4, "vectors_with_simple_label": 3, "hidden_fraction": 0.25}
+"""Of POLCA's clusters of raw trajectories; what the filters dropped is the same."""
+
+
+def summary(reading: Reading) -> dict[str, Any]:
+    """`summary.json` of one reading."""
+    analyses = SUMMARY["analyses"]
+    changed = {"polca": {**analyses["polca"], **RAW_COUNTS}} if reading == "raw" else {}
+    return {**SUMMARY, "analyses": {**analyses, **changed}}
 
 
 def params(**changes: Any) -> dict[str, Any]:
@@ -179,7 +192,8 @@ def params(**changes: Any) -> dict[str, Any]:
                 "finer": {"min_cluster_size": 10, "min_samples_divisor": 150},
             },
             "labels": {"pipeline": "data/tagger/model", "coverage": 0.7, "simple_tags": 2},
-            "breakthroughs": {"flat_step": 1500, "delta": 200},
+            "stability": {"repeats": 2, "noise": 0.01, "analyses": ["polca"]},
+            "breakthroughs": {"fall": 0.87, "delta": 200},
             "plots": {"last_step": 2500},
             **changes,
         },
@@ -195,8 +209,13 @@ def context(i: int, tokens: int = 32) -> tuple[str, str, str]:
 class SyntheticEnglish:
     """Writes all result files of a run in the folder `run`.
 
+    Of raw trajectories every vector lacks the smallest of its clusters, hides breakthroughs elsewhere and is less
+    stable, so that no table can take one reading for the other.
+
     Attributes:
         vectors: kinds (of `KINDS`) of the clusters of each vector; `loss` those of the exact-loss analysis.
+        finer: kinds of the clusters of each vector in the analysis `polca_fine`, which is left out where it is None.
+        empty: `(analysis, reading)` of which nothing is clustered.
         dropped: vectors (from 1) that the filter dropped.
         scale: factor of the projected losses.
         contexts: taken in turn in place of the passage's, where given.
@@ -206,6 +225,8 @@ class SyntheticEnglish:
     run: Path
     vectors: Sequence[Sequence[str]] = VECTORS
     loss: Sequence[str] = LOSS
+    finer: Sequence[Sequence[str]] | None = None
+    empty: Collection[tuple[str, Reading]] = ()
     dropped: Collection[int] = (4,)
     scale: float = 1.0
     last: int = 3000
@@ -222,20 +243,29 @@ class SyntheticEnglish:
         self.tokens = 1240
         self.losses = self._losses()
         paths = self.paths
-        write_json(paths.summary, SUMMARY)
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 2e-4}
         write_csv(paths.training_log, pd.DataFrame(log))
+        for reading in READINGS:
+            self._clusters(paths.of_reading(reading))
+        return self
+
+    def _clusters(self, paths: TaskPaths) -> None:
+        """The files of one reading."""
+        self.reading = paths.reading
+        write_json(paths.summary, summary(self.reading))
         clusters: list[dict[str, Any]] = []
         vectors: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
-        for analysis, kinds in (("loss", [self.loss]), ("polca", self.vectors)):
+        analyses = {"loss": [self.loss], "polca": self.vectors}
+        for analysis, known in {**analyses, **({"polca_fine": self.finer} if self.finer else {})}.items():
+            fewer = [names[:-1] if self.reading == "raw" else names for names in known]
+            kinds = [()] * len(known) if (analysis, self.reading) in self.empty else fewer
             write_npz(paths.cluster(analysis), self._analysis(analysis, kinds, clusters, vectors, contexts))
         row, context = self._row("polca", 0, 0, "mixed", 1), self._context_rows("polca", 0, 0, "mixed")[0]
         write_csv(paths.table("clusters"), pd.DataFrame(clusters, columns=list(row)))
         write_csv(paths.table("vectors"), pd.DataFrame(vectors))
         write_csv(paths.table("contexts"), pd.DataFrame(contexts, columns=list(context)))
-        return self
 
     def _losses(self) -> NDArray[np.float32]:
         rest = self.rng.gamma(4, 1, self.tokens)
@@ -252,14 +282,14 @@ class SyntheticEnglish:
         contexts: list[dict[str, Any]],
     ) -> dict[str, NDArray[Any]]:
         labels = np.full((len(kinds), self.tokens), -1, np.int16)
-        kept = np.array([analysis != "polca" or v + 1 not in self.dropped for v in range(len(kinds))])
-        sampled = np.array([400 * (v + 1) if analysis == "polca" else -1 for v in range(len(kinds))])
+        kept = np.array([analysis == "loss" or v + 1 not in self.dropped for v in range(len(kinds))])
+        sampled = np.array([-1 if analysis == "loss" else 400 * (v + 1) for v in range(len(kinds))])
         rows: list[ClusterRow] = []
         for v, names in enumerate(kinds):
             own: list[dict[str, Any]] = []
             if not kept[v]:
                 labels[v] = -3
-            elif analysis == "polca":
+            elif analysis != "loss":
                 labels[v, self.rng.random(self.tokens) < 0.4] = -2
             free = self.rng.permutation(self.tokens)
             for c, kind in enumerate(names if kept[v] else ()):
@@ -275,6 +305,7 @@ class SyntheticEnglish:
                 own.append(self._row(analysis, v, c, kind, size))
                 contexts += self._context_rows(analysis, v, c, kind)
             clusters += own
+            stable = (0.9 if self.reading == "standardised" else 0.4) - 0.05 * v
             counts = {f"n_{n}": int(f(labels[v])) for n, f in _COUNTS.items()}
             vectors.append(
                 {
@@ -286,6 +317,8 @@ class SyntheticEnglish:
                     "n_clusters": len(own),
                     "n_simple": sum(row["simple"] for row in own),
                     "n_hidden": sum(row["hidden"] for row in own),
+                    "ari_bootstrap": stable if analysis == "polca" else np.nan,
+                    "ari_perturbed": stable + 0.08 if analysis == "polca" else np.nan,
                 }
             )
         return cluster_arrays(self.steps, self.steps, labels, kept, sampled, rows)
@@ -302,8 +335,9 @@ class SyntheticEnglish:
             "size": size,
             "break_step": 1300.0 + 200 * cluster,
             "onset_step": 1100.0 + 200 * cluster,
-            "hidden": cluster > 1,
+            "hidden": cluster > (1 if self.reading == "standardised" else 0),
             "hidden_onset": cluster > 2,
+            "hidden_published": None,
             "simple": known.simple,
             "name": names[cluster % len(names)],
             "fit": known.fit,

@@ -54,8 +54,8 @@ OUTPUTS = {
     "train": ("runs/tiny/{task}/checkpoints", "runs/tiny/results/{task}/training_log.csv"),
     "basis": ("runs/tiny/{task}/bases",),
     "project": ("runs/tiny/{task}/projections", "runs/tiny/results/{task}/losses.npz"),
-    "trajectories": ("runs/tiny/{task}/trajectories",),
-    "cluster": tuple(f"runs/tiny/results/{{task}}/{name}" for name in ("clusters", "tables", "summary.json")),
+    "trajectories": ("runs/tiny/{task}/trajectories", "runs/tiny/results/{task}/projected_losses.npz"),
+    "cluster": tuple(f"runs/tiny/results/{{task}}/{name}" for name in ("standardised", "raw")),
     "tables": ("paper/tiny/tables", "paper/tiny/plots", "paper/tiny/metrics.json"),
     "figures": ("figures/tiny",),
     "paper": ("paper/tiny/paper.pdf",),
@@ -84,9 +84,9 @@ def make_preset(root: Path) -> Path:
         setting["model"] |= {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
         setting["training"] |= {"steps": 40, "batch_size": 4, "warmup_steps": 4, "resume_interval": 10}
         setting["basis"] |= {"vectors": 2, "hessian_examples": 4, "tolerance": 0.1}
-        setting["breakthroughs"] |= {"flat_step": 20, "delta": 10}
         setting["plots"]["last_step"] = 40
     arithmetic["basis"]["interval"] = 20
+    arithmetic["breakthroughs"]["published"] = {"flat_step": 20, "delta": 10}
     arithmetic["data"]["evaluation_examples"] = 20
     arithmetic["clustering"]["min_cluster_size"] = 5
     english["data"] |= {"context": 16, "vocabulary": 300, "evaluation_contexts": 6}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import get_args
 from unittest import mock
 
 import numpy as np
@@ -14,6 +15,7 @@ import yaml
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_npz, write_csv, write_json
 from polca.method.bases import Basis
+from polca.method.breakthrough import breakthrough_steps
 from polca.method.checkpoints import CheckpointDirectory
 from polca.method.clustering import Clusters
 from polca.method.projections import Projections
@@ -23,6 +25,10 @@ from polca.study.in_memory import Study
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.settings import TASKS, Preset
 from polca.tasks.task import TransformerTask
+from polca.typing import Reading
+from polca.validity.bases import ScoringWork, bases_table, score_saved
+from polca.validity.null_tables import arithmetic_tables, english_tables
+from polca.validity.settings import ChanceSettings
 
 CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
 TEXT = "The old {0} of the {1} crossed the river, and the {1} refused it.\nIn {0} they sold the northern {1} twice.\n\n"
@@ -35,10 +41,10 @@ def make_preset(root: Path) -> Path:
         params[name]["model"] |= {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
         params[name]["training"] |= {"steps": 40, "batch_size": 4, "warmup_steps": 4}
         params[name]["basis"] |= {"vectors": 2, "hessian_examples": 4, "tolerance": 0.1}
-        params[name]["breakthroughs"] |= {"flat_step": 20, "delta": 10}
     params["arithmetic"]["basis"] |= {"interval": 20, "lca_parameters": 3}
     params["arithmetic"]["data"]["evaluation_examples"] = 20
     params["arithmetic"]["clustering"]["min_cluster_size"] = 5
+    params["arithmetic"]["breakthroughs"]["published"] = {"flat_step": 20, "delta": 10}
     english = params["english"]
     english["data"] |= {"vocabulary": 280, "context": 16, "evaluation_contexts": 6}
     english["data"]["corpus"]["source"] = "local"
@@ -66,12 +72,16 @@ def run_stage(stage: str, params: Path, task: str) -> None:
 
 @dataclass(frozen=True)
 class Both:
-    """One task, done by the stages (`out`) and in memory (`study`)."""
+    """One task, done by the stages (`out`) and in memory (`study`); `readings` are where the stages put each."""
 
     params: Path
     out: TaskPaths
     task: TransformerTask
     study: Study
+
+    @property
+    def readings(self) -> Iterator[TaskPaths]:
+        return map(self.out.of_reading, get_args(Reading))
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -138,26 +148,127 @@ def test_projections(both: Both) -> None:
 
 def test_trajectories_and_clusters(both: Both) -> None:
     assert len(both.task.analyses) == {"arithmetic": 11, "english": 3}[both.task.name]
-    clustered = 0
+    clustered = dict.fromkeys(get_args(Reading), 0)
     for name in both.task.analyses:
         kept, found = Archive.load(both.out.trajectory(name)).trajectories(), both.study.trajectories(name)
         assert same(kept.values, found.values)
         assert kept.guarded == found.guarded
-        right, made = Clusters.load(both.out.cluster(name)), both.study.clusters(name).clusters
-        for field in Clusters.form:
-            assert same(getattr(right, field), getattr(made, field)), f"{name}: {field}"
-        clustered += len(made)
-    assert clustered > 0, "nothing was clustered, so nothing was compared"
+        for out in both.readings:
+            right, made = Clusters.load(out.cluster(name)), both.study.clusters(name, out.reading).clusters
+            for field in Clusters.form:
+                assert same(getattr(right, field), getattr(made, field)), f"{name}, {out.reading}: {field}"
+            clustered[out.reading] += len(made)
+    assert all(clustered.values()), "nothing was clustered, so nothing was compared"
+    one, other = (Clusters.load(out.cluster("loss")).labels for out in both.readings)
+    assert not same(one, other), "both readings have the same clusters"
 
 
 def test_tables_and_summary(both: Both, tmp_path: Path) -> None:
-    summary, tables = both.study.results()
-    assert {path.stem for path in both.out.tables.iterdir()} == set(tables)
-    for name, table in tables.items():
-        write_csv(tmp_path / f"{name}.csv", table)
-        assert (tmp_path / f"{name}.csv").read_bytes() == both.out.table(name).read_bytes(), name
-    write_json(tmp_path / "summary.json", summary)
-    assert (tmp_path / "summary.json").read_bytes() == both.out.summary.read_bytes()
+    assert both.study.results()[1]["clusters"].equals(both.study.results(reading="standardised")[1]["clusters"])
+    for out in both.readings:
+        summary, tables = both.study.results(reading=out.reading)
+        assert {path.stem for path in out.tables.iterdir()} == set(tables)
+        for name, table in tables.items():
+            write_csv(tmp_path / f"{name}.csv", table)
+            assert (tmp_path / f"{name}.csv").read_bytes() == out.table(name).read_bytes(), (name, out.reading)
+        write_json(tmp_path / "summary.json", summary)
+        assert (tmp_path / "summary.json").read_bytes() == out.summary.read_bytes()
+        assert {path.name for path in (out.results / out.reading).iterdir()} == {"clusters", "tables", "summary.json"}
+
+
+def test_facts_of_the_losses(both: Both) -> None:
+    """τ is of these losses, by its definition; the fall that the paper's τ stands for is known where it has one."""
+    summary, _ = both.study.results(["loss"])
+    breaks, p = both.task.settings.breakthroughs, both.study.projections["hessian"]
+    mean = p.losses.astype(np.float64).mean(axis=1)
+    made = (mean[0] - mean) / (mean[0] - mean[-1])
+    assert mean[0] > mean[-1], "the loss does not fall, so nothing is told"
+    assert summary["flat_step"] == p.steps[[m >= breaks.fall for m in made].index(True)]
+    if breaks.published is None:
+        assert summary["published_flat_step_fall"] is None
+    else:
+        at = p.steps.tolist().index(breaks.published.flat_step)
+        assert summary["published_flat_step_fall"] == pytest.approx(made[at], rel=1e-12)
+
+
+def test_projected_losses(both: Both) -> None:
+    """The trajectories at a quarter, the half and the end of training."""
+    kept = read_npz(both.out.projected_losses)
+    own = {"arithmetic": ["polca_first_order", "polca", "polca_random", "polca_shuffled_hessian"]}
+    assert set(kept) == {"steps", *own.get(both.task.name, ["polca", "polca_fine"])}
+    assert kept.pop("steps").tolist() == [10, 20, 40]
+    for name, values in kept.items():
+        whole = both.study.trajectories(name).values
+        np.testing.assert_array_equal(values, np.stack([whole[:, :, at] for at in (1, 2, 4)]))
+
+
+@pytest.mark.parametrize("both", ["arithmetic"], indirect=True)
+def test_hidden_breakthroughs_by_the_published_constants(both: Both) -> None:
+    """As the preset's own would be with these constants, and beside its own, which are others."""
+    breaks = both.task.settings.breakthroughs
+    assert breaks.published is not None
+    for reading in get_args(Reading):
+        _, tables = both.study.results(["loss", "loss_change", "polca"], reading)
+        for name, own in tables["clusters"].groupby("analysis"):
+            trajectories, clusters = both.study.trajectories(name), both.study.clusters(name, reading).clusters
+            for m, row in enumerate(own.itertuples()):
+                curves = trajectories.values[clusters.cluster_vector[m], clusters.members(m)]
+                late = breakthrough_steps(curves, trajectories.steps, breaks.published.delta).mean()
+                assert row.hidden_published == (late > breaks.published.flat_step)
+
+
+class TestChecks:
+    """What `make validity` makes of the same results: each row is of the clusters of its own reading."""
+
+    def best(self, both: Both, analysis: str, reading: Reading) -> float:
+        """The best homogeneity of an eligible cluster, 0 where there is none."""
+        table = both.study.clusters(analysis, reading).tables["clusters"]
+        return float(table.loc[table["eligible"], "homogeneity"].max()) if table["eligible"].any() else 0.0
+
+    @pytest.mark.parametrize("both", ["arithmetic"], indirect=True)
+    def test_arithmetic_against_chance(self, both: Both) -> None:
+        chance = ChanceSettings(seed=0, permutations=9, vector_permutations=1)
+        tables = arithmetic_tables(Preset.read(PresetPaths.of(both.params)), chance)
+        keys = [(name, reading) for reading in get_args(Reading) for name in both.task.analyses]
+        for table in ("hidden", "beside"):
+            assert list(tables[f"{table}"][["analysis", "reading"]].itertuples(index=False, name=None)) == keys
+        best, hidden = tables["best"], tables["hidden"]
+        assert set(best[["analysis", "reading"]].itertuples(index=False, name=None)) == set(keys)
+        for row in hidden.to_dict("records"):
+            own = both.study.clusters(row["analysis"], row["reading"]).tables["clusters"]
+            assert row["clusters"] == len(own)
+            assert row["observed"] == pytest.approx(own["hidden"].mean() if len(own) else np.nan, nan_ok=True)
+            mine = best[(best["analysis"] == row["analysis"]) & (best["reading"] == row["reading"])]
+            assert set(mine["observed"]) == {self.best(both, row["analysis"], row["reading"])}
+        assert (hidden.groupby("analysis")["clusters"].nunique() > 1).any(), "both readings have the same clusters"
+
+    @pytest.mark.parametrize("both", ["english"], indirect=True)
+    def test_english_against_chance(self, both: Both) -> None:
+        chance = ChanceSettings(seed=0, permutations=9, vector_permutations=1)
+        tables = english_tables(Preset.read(PresetPaths.of(both.params)), chance)
+        keys = ["analysis", "reading"]
+        for row in tables["simple"].to_dict("records"):
+            own = both.study.clusters(row["analysis"], row["reading"]).tables["clusters"]
+            assert row["clusters_simple"] == own["simple"].sum()
+            mine = tables["simple_clusters"]
+            mine = mine[(mine["analysis"] == row["analysis"]) & (mine["reading"] == row["reading"])]
+            assert mine["size"].tolist() == own["size"].tolist()
+        assert len(tables["simple"][keys].drop_duplicates()) == 2 * len(both.task.analyses)
+
+    @pytest.mark.parametrize("both", ["arithmetic"], indirect=True)
+    def test_bases(self, both: Both) -> None:
+        """Of the preset's own basis the row is that of its analysis `polca`, in each reading."""
+        shared = ScoringWork(both.task, both.out.projections, both.study.labels)
+        rows = {"hessian": score_saved(shared, "hessian")}
+        table = bases_table(rows, {"hessian": {"gradient_evaluations": 7.0}})
+        assert list(table["reading"]) == list(get_args(Reading))
+        assert set(table["gradient_evaluations"]) == {7}
+        for row in table.to_dict("records"):
+            found = both.study.clusters("polca", row["reading"]).tables
+            assert (row["clusters"], row["vectors"]) == (len(found["clusters"]), len(found["vectors"]))
+            assert row["homogeneity"] == pytest.approx(self.best(both, "polca", row["reading"]) or np.nan, nan_ok=True)
+            assert row["auc_100s"] == found["vectors"]["auc_100s"].max()
+        assert table["completeness"].nunique() == 1, "it is of the projections, whatever was clustered"
 
 
 def test_some_analyses(both: Both) -> None:

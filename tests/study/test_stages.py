@@ -31,6 +31,7 @@ def task() -> ArithmeticTask:
         training={"steps": 40, "checkpoint_interval": 10, "batch_size": 4},
         basis={"interval": 20, "vectors": 2, "hessian_examples": 4, "lca_parameters": 3, "tolerance": 0.1},
         polca={"interval": 20},
+        breakthroughs={"delta": 20},
     )
     return ArithmeticTask(settings, Path("nowhere"))
 

@@ -47,7 +47,8 @@ SETTINGS = {
     "basis": {"vectors": 2, "per_step": 1, "hessian_examples": 64, "tolerance": 1e-3, "which": "algebraic"},
     "polca": {"interval": 20, "second_order": "trapezoid", "eigenvalue": "basis", "batch_sequences": 121},
     "clustering": {"min_cluster_size": 5, "min_samples_divisor": 15},
-    "breakthroughs": {"flat_step": 100, "delta": 20},
+    "stability": {"repeats": 2, "analyses": ["polca"]},
+    "breakthroughs": {"fall": 0.9, "delta": 20},
     "plots": {"last_step": 200},
 }
 
@@ -58,4 +59,10 @@ def test_modular_addition_goes_through(tmp_path: Path) -> None:
     assert summary["loss_last"] < 0.5 * summary["loss_first"]
     assert (summary["tokens"], len(tables["vectors"])) == (MODULUS**2, 2)
     assert len(tables["clusters"]) == tables["vectors"]["n_clusters"].sum() > 0
+    # It names no constants of the paper, and asks for the stability of its one analysis.
+    assert summary["published_flat_step_fall"] is None
+    assert tables["clusters"]["hidden_published"].isna().all()
+    stable = tables["vectors"].set_index("n_clusters")[["ari_bootstrap", "ari_perturbed"]]
+    assert (stable.isna().all(axis=1) == (stable.index == 0)).all()
+    assert stable.max(axis=None) <= 1
     assert render(study.clusters("polca").clusters, tables["clusters"])["png"].startswith(b"\x89PNG")

@@ -333,7 +333,7 @@ def test_from_trajectories_to_scores() -> None:
     at = np.where(early, 5, 15)[:, None]
     values = -1.0 * (np.arange(20) >= at) * (1 + 0.05 * rng.random((240, 1)))
     source = Trajectories("polca", values[None].astype(np.float32), np.arange(20), projected=True)
-    clusters = cluster(source, min_cluster_size=15)
+    clusters = cluster(source, min_cluster_size=15, standardise=False)
     best = three_best(cluster_scores(clusters, place, carry), "polca")
     assert best["homogeneity"][0] == 1
     members = clusters.members(int(best["cluster"][0]))

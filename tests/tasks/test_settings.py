@@ -78,7 +78,21 @@ ARITHMETIC: list[tuple[str, Any, str]] = [
     ("clustering.min_cluster_size", 1, r"clustering\.min_cluster_size = 1: input should be greater than or equal to 2"),
     ("clustering.finer", {}, r"clustering\.finer: unknown parameter"),
     ("breakthroughs.delta", 90, r"breakthroughs\.delta = 90: not a multiple of polca\.interval = 20"),
-    ("breakthroughs.flat_step", -1, r"breakthroughs\.flat_step = -1: input should be greater than or equal to 0"),
+    ("breakthroughs.flat_step", 1000, r"breakthroughs\.flat_step: unknown parameter"),
+    ("breakthroughs.fall", 0, r"breakthroughs\.fall = 0: input should be greater than 0"),
+    ("breakthroughs.fall", 1.0, r"breakthroughs\.fall = 1\.0: input should be less than 1"),
+    (
+        "breakthroughs.published.delta",
+        90,
+        r"^arithmetic\.breakthroughs\.published\.delta = 90: not a multiple of polca\.interval = 20: change one of",
+    ),
+    ("breakthroughs.published.flat_step", -1, r"published\.flat_step = -1: input should be greater than or equal to 0"),
+    ("breakthroughs.published", {"delta": 100}, r"missing parameter arithmetic\.breakthroughs\.published\.flat_step: "),
+    ("clustering.standardise", True, r"clustering\.standardise: unknown parameter"),
+    ("stability.repeats", 0, r"stability\.repeats = 0: input should be greater than or equal to 1"),
+    ("stability.noise", 0, r"stability\.noise = 0: input should be greater than 0"),
+    ("stability.analyses", "polca", r"stability\.analyses = 'polca': input should be"),
+    ("plots.reading", "shapes", r"plots\.reading = 'shapes': input should be 'standardised' or 'raw'"),
     ("plots.last_step", 0, r"plots\.last_step = 0: input should be greater than or equal to 1"),
 ]
 
@@ -124,7 +138,11 @@ def test_impossible_parameter(name: str, place: str, value: Any, message: str) -
 
 MISSING = [
     *(("arithmetic", place) for place in ("seed", "basis", "basis.vectors", "plots.last_step", "clustering")),
-    *(("english", place) for place in ("labels", "labels.coverage", "clustering.finer", "data.corpus.source")),
+    *(("arithmetic", place) for place in ("stability", "stability.repeats", "breakthroughs.fall")),
+    *(
+        ("english", place)
+        for place in ("labels", "labels.coverage", "clustering.finer", "data.corpus.source", "stability")
+    ),
 ]
 
 
@@ -175,6 +193,18 @@ class TestPublished:
                 changed("english", "polca", polca)
         settings = changed("english", "polca", polca | {"curvature_of": ["hessian"]}).settings
         assert settings.polca.needs_curvature is needed
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "english"])
+def test_what_may_be_left_out(name: str) -> None:
+    """Without the paper's constants none are counted; figures show standardised trajectories."""
+    values = copy.deepcopy(PAPER[name])
+    values["breakthroughs"].pop("published", None)
+    del values["plots"]["reading"], values["stability"]["noise"]
+    settings = task_of(name, values).settings
+    assert settings.breakthroughs.published is None
+    assert settings.plots.reading == "standardised"
+    assert settings.stability.noise == 0.01
 
 
 class TestChanged:

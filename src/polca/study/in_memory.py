@@ -22,6 +22,7 @@ from polca.study.stages.project import project
 from polca.study.stages.train import train
 from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.task import Labels, Task
+from polca.typing import Reading
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,17 @@ class Study:
         """Trajectories of one analysis."""
         return decompose_analysis(self.task, analysis, self.projections)
 
-    def clusters(self, analysis: str) -> Clustered:
-        """Clusters of one analysis, scored."""
+    def clusters(self, analysis: str, reading: Reading = "standardised") -> Clustered:
+        """Clusters of one analysis in one reading, scored."""
         losses = ExactLosses.of(self.projections)
-        return cluster_analysis(self.task, analysis, self.trajectories(analysis), losses, self.labels)
+        return cluster_analysis(self.task, analysis, self.trajectories(analysis), losses, self.labels, reading)
 
-    def results(self, analyses: Sequence[str] | None = None) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-        """The task's summary and its tables over several analyses, all by default."""
+    def results(
+        self, analyses: Sequence[str] | None = None, reading: Reading = "standardised"
+    ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+        """The task's summary and its tables over several analyses, all by default, in one reading."""
         names = list(self.task.analyses if analyses is None else analyses)
-        done = {name: self.clusters(name) for name in names}
+        done = {name: self.clusters(name, reading) for name in names}
         kinds = done[names[0]].tables
         tables = {kind: stacked(*(c.tables[kind] for c in done.values())) for kind in kinds}
         guarded = {name: c.guarded for name, c in done.items()}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
+from polca.typing import Reading
 
 DEFAULT = "laptop"
 """The preset whose parameters lie in the checkout's own `params.yaml`, so that a bare `dvc repro` works."""
@@ -12,15 +13,17 @@ DEFAULT = "laptop"
 class TaskPaths:
     """The files of one task of a preset, in the order in which stages write them.
 
-    Heavy files lie in `directory`; in `results` the small ones, all that tables and figures read.
+    Heavy files lie in `directory`; in `results` the small ones, all that tables and figures read. Clusters and what is
+    said of them lie in a folder for each reading.
 
     Args:
         run: `runs/<preset>`.
         name: the task's.
+        reading: whose clusters, tables and summary are meant.
     """
 
-    def __init__(self, run: Path, name: str) -> None:
-        self.name = name
+    def __init__(self, run: Path, name: str, reading: Reading = "standardised") -> None:
+        self.run, self.name, self.reading = run, name, reading
         self.directory = run / name
         self.data = self.directory / "data"
         self.checkpoints = self.directory / "checkpoints"
@@ -32,9 +35,14 @@ class TaskPaths:
         self.labels = self.results / "labels.npz"
         self.training_log = self.results / "training_log.csv"
         self.losses = self.results / "losses.npz"
-        self.clusters = self.results / "clusters"
-        self.tables = self.results / "tables"
-        self.summary = self.results / "summary.json"
+        self.projected_losses = self.results / "projected_losses.npz"
+        self.clusters = self.results / reading / "clusters"
+        self.tables = self.results / reading / "tables"
+        self.summary = self.results / reading / "summary.json"
+
+    def of_reading(self, reading: Reading) -> "TaskPaths":
+        """The same task's files with the clusters of a reading."""
+        return TaskPaths(self.run, self.name, reading)
 
     def basis(self, kind: str) -> Path:
         """One basis."""
@@ -98,9 +106,9 @@ class PresetPaths:
             raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)})")
         return cls(name, root)
 
-    def task(self, name: str) -> TaskPaths:
-        """The files of one task."""
-        return TaskPaths(self.run, name)
+    def task(self, name: str, reading: Reading = "standardised") -> TaskPaths:
+        """The files of one task, with the clusters of a reading."""
+        return TaskPaths(self.run, name, reading)
 
 
 def presets(root: Path) -> list[str]:

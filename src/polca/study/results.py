@@ -1,10 +1,10 @@
 """The results of a preset's tasks, as tables and figures read them: loaded when asked for, never recomputed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -20,19 +20,24 @@ from polca.tasks.arithmetic.scores import COUNTS
 from polca.tasks.english.scores import TABLES as ENGLISH_TABLES
 from polca.tasks.english.text import evaluated
 from polca.tasks.task import Labels
+from polca.typing import Reading
 
+STABLE = ("ari_bootstrap", "ari_perturbed")
+"""Columns of the tables of vectors that say how stable clusters are."""
 COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "arithmetic": {
         "clusters": (
             *("analysis", "basis", "strategy", "vector", "cluster", "size", "n_carry", "homogeneity", "recall", "f1"),
-            *("eligible", "break_step", "onset_step", "hidden", "hidden_onset", *COUNTS),
+            *("eligible", "break_step", "onset_step", "hidden", "hidden_onset", "hidden_published", *COUNTS),
         ),
         "vectors": (
             *("analysis", "basis", "strategy", "vector", "vector_step", "kept", "n_dropped", "n_clustered"),
-            *("n_outliers", "n_clusters", "auc_1000s", "auc_100s", "auc_10s", "best_homogeneity"),
+            *("n_outliers", "n_clusters", "auc_1000s", "auc_100s", "auc_10s", "best_homogeneity", *STABLE),
         ),
     },
-    "english": {name: tuple(columns) for name, columns in ENGLISH_TABLES.items()},
+    "english": {
+        name: (*columns, *STABLE) if name == "vectors" else tuple(columns) for name, columns in ENGLISH_TABLES.items()
+    },
 }
 """Columns that the tables of a task's results must have."""
 
@@ -104,6 +109,7 @@ class TaskResults:
         paths: where they are.
         params: the preset's parameters, as read from its `params.yaml`.
         published_path: the published values.
+        analysis: in place of the analysis that figures show.
 
     Every property raises `PolcaError` naming the file and the stage to run where a file is missing or damaged.
     """
@@ -111,14 +117,24 @@ class TaskResults:
     paths: TaskPaths
     params: Mapping[str, Any]
     published_path: Path = ROOT / "data" / "published.yaml"
+    analysis: str | None = None
 
     setting: ClassVar[str]
     """Name of the task: its section of `params.yaml`."""
 
+    def of_reading(self, reading: Reading) -> Self:
+        """The same task's results with the clusters of a reading."""
+        return replace(self, paths=self.paths.of_reading(reading))
+
+    @property
+    def reading(self) -> Reading:
+        """Whose clusters these are."""
+        return self.paths.reading
+
     @property
     def shown_analysis(self) -> str:
         """The analysis whose vectors the figures show: `plots.analysis`, POLCA as published where it is not given."""
-        return str(self.param("plots").get("analysis", "polca"))
+        return self.analysis or str(self.param("plots").get("analysis", "polca"))
 
     def param(self, name: str) -> Any:
         """A parameter of the task by its dotted name, such as `training.steps`.
@@ -136,6 +152,18 @@ class TaskResults:
         """Exact losses (`losses.npz`)."""
         self._require(self.paths.losses, "project")
         return read_losses(self.paths, self.param("training.steps") // self.param("polca.interval") + 1)
+
+    @cached_property
+    def projected_losses(self) -> dict[str, NDArray[np.floating]]:
+        """Projected losses `[3, K, X]` by analysis at `MOMENTS` of training (`projected_losses.npz`)."""
+        self._require(self.paths.projected_losses, "trajectories")
+        found = read_npz(self.paths.projected_losses)
+        tokens = self.losses.losses.shape[1]
+        if "steps" not in found or any(v.shape[-1] != tokens for name, v in found.items() if name != "steps"):
+            raise PolcaError(
+                f"{self.paths.projected_losses}: not of the {tokens} tokens: {self._again('trajectories')}"
+            )
+        return found
 
     def curves(self, analysis: str) -> Clusters:
         """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
@@ -306,12 +334,22 @@ class PresetResults:
 
     @classmethod
     def of(cls, paths: PresetPaths, params: Mapping[str, Any]) -> "PresetResults":
-        """Those below `runs/<preset>/results`; nothing is read yet."""
+        """Those below `runs/<preset>/results`, in the reading that figures show; nothing is read yet."""
         tasks = params.get("tasks", {})
+
+        def of_task(name: str) -> TaskPaths:
+            shown = params.get(name, {}).get("plots", {}).get("reading", "standardised")
+            return paths.task(name, shown)
+
         return cls(
-            Results(paths.task("arithmetic"), params) if "arithmetic" in tasks else None,
-            EnglishResults(paths.task("english"), params) if "english" in tasks else None,
+            Results(of_task("arithmetic"), params) if "arithmetic" in tasks else None,
+            EnglishResults(of_task("english"), params) if "english" in tasks else None,
         )
+
+    def of_reading(self, reading: Reading) -> "PresetResults":
+        """The same with the clusters of a reading."""
+        own, english = self.arithmetic, self.english
+        return PresetResults(own and own.of_reading(reading), english and english.of_reading(reading))
 
     @property
     def all(self) -> list[TaskResults]:

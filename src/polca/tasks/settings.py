@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polca.errors import PolcaError
-from polca.typing import EigenvalueAt, SecondOrder
+from polca.typing import EigenvalueAt, Reading, SecondOrder
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -146,24 +146,52 @@ class ArchiveSettings(Section):
 
 
 class ClusteringSettings(Section):
-    """HDBSCAN (Table 4): min_samples = tokens clustered / `min_samples_divisor`; raw or standardised trajectories."""
+    """HDBSCAN (Table 4): min_samples = tokens clustered / `min_samples_divisor`."""
 
     min_cluster_size: Annotated[int, Field(ge=2)]
     min_samples_divisor: Count
-    standardise: bool = False
 
 
-class BreakthroughSettings(Section):
-    """Eqs. 9, 10: τ = `flat_step`, Δ = `delta`, both in training steps."""
+class StabilitySettings(Section):
+    """Labels of an analysis under small changes (`method.stability`): how often, and by how much.
+
+    Attributes:
+        repeats: bootstraps, and as many perturbations.
+        noise: of a perturbation, as a share of each trajectory's standard deviation over time.
+        analyses: the analyses that are clustered again.
+    """
+
+    repeats: Count
+    noise: Annotated[float, Field(gt=0)] = 0.01
+    analyses: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class PublishedBreaks(Section):
+    """The paper's own τ and Δ, in training steps."""
 
     flat_step: Annotated[int, Field(ge=0)]
     delta: Count
 
 
+class BreakthroughSettings(Section):
+    """Eqs. 9, 10, at the preset's scale.
+
+    Attributes:
+        fall: τ is the step by which the mean exact loss has made this share of its fall.
+        delta: Δ in training steps: 1 % of training as published, and one interval at least.
+        published: the paper's constants, with which hidden breakthroughs are counted as well; None where it has none.
+    """
+
+    fall: Fraction
+    delta: Count
+    published: PublishedBreaks | None = None
+
+
 class PlotSettings(Section):
-    """`analysis` names the clusters that the paper's figures show; plots end at `last_step`."""
+    """What the paper's figures show: clusters of an `analysis` in a `reading`; plots end at `last_step`."""
 
     analysis: str = "polca"
+    reading: Reading = "standardised"
     last_step: Count
 
 
@@ -177,6 +205,7 @@ class TaskSettings(Section):
     polca: PolcaSettings
     archive: ArchiveSettings = ArchiveSettings()
     clustering: ClusteringSettings
+    stability: StabilitySettings
     breakthroughs: BreakthroughSettings
     plots: PlotSettings
 
@@ -199,11 +228,13 @@ class TaskSettings(Section):
                 )
         if steps % self.polca.interval:
             raise PolcaError(f"polca.interval = {self.polca.interval}: does not divide training.steps = {steps}")
-        if self.breakthroughs.delta % self.polca.interval:
-            raise PolcaError(
-                f"breakthroughs.delta = {self.breakthroughs.delta}: not a multiple of polca.interval = "
-                f"{self.polca.interval}: change one of them"
-            )
+        breaks, known = self.breakthroughs, self.breakthroughs.published
+        deltas = {"breakthroughs.delta": breaks.delta, "breakthroughs.published.delta": known.delta if known else None}
+        for name, delta in deltas.items():
+            if delta is not None and delta % self.polca.interval:
+                raise PolcaError(
+                    f"{name} = {delta}: not a multiple of polca.interval = {self.polca.interval}: change one of them"
+                )
         chosen = self.basis_steps()
         if chosen[-1] > steps:
             raise PolcaError(

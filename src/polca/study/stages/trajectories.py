@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polca.errors import PolcaError
+from polca.method.breakthrough import fall_made, flat_step
 from polca.method.completeness import completeness
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
@@ -35,6 +37,27 @@ def archive_analysis(task: Task, analysis: str, projections: Mapping[str, Projec
     return compress(decompose_analysis(task, analysis, projections), task.settings.archive.relative_error)
 
 
+MOMENTS = (0.25, 0.5, 1.0)
+"""Shares of training at which projected losses are kept beside the results."""
+
+
+def projected_losses(task: Task, projections: Mapping[str, Projections]) -> dict[str, NDArray[Any]]:
+    """Projected losses of every token along all vectors at `MOMENTS`, of each analysis that has them.
+
+    Returns:
+        `steps [M]` and, by analysis, values `[M, K, X]` in nats: small beside the trajectories, and enough for pictures
+        of what the directions tell apart.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for name, analysis in task.analyses.items():
+        if analysis.strategy in ("polca", "polca_first_order") and analysis.second_order is None:
+            trajectories = decompose_analysis(task, name, projections)
+            at = [round(share * (len(trajectories.steps) - 1)) for share in MOMENTS]
+            found["steps"] = trajectories.steps[at]
+            found[name] = np.moveaxis(trajectories.values[:, :, at], 2, 0)
+    return found
+
+
 def known_facts(task: Task, projections: Mapping[str, Projections]) -> dict[str, Any]:
     """Numbers about projections, for `summary.json`: sizes, losses, and what each form allocates along the Hessian's.
 
@@ -42,6 +65,7 @@ def known_facts(task: Task, projections: Mapping[str, Projections]) -> dict[str,
     of the loss: 1 is complete. A task adds its own.
     """
     hessian, polca, breaks = projections["hessian"], task.settings.polca, task.settings.breakthroughs
+    known = breaks.published
     forms = [form for form in get_args(SecondOrder) if form != "exact" or hessian.token_curvatures is not None]
     shares: dict[str, Any] = {}
     for form in forms:
@@ -57,8 +81,9 @@ def known_facts(task: Task, projections: Mapping[str, Projections]) -> dict[str,
         "tokens": int(hessian.losses.shape[1]),
         "checkpoints": len(hessian.steps),
         "vectors": int(hessian.gradients.shape[2]),
-        "flat_step": breaks.flat_step,
+        "flat_step": flat_step(hessian.losses, hessian.steps, breaks.fall),
         "delta": breaks.delta,
+        "published_flat_step_fall": fall_made(hessian.losses, hessian.steps, known.flat_step) if known else None,
         "second_order": polca.second_order,
         "eigenvalue": polca.eigenvalue,
         "loss_first": float(hessian.losses[0].mean(dtype=np.float64)),

@@ -33,6 +33,7 @@ BETWEEN = "¶"
 CLUSTER_COLUMNS: Mapping[str, str] = {
     **{"analysis": "str", "vector": "int64", "cluster": "int64", "size": "int64"},
     **{"break_step": "float64", "onset_step": "float64", "hidden": "bool", "hidden_onset": "bool"},
+    "hidden_published": "boolean",
     **{"simple": "bool", "name": "str", "fit": "float64"},
     **{"tags_3": "str", "tags_2": "str", "tags_1": "str", "tags_0": "str"},
     **{"top_target": "str", "top_target_share": "float64"},
