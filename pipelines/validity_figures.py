@@ -1,25 +1,41 @@
 """Draw the figures of the checks."""
 
-from polca.machine.files import read_csv, writing
+from pathlib import Path
+
+import pandas as pd
+
+from polca.machine.files import read_csv, read_params, writing
+from polca.report.figures.specification import draw_specification
 from polca.report.figures.style import encode, styled
 from polca.report.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
 from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
 from polca.study.settings import Preset
 from polca.study.stage import run
 from polca.validity.paths import ValidityPaths
+from polca.validity.specification import of_all_seeds
+
+
+def shown(path: Path, reading: str) -> pd.DataFrame:
+    """The rows of a table that are of the reading which figures show."""
+    table = read_csv(path)
+    return table[table["reading"] == reading]
 
 
 def main(preset: Preset) -> None:
-    out = ValidityPaths(preset.paths)
+    out, reading = ValidityPaths(preset.paths), preset.arithmetic().settings.plots.reading
     parts = {n: read_csv(out.table("completeness", n)) for n in ("curves", "errors", "forms", "vectors")}
-    nulls = {n: read_csv(out.table("null", n)) for n in ("best", "hidden")}
-    seeds = {n: read_csv(out.table("seeds", n)) for n in ("values", "summary", "profiles", "matches")}
-    treebank = read_csv(out.directory / "treebank" / "treebank.csv")
+    nulls = {n: shown(out.table("null", n), reading) for n in ("best", "hidden")}
+    seeds = {n: shown(out.table("seeds", n), reading) for n in ("values", "summary")}
+    seeds |= {n: read_csv(out.table("seeds", n)) for n in ("profiles", "matches")}
+    cells = of_all_seeds(read_csv(out.specification), read_csv(out.table("seeds", "specification")))
+    published = read_params(preset.paths.root / "data" / "published.yaml")["table_01"]["polca"]["homogeneity"]
+    treebank = shown(out.directory / "treebank" / "treebank.csv", preset.english().settings.plots.reading)
     with writing(out.figures) as folder, styled():
         figures = {
             "validity_completeness": draw_completeness(**parts),
             "validity_null": draw_nulls(**nulls),
             "validity_sensitivity": draw_sensitivity(read_csv(out.table("sensitivity", "factors"))),
+            "validity_specification": draw_specification(cells, published),
             "validity_seeds": draw_seeds(seeds["values"], seeds["summary"]),
             "validity_profiles": draw_profiles(seeds["profiles"], seeds["matches"]),
         }

@@ -8,7 +8,7 @@ from polca.study.stages.checkpoints import checkpoint_directory
 from polca.study.stages.project import project
 from polca.validity.construction_scores import COLUMNS, no_scores
 from polca.validity.settings import TreebankSettings, read
-from polca.validity.treebank_study import TreebankText, scores, summary
+from polca.validity.treebank_study import TreebankText, construction_probes, no_probes, scores, summary
 
 SKIPPED = "skipped: no treebank"
 
@@ -20,6 +20,7 @@ def main(preset: Preset) -> None:
         print(f"{settings.input}/{settings.file}: {SKIPPED} (make validity TREEBANK=<directory>)", flush=True)
         with writing(target) as folder:
             write_csv(folder / "treebank.csv", no_scores())
+            write_csv(folder / "treebank_probes.csv", no_probes())
             write_json(folder / "treebank.json", {"status": SKIPPED, "file": settings.file})
         return
     text = TreebankText.read(source, task, settings)
@@ -34,7 +35,8 @@ def main(preset: Preset) -> None:
         )
     tables, sizes = scores(task, projections, text, settings)
     with writing(target) as folder:
-        write_csv(folder / "treebank.csv", stacked(*tables)[list(COLUMNS)])
+        write_csv(folder / "treebank.csv", stacked(*tables)[[*COLUMNS, "reading"]])
+        write_csv(folder / "treebank_probes.csv", construction_probes(task, projections, text))
         write_json(folder / "treebank.json", summary(source, text, settings, projections, sizes))
 
 

@@ -19,7 +19,7 @@ def clustered():
     values[0, :, 1:] = -np.repeat([1.0, 5.0, 9.0], 40)[:, None] + generator.normal(0, 0.1, (TOKENS, 2))
     values[1, :, 1:] = -np.abs(generator.normal(3, 2, (TOKENS, 2)))
     trajectories = Trajectories("polca", values, np.arange(3), projected=True)
-    return cluster(trajectories, min_cluster_size=10, min_samples_divisor=30), trajectories
+    return cluster(trajectories, min_cluster_size=10, min_samples_divisor=30, standardise=False), trajectories
 
 
 def scores(clustered, labels, targets=None, permutations=50, seed=0):
@@ -93,3 +93,4 @@ def test_nothing_to_score(clustered) -> None:
     assert table["value"].isna().all()
     assert (table["tokens"] == 0).all()
     assert len(no_scores()) == 0
+    assert list(no_scores()) == [*COLUMNS, "reading"]

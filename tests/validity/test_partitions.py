@@ -12,28 +12,24 @@ from polca.validity.permutation import best_homogeneities, clustered_curves, hid
 
 @pytest.fixture
 def world():
-    """Three vectors, 240 tokens in three groups per vector, 21 points; the third vector rises."""
+    """Three vectors, 240 tokens in groups of one size and shape per vector, 21 points; the third vector rises."""
     rng = np.random.default_rng(0)
     place, carry = rng.integers(0, 4, 240), rng.random(240) < 0.4
     carry &= place != 3
     slopes = np.stack([1 + 3.0 * ((place == 1) & carry), 1 + 2.0 * (place == 2), -np.ones(240)])
-    shape = -slopes[..., None] * np.linspace(0, 1, 21) ** 2
-    values = (shape * (1 + 0.05 * rng.normal(size=(3, 240, 1)))).astype(np.float32)
+    size, power = (np.abs(slopes)[..., None] * (1 + 0.05 * rng.normal(size=(3, 240, 1))) for _ in range(2))
+    values = (-np.sign(slopes)[..., None] * size * np.linspace(0, 1, 21) ** power).astype(np.float32)
     values[0, ::9] *= -1
     return Trajectories("polca", values, np.arange(0, 210, 10), projected=True), place, carry
 
 
-def test_partition_is_that_of_cluster(world) -> None:
+@pytest.mark.parametrize("standardise", [False, True])
+def test_partition_is_that_of_cluster(world, standardise: bool) -> None:
     trajectories, place, carry = world
     for filters in (True, False):
-        wanted = cluster(trajectories, min_cluster_size=12, min_samples_divisor=15, filters=filters)
-        labels = partition(
-            trajectories.values,
-            min_cluster_size=12,
-            min_samples_divisor=15,
-            drop_vectors=filters,
-            drop_tokens=filters,
-        )
+        options = {"min_cluster_size": 12, "min_samples_divisor": 15, "standardise": standardise}
+        wanted = cluster(trajectories, filters=filters, **options)
+        labels = partition(trajectories.values, drop_vectors=filters, drop_tokens=filters, **options)
         np.testing.assert_array_equal(labels, wanted.labels)
     inside, vectors = memberships(labels)
     assert len(inside) == len(wanted) >= 2

@@ -47,7 +47,10 @@ def test_cluster_profile_is_its_composition() -> None:
     values = np.zeros((1, 10, 2), np.float32)
     values[0, :, 1] = [-1, -1.1, -1.2, -1.3, -9, -9.1, -9.2, -9.3, -9.4, -9.5]
     clusters = cluster(
-        Trajectories("polca", values, np.arange(2), projected=True), min_cluster_size=3, min_samples_divisor=10
+        Trajectories("polca", values, np.arange(2), projected=True),
+        min_cluster_size=3,
+        min_samples_divisor=10,
+        standardise=False,
     )
     profiles = cluster_profiles(clusters, np.array([0, 0, 0, 1, 6, 6, 6, 6, 6, 6]))
     assert sorted(profiles[:, 0].tolist()) == [0, 0.75]

@@ -12,8 +12,10 @@ from polca.study.settings import Preset
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.scores import best_clusters
+from polca.typing import Reading
 from polca.validity.sensitivity import default, first_vectors, measure, sensitivity
 from polca.validity.settings import SensitivitySettings, read
+from synthetic import READINGS
 
 SMOKE = Preset.read(PresetPaths.named("smoke"))
 
@@ -23,11 +25,13 @@ def world():
     settings = SMOKE.arithmetic().settings
     rng = np.random.default_rng(0)
     place, carry = np.tile(np.arange(4), 100), rng.random(400) < 0.4
-    pull = np.stack([1 + 2.0 * (carry & (place == k % 3)) for k in range(4)], axis=1)
-    gradients = pull[None] * (1 + 0.1 * rng.normal(size=(1, 400, 4))) * np.linspace(1, 0.2, 21)[:, None, None]
+    told = np.stack([carry & (place == k % 3) for k in range(4)], axis=1)
+    # Vector k tells the carries of one place apart, by size and by shape: they fall further, and later.
+    pull, late = (1 + 2.0 * told * (1 + 0.1 * rng.normal(size=(400, 4))) for _ in range(2))
+    gradients = pull[None] * (1 + 0.1 * rng.normal(size=(1, 400, 4))) * np.linspace(0.2, 1, 21)[:, None, None] ** late
     p = Projections(
         steps=np.arange(21) * 10,
-        losses=rng.random((21, 400)).astype(np.float32),
+        losses=(np.linspace(2, 1, 21)[:, None] ** 2 + 0.1 * rng.random((21, 400))).astype(np.float32),
         gradients=gradients.astype(np.float32),
         movements=np.full((20, 4), -0.01, np.float32),
         vector_steps=np.arange(4) * 40 + 40,
@@ -44,12 +48,17 @@ def test_values_that_the_projections_do_not_allow(world) -> None:
         first_vectors(p, 5)
 
 
-def test_the_default_is_the_analysis_polca(world) -> None:
+@pytest.mark.parametrize("reading", READINGS)
+def test_the_default_is_the_analysis_polca(world, reading: Reading) -> None:
     settings, p, place, carry = world
-    found = measure(p, place, carry, default(p, settings))
+    own = default(p, settings)
+    assert own.reading == settings.plots.reading == "standardised"
+    # τ is of these losses: the mean falls as (2 − t)², of which 0.87 of 3 is made once (2 − t)² ≤ 1.39, at t = 0.85.
+    assert (own.flat_step, settings.breakthroughs.fall) == (170, 0.87)
+    found = measure(p, place, carry, replace(own, reading=reading))
     task, projections = SMOKE.arithmetic(), {"hessian": p}
     trajectories, labels = decompose_analysis(task, "polca", projections), {"place": place, "carry": carry}
-    tables = cluster_analysis(task, "polca", trajectories, ExactLosses.of(projections), labels).tables
+    tables = cluster_analysis(task, "polca", trajectories, ExactLosses.of(projections), labels, reading).tables
     assert found["clusters"] == len(tables["clusters"]) > 0
     best = best_clusters(tables["clusters"], "polca")["homogeneity"]
     assert found["best_homogeneity"] == best.iloc[0]
@@ -64,5 +73,10 @@ def test_a_row_for_every_value(world) -> None:
     measured = ["best_homogeneity", "clusters", "outliers", "dropped"]
     assert (defaults[measured].nunique() == 1).all()
     own = default(p, settings)
+    for reading in READINGS:
+        (row,) = table[(table["factor"] == "reading") & (table["value"] == reading)].to_dict("records")
+        wanted = measure(p, place, carry, replace(own, reading=reading))
+        assert (row["clusters"], row["best_homogeneity"]) == (wanted["clusters"], wanted["best_homogeneity"])
+        assert row["default"] == (reading == "standardised")
     row = table[(table["factor"] == "min_cluster_size") & (table["value"] == 30)].iloc[0]
     assert row["clusters"] == measure(p, place, carry, replace(own, min_cluster_size=30))["clusters"]

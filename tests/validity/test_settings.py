@@ -18,6 +18,7 @@ from polca.validity.settings import (
     CompletenessSettings,
     SeedsSettings,
     SensitivitySettings,
+    SpecificationSettings,
     TreebankSettings,
     of_seed,
     on_grid,
@@ -29,6 +30,7 @@ KINDS: dict[str, type[Section]] = {
     "completeness": CompletenessSettings,
     "chance": ChanceSettings,
     "sensitivity": SensitivitySettings,
+    "specification": SpecificationSettings,
     "seeds": SeedsSettings,
     "bases": BasesSettings,
     "treebank": TreebankSettings,
@@ -70,12 +72,14 @@ class TestShipped:
         assert read(preset, "chance", ChanceSettings).permutations >= 200
         assert read(preset, "completeness", CompletenessSettings).path_nodes == 9
         assert read(preset, "sensitivity", SensitivitySettings).thinning[0] == 1
+        assert read(preset, "specification", SpecificationSettings).length == (1.0, 0.4)
         seeds, task = read(preset, "seeds", SeedsSettings), preset.arithmetic()
         assert task.settings.seed not in other_seeds(task, seeds)
         coarse = on_grid(task, seeds)
         assert coarse.settings.polca.interval == seeds.interval
         assert coarse.settings.polca.curvature_of == ()
         assert coarse.settings.breakthroughs.delta == seeds.delta
+        assert coarse.settings.stability.analyses == ()
         assert coarse.settings.training == task.settings.training
         another = of_seed(coarse, seeds.others[0])
         assert another.settings.seed == seeds.others[0]
@@ -102,6 +106,10 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("bases", {"window": 0}, r"validity\.bases\.window = 0: "),
     ("bases", {"window": True}, r"validity\.bases\.window = True: input should be a valid integer"),
     ("bases", {"windows": 1}, r"validity\.bases\.windows: unknown parameter"),
+    ("specification", {"thinning": [0]}, r"validity\.specification\.thinning\.0 = 0: "),
+    ("specification", {"thinning": [1, 1]}, r"validity\.specification\.thinning = \[1, 1\]: expected each value once"),
+    ("specification", {"length": [1.5]}, r"validity\.specification\.length\.0 = 1\.5: "),
+    ("specification", {"permutations": 0}, r"validity\.specification\.permutations = 0: "),
     ("treebank", {"windows": 0}, r"validity\.treebank\.windows = 0: "),
     ("treebank", {"permutations": 0}, r"validity\.treebank\.permutations = 0: "),
     ("completeness", {"path_nodes": 8}, r"validity\.completeness\.path_nodes = 8: must be a power of two and one"),
@@ -130,6 +138,16 @@ def test_the_grid_of_the_bases_is_checked_like_that_of_the_seeds(tmp_path: Path)
     preset = smoke(tmp_path, "validity.bases", interval=15)
     with pytest.raises(PolcaError, match=r"validity\.bases\.interval = 15: not a multiple"):
         on_grid(preset.arithmetic(), read(preset, "bases", BasesSettings))
+
+
+@pytest.mark.parametrize(("delta", "kept"), [(20, True), (40, True), (30, False)])
+def test_published_breakthroughs_on_the_grid(delta: int, kept: bool, tmp_path: Path) -> None:
+    """The paper's Δ cannot be counted on a grid of 20 steps where it is no multiple of them."""
+    preset = smoke(tmp_path, "arithmetic.breakthroughs", published={"flat_step": 100, "delta": delta})
+    task = preset.arithmetic()
+    assert task.settings.breakthroughs.published is not None
+    published = on_grid(task, read(preset, "seeds", SeedsSettings)).settings.breakthroughs.published
+    assert published == (task.settings.breakthroughs.published if kept else None)
 
 
 def test_forms_that_need_curvature(tmp_path: Path) -> None:

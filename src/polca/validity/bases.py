@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from polca.method.bases import Basis, LanczosOptions, hessian_basis
 from polca.method.breakthrough import hidden_fraction
 from polca.method.checkpoints import select_steps
 from polca.method.completeness import completeness
+from polca.method.decomposition import Trajectories
 from polca.method.further_bases import (
     curvature_basis,
     sliding_window_basis,
@@ -27,6 +28,7 @@ from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import SCORES, three_best
 from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
 from polca.tasks.task import Labels
+from polca.typing import Reading
 
 OWN = ("hessian", "shuffled_hessian", "random")
 """Bases whose projections the preset has already."""
@@ -142,7 +144,7 @@ class ScoringWork:
 
 
 def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
-    """The row of one basis without its name and cost: what POLCA finds along it.
+    """The rows of one basis, by reading, without its name and cost: what POLCA finds along it.
 
     Homogeneity, recall and F1 are the best eligible cluster's (NaN where there is none); `auc_<place>` the best
     vector's, dropped vectors included; `completeness` the share of the true loss change that the allocations add up to
@@ -152,11 +154,24 @@ def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
     # Whatever the basis, it stands where the analysis called `polca` looks for its own.
     found = {"hessian": projections}
     trajectories = decompose_analysis(shared.task, "polca", found)
-    tables = cluster_analysis(shared.task, "polca", trajectories, ExactLosses.of(found), shared.labels).tables
+    whole = completeness(projections, "trapezoid")
+    return {
+        reading: _row(shared, trajectories, ExactLosses.of(found), reading)
+        | {
+            "completeness": whole.fraction,
+            "relative_residual": whole.relative_residual,
+            "correlation": whole.correlation,
+        }
+        for reading in get_args(Reading)
+    }
+
+
+def _row(shared: ScoringWork, trajectories: Trajectories, losses: ExactLosses, reading: Reading) -> dict[str, Any]:
+    """What one reading's clusters are."""
+    tables = cluster_analysis(shared.task, "polca", trajectories, losses, shared.labels, reading).tables
     clusters, vectors = tables["clusters"], tables["vectors"]
     best: Mapping[Any, Any] = next(iter(three_best(clusters, "polca").to_dict("records")), {})
     fraction, count = hidden_fraction(clusters, "polca")
-    whole = completeness(projections, "trapezoid")
     return {
         "vectors": len(vectors),
         "kept": int(vectors["kept"].sum()),
@@ -165,9 +180,6 @@ def score_saved(shared: ScoringWork, kind: str) -> dict[str, Any]:
         "size": int(best.get("size", 0)),
         **{f"auc_{place}": float(vectors[f"auc_{place}"].max()) for place in PLACES[:3]},
         "fraction_hidden": fraction,
-        "completeness": whole.fraction,
-        "relative_residual": whole.relative_residual,
-        "correlation": whole.correlation,
     }
 
 
@@ -179,5 +191,11 @@ def groups(kinds: Sequence[str], vectors: int, at_most: int) -> list[list[str]]:
 
 def bases_table(rows: Mapping[str, Mapping[str, Any]], costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """Rows of `score_saved` and their costs, in the order of `rows`."""
-    table = pd.DataFrame([{"basis": kind, **row, **costs[kind]} for kind, row in rows.items()])
+    table = pd.DataFrame(
+        [
+            {"basis": kind, "reading": reading, **row, **costs[kind]}
+            for kind, readings in rows.items()
+            for reading, row in readings.items()
+        ]
+    )
     return table.astype(dict.fromkeys(("vectors", "kept", "clusters", "size"), "int64"))

@@ -89,8 +89,8 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def no_scores() -> pd.DataFrame:
-    """The table of `construction_scores` without rows."""
-    return _table([])
+    """The table of `construction_scores` without rows, with the column `reading` that the treebank's has."""
+    return _table([]).assign(reading="")
 
 
 def construction_scores(

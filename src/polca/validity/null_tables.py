@@ -3,7 +3,8 @@
 Not in the paper.
 """
 
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,25 +13,30 @@ from polca.machine.files import read_csv, read_npz, stacked
 from polca.machine.progress import progress
 from polca.method.clustering import Clusters, memberships
 from polca.study.archive import Archive
+from polca.study.results import read_losses
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.labels import EVALUATION_FORM
 from polca.tasks.arithmetic.scores import ANALYSES
+from polca.typing import Reading
 from polca.validity.permutation import Clustered, beside_the_maximum, best_row, by_chance, simple_null, simple_row
 from polca.validity.settings import ChanceSettings
 
 
 def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Best clusters and hidden breakthroughs of every analysis against their nulls, and means beside the maximum."""
-    settings, out = preset.arithmetic().settings, preset.paths.task("arithmetic")
-    skills = read_npz(out.labels, EVALUATION_FORM)
+    settings, readings = preset.arithmetic().settings, get_args(Reading)
+    breaks, losses = settings.breakthroughs, read_losses(preset.paths.task("arithmetic"))
+    eq_9 = {"delta": breaks.delta, "flat_step": losses.flat_step(breaks.fall)}
+    skills = read_npz(preset.paths.task("arithmetic").labels, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
-    vectors, partitions = read_csv(out.table("vectors")), read_csv(out.table("partitions"))
     rows: dict[str, list[dict[str, Any]]] = {"best": [], "hidden": [], "beside": []}
-    with progress("permutations", len(ANALYSES) * (chance.vector_permutations + 1)) as bar:
-        for number, (name, (basis, strategy)) in enumerate(ANALYSES.items()):
+    with progress("permutations", len(readings) * len(ANALYSES) * (chance.vector_permutations + 1)) as bar:
+        for reading, (number, (name, (basis, strategy))) in product(readings, enumerate(ANALYSES.items())):
+            out = preset.paths.task("arithmetic", reading)
+            vectors, partitions = read_csv(out.table("vectors")), read_csv(out.table("partitions"))
             # A stream of its own for each analysis, so that none depends on which others there are.
             rng = np.random.default_rng([chance.seed, number])
-            head = {"analysis": name, "basis": basis, "strategy": strategy}
+            head = {"analysis": name, "basis": basis, "strategy": strategy, "reading": reading}
             clusters = Clusters.load(out.cluster(name))
             study = Clustered(Archive.load(out.trajectory(name)).trajectories(), clusters.labels, place, carry)
             nulls = {
@@ -40,12 +46,12 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
             # Trajectories without a basis have no vectors to swap.
             if len(clusters.labels) > 1:
                 nulls["vectors"] = study.swap_vectors(
-                    chance.vector_permutations, rng, settings.clustering, advance=bar.advance
+                    chance.vector_permutations, rng, settings.clustering, reading == "standardised", bar.advance
                 )
             else:
                 bar.advance(chance.vector_permutations)
             rows["best"] += [{**head, "null": null, **best_row(scores)} for null, scores in nulls.items()]
-            times = study.swap_times(chance.permutations, rng, settings.breakthroughs)
+            times = study.swap_times(chance.permutations, rng, **eq_9)
             share = {"clusters": len(clusters), **by_chance(times), "permutations": len(times) - 1}
             rows["hidden"].append({**head, **share})
             rows["beside"].append({**head, **beside_the_maximum(vectors, partitions, name, len(place))})
@@ -55,20 +61,22 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
 
 def english_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.DataFrame]:
     """Simple labels of every analysis against tokens that swap their tag patterns."""
-    task, out = preset.english(), preset.paths.task("english")
-    targets, labels = task.tagged_text(read_npz(out.labels)).targets, task.settings.labels
+    task = preset.english()
+    targets = task.tagged_text(read_npz(preset.paths.task("english").labels)).targets
+    labels = task.settings.labels
     rows: list[dict[str, Any]] = []
     of_clusters: list[pd.DataFrame] = []
-    for number, name in enumerate(task.analyses):
+    for reading, (number, name) in product(get_args(Reading), enumerate(task.analyses)):
         rng = np.random.default_rng([chance.seed, len(ANALYSES) + number])
-        clusters = Clusters.load(out.cluster(name))
+        clusters = Clusters.load(preset.paths.task("english", reading).cluster(name))
         inside, vectors = memberships(clusters.labels)
         simple = simple_null(
             inside, targets.tags, targets.names, labels.coverage, labels.simple_tags, chance.permutations, rng
         )
-        rows.append({"analysis": name, "kept": int(clusters.vector_kept.sum()), **simple_row(simple, vectors)})
+        head = {"analysis": name, "reading": reading}
+        rows.append({**head, "kept": int(clusters.vector_kept.sum()), **simple_row(simple, vectors)})
         columns = {
-            "analysis": name,
+            **head,
             "vector": vectors + 1,
             "cluster": clusters.cluster_index,
             "size": inside.sum(axis=1),

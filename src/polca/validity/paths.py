@@ -11,6 +11,7 @@ class ValidityPaths:
     def __init__(self, paths: PresetPaths) -> None:
         self.directory = paths.validity
         self.path = self.directory / "path" / "gradients.npz"
+        self.specification = self.directory / "specification" / "specification.csv"
         self.figures = self.directory / "figures"
 
     def table(self, stage: str, name: str) -> Path:

@@ -30,7 +30,7 @@ from polca.method.completeness import ratio
 from polca.method.decomposition import Trajectories
 from polca.tasks.arithmetic.scores import match_carries
 from polca.tasks.english.patterns import covering_tags, is_simple
-from polca.tasks.settings import BreakthroughSettings, ClusteringSettings
+from polca.tasks.settings import ClusteringSettings
 
 Labels = NDArray[np.integer]
 Curves = NDArray[np.floating]
@@ -97,20 +97,34 @@ def by_chance(values: NDArray[np.floating]) -> dict[str, float]:
 def best_row(scores: Floats) -> dict[str, Any]:
     """What a table says of the maximum over vectors: it against its null, and how many vectors stand out.
 
-    `vectors_above` counts those whose best cluster exceeds the 95 % point of the *maximum's* null, so that looking at
-    many vectors is paid for; `vectors_alone` those with a p-value of at most 5 % on their own.
+    The null is the draws that have an eligible cluster, a share `eligible_draws` of all: whether one is eligible says
+    nothing about how pure it is. N of them bound the p-value from below, by `p_least` = 1 / (1 + N). Without an
+    eligible cluster, or without such a draw, there is nothing to test.
+
+    `vectors_above` counts those whose best cluster has a p-value of at most 5 % against the *maximum's* null, so that
+    looking at many vectors is paid for; `vectors_alone` those with one against their own, of their own eligible draws.
 
     Args:
         scores: `[K, 1 + N]` best score of each vector, 0 where it has no eligible cluster.
     """
-    chance, observed = by_chance(scores.max(axis=0, initial=0.0)), scores[:, 0]
+    best, observed = scores.max(axis=0, initial=0.0), scores[:, 0]
+    null = best[1:][best[1:] > 0]
+    chance = by_chance(np.append(best[0], null if best[0] > 0 else []))
     return {
         **chance,
         "permutations": scores.shape[1] - 1,
+        "eligible_draws": ratio(len(null), scores.shape[1] - 1),
+        "p_least": 1 / (1 + len(null)),
         "vectors_eligible": int((observed > 0).sum()),
-        "vectors_above": int((observed > chance["null_95"] + _TIE).sum()),
-        "vectors_alone": sum(p_value(row[0], row[1:]) <= LEVEL for row in scores if row[0] > 0),
+        "vectors_above": sum(_stands_out(score, best[1:]) for score in observed),
+        "vectors_alone": sum(_stands_out(row[0], row[1:]) for row in scores),
     }
+
+
+def _stands_out(score: float, draws: Floats) -> bool:
+    """Whether an eligible cluster's score is above chance; never without an eligible draw."""
+    null = draws[draws > 0]
+    return bool(score > 0 and len(null) and p_value(score, null) <= LEVEL)
 
 
 def _orders(groups: NDArray[np.integer], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -154,6 +168,7 @@ class Clustered:
         permutations: int,
         rng: np.random.Generator,
         clustering: ClusteringSettings,
+        standardise: bool,
         advance: Callable[[], None] = lambda: None,
     ) -> Floats:
         """The same when each token's trajectories swap vectors and are clustered anew, projected losses with filters.
@@ -162,17 +177,18 @@ class Clustered:
             advance: called after each permutation.
         """
         values, filters = self.trajectories.values, self.trajectories.projected
+        sizes = clustering.model_dump(include={"min_cluster_size", "min_samples_divisor"})
         best = partial(best_homogeneities, place=self.place[None], carry=self.carry[None])
         scores, one_group = [best(self.labels)], np.zeros(len(values), np.int64)
         for _ in range(permutations):
             rows = _orders(one_group, values.shape[1], rng).T
             swapped = values[rows, np.arange(values.shape[1])]
-            drawn = partition(swapped, **clustering.model_dump(), drop_vectors=filters, drop_tokens=filters)
+            drawn = partition(swapped, **sizes, standardise=standardise, drop_vectors=filters, drop_tokens=filters)
             scores.append(best(drawn))
             advance()
         return np.concatenate(scores, axis=1)
 
-    def swap_times(self, permutations: int, rng: np.random.Generator, settings: BreakthroughSettings) -> Floats:
+    def swap_times(self, permutations: int, rng: np.random.Generator, *, delta: int, flat_step: int) -> Floats:
         """Fraction of clusters with a hidden breakthrough when increments swap their times.
 
         All tokens of a cluster swap alike, so that what they do together stays together. Without clusters there is no
@@ -186,7 +202,7 @@ class Clustered:
 
         def share(clusters: list[Floats]) -> float:
             steps = self.trajectories.steps
-            return hidden_share(clusters, steps, delta=settings.delta, flat_step=settings.flat_step)
+            return hidden_share(clusters, steps, delta=delta, flat_step=flat_step)
 
         drawn = [share([shuffled(c) for c in curves]) for _ in range(permutations if curves else 0)]
         return np.array([share(curves), *drawn])

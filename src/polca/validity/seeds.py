@@ -1,9 +1,10 @@
 """Tables 8–11 over several seeds of training and data: every value, mean and standard deviation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ from polca.study import in_memory
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.probes import PROBED, probe_tables
 from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
+from polca.typing import Reading
 from polca.validity.profiles import CELLS, cluster_profiles, skill_cells, vector_profiles
-from polca.validity.settings import of_seed
+from polca.validity.settings import SpecificationSettings, of_seed
+from polca.validity.specification import Grid
 
 _STRATEGIES = {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
 _BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
@@ -38,18 +42,22 @@ def _profile_rows(kind: str, keys: Mapping[str, Any], profiles: NDArray[np.float
 
 
 def seed_tables(
-    task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels
+    task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels, grid: SpecificationSettings
 ) -> dict[str, pd.DataFrame]:
-    """The task's tables for every analysis of Tables 8–11, and `profiles`, all with a column `seed`."""
+    """The task's tables for every analysis of Tables 8–11, and `profiles`, `probes`, `signatures` and `specification`.
+
+    All have a column `seed`. The grid of the specifications is not thinned any further here, and has no form that needs
+    curvature, which further seeds lack.
+    """
     losses = ExactLosses.of(projections)
     parts: dict[str, list[pd.DataFrame]] = {}
     cells = skill_cells(labels["place"], labels["carry"])
-    for name in SEEDS_ANALYSES:
+    for name, reading in product(SEEDS_ANALYSES, get_args(Reading)):
         trajectories = decompose_analysis(task, name, projections)
-        done = cluster_analysis(task, name, trajectories, losses, labels)
+        done = cluster_analysis(task, name, trajectories, losses, labels, reading)
         for table, rows in done.tables.items():
-            parts.setdefault(table, []).append(rows)
-        if name == PROFILED:
+            parts.setdefault(table, []).append(rows.assign(reading=reading))
+        if name == PROFILED and reading == task.settings.plots.reading:
             c = done.clusters
             vectors = {"vector": np.arange(len(c.labels)) + 1, "cluster": -1, "kept": c.vector_kept}
             clusters = {"vector": c.cluster_vector + 1, "cluster": c.cluster_index, "kept": True}
@@ -57,17 +65,26 @@ def seed_tables(
                 _profile_rows("vector", vectors, vector_profiles(trajectories, cells)),
                 _profile_rows("cluster", clusters, cluster_profiles(c, cells)),
             ]
-    tables = {table: stacked(*rows) for table, rows in parts.items()}
+    tables = {table: stacked(*rows) for table, rows in parts.items()} | probes_of(task, projections, labels)
     for whole in tables.values():
         whole.insert(0, "seed", task.settings.seed)
-    return tables
+    plain = replace(projections["hessian"], curvatures=None, token_curvatures=None)
+    specified = Grid.of(labels, task.settings, grid.changed(thinning=(1,)))
+    return {**tables, "specification": specified.of_projections(plain)}
+
+
+def probes_of(task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels) -> dict[str, pd.DataFrame]:
+    """`probes` and `signatures` (see `tasks.arithmetic.probes`) of every analysis that is probed."""
+    done = [probe_tables(name, decompose_analysis(task, name, projections), labels) for name in PROBED]
+    return {table: stacked(*(tables[table] for tables in done)) for table in done[0]}
 
 
 @dataclass(frozen=True)
 class SeedsWork:
-    """What a worker needs: the task on the grid of the seeds, and a folder to work in."""
+    """What a worker needs: the task on the grid of the seeds, that of the specifications, and a folder to work in."""
 
     task: ArithmeticTask
+    grid: SpecificationSettings
     folder: Path
 
 
@@ -75,7 +92,7 @@ def run_seed(work: SeedsWork, seed: int) -> dict[str, float]:
     """One seed from data to tables, which it writes to `<folder>/tables/<table>/<seed>.csv`."""
     task = of_seed(work.task, seed)
     study = in_memory.run(task)
-    for table, rows in seed_tables(task, study.projections, study.labels).items():
+    for table, rows in seed_tables(task, study.projections, study.labels, work.grid).items():
         write_csv(work.folder / "tables" / table / f"{seed}.csv", rows)
     return {"last_loss": float(study.projections["hessian"].losses[-1].mean(dtype=np.float64))}
 
@@ -84,18 +101,19 @@ def table_values(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
     """Tables 8–11 of every seed, one value a row.
 
     Returns:
-        Columns table, row, rank (0 where there is none), measure, seed, value; NaN where a seed has no such cluster.
+        Columns table, row, reading, rank (0 where there is none), measure, seed, value; NaN where a seed has no such
+        cluster.
         Beside the paper's measures, Table 8 and 10 have `auc_<place>`: the best vector's AUC for carries, dropped
         vectors included.
     """
-    rows: list[tuple[int, str, int, str, int, float]] = []
-    for seed in sorted(vectors["seed"].unique()):
-        mine, own = clusters[clusters["seed"] == seed], vectors[vectors["seed"] == seed]
+    rows: list[tuple[int, str, str, int, str, int, float]] = []
+    for reading, seed in product(get_args(Reading), sorted(vectors["seed"].unique())):
+        mine, own = (t[(t["seed"] == seed) & (t["reading"] == reading)] for t in (clusters, vectors))
         for table, names in ROWS.items():
             for row, analysis in names.items():
                 found = _carry_values(mine, own, analysis) if table in (8, 10) else _hidden_values(mine, analysis)
-                rows += [(table, row, rank, name, int(seed), value) for (rank, name), value in found.items()]
-    return pd.DataFrame(rows, columns=["table", "row", "rank", "measure", "seed", "value"])
+                rows += [(table, row, reading, rank, name, int(seed), value) for (rank, name), value in found.items()]
+    return pd.DataFrame(rows, columns=["table", "row", "reading", "rank", "measure", "seed", "value"])
 
 
 def _carry_values(clusters: pd.DataFrame, vectors: pd.DataFrame, analysis: str) -> dict[tuple[int, str], float]:
@@ -120,24 +138,45 @@ def summarize_values(values: pd.DataFrame, published: Mapping[str, Any]) -> pd.D
         values: of `table_values`.
         published: `data/published.yaml`.
     """
+    summary = _over_seeds(values, ["table", "row", "reading", "rank", "measure"])
+    return summary.assign(published=[_published(published, row) for row in summary.to_dict("records")])
+
+
+def _over_seeds(values: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Mean, sample standard deviation, least and largest of the column `value` over the seeds that have one."""
     seeds = values["seed"].nunique()
     rows: list[dict[str, Any]] = []
-    keys = ["table", "row", "rank", "measure"]
     for key, found in values.groupby(keys, sort=False)["value"]:
-        head, numbers = dict(zip(keys, key, strict=True)), found.dropna()
+        numbers = found.dropna()
         rows.append(
             {
-                **head,
+                **dict(zip(keys, key, strict=True)),
                 "mean": numbers.mean(),
                 "sd": numbers.std(ddof=1),
                 "least": numbers.min(),
                 "largest": numbers.max(),
                 "seeds_with_value": len(numbers),
                 "seeds": seeds,
-                "published": _published(published, head),
             }
         )
     return pd.DataFrame(rows)
+
+
+def summarize_probes(probes: pd.DataFrame, signatures: pd.DataFrame) -> pd.DataFrame:
+    """The same over seeds of every number of the tables `probes` and `signatures` of `seed_tables`.
+
+    Returns:
+        Columns table, analysis, label (of `probes` the place), measure, then those of `summarize_values` but
+        `published`.
+    """
+    keys = ["table", "analysis", "label", "measure"]
+    long = [
+        table.assign(table=name)
+        .rename(columns={"place": "label"})
+        .melt(["seed", *keys[:3]], var_name="measure", value_name="value")
+        for name, table in (("probes", probes), ("signatures", signatures))
+    ]
+    return _over_seeds(stacked(*long), keys)
 
 
 def _published(published: Mapping[str, Any], head: Mapping[Any, Any]) -> float:

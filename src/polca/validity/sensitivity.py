@@ -5,7 +5,7 @@ Not in the paper, whose settings come without reasons.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import normalized_mutual_info_score
 
 from polca.errors import PolcaError
-from polca.method.breakthrough import Sign
+from polca.method.breakthrough import Sign, flat_step
 from polca.method.clustering import VECTOR_DROPPED, partition, vector_counts
 from polca.method.completeness import ratio
 from polca.method.decomposition import FORMS, decompose, forms_of
 from polca.method.projections import Projections, thin
 from polca.tasks.arithmetic.task import ArithmeticSettings
+from polca.typing import Reading
 from polca.validity.permutation import best_homogeneities, clustered_curves, hidden_share
 from polca.validity.settings import SensitivitySettings
 
@@ -51,6 +52,7 @@ class Choice:
     interval: int
     vectors: int
     second_order: str
+    reading: Reading
     filters: str
     min_cluster_size: int
     min_samples_divisor: int
@@ -67,10 +69,11 @@ def default(p: Projections, settings: ArithmeticSettings) -> Choice:
         interval=1,
         vectors=len(p.vector_steps),
         second_order="paper_current" if current else form,
+        reading=settings.plots.reading,
         filters="both",
         min_cluster_size=settings.clustering.min_cluster_size,
         min_samples_divisor=settings.clustering.min_samples_divisor,
-        flat_step=settings.breakthroughs.flat_step,
+        flat_step=flat_step(p.losses, p.steps, settings.breakthroughs.fall),
         delta=settings.breakthroughs.delta,
         sign="printed",
     )
@@ -95,6 +98,7 @@ def measure(p: Projections, place: NDArray[np.integer], carry: NDArray[np.bool_]
         min_samples_divisor=choice.min_samples_divisor,
         drop_vectors=drop_vectors,
         drop_tokens=drop_tokens,
+        standardise=choice.reading == "standardised",
     )
     clusters = clustered_curves(trajectories.values, labels)
     kept = labels[(labels != VECTOR_DROPPED).any(axis=1)]
@@ -135,6 +139,7 @@ def sensitivity(
         "interval": s.thinning,
         "vectors": s.vectors,
         "second_order": list(forms_of(p)),
+        "reading": get_args(Reading),
         "filters": list(FILTERS),
         "min_cluster_size": s.min_cluster_size,
         "min_samples_divisor": s.min_samples_divisor,

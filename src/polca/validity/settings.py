@@ -1,6 +1,6 @@
 """The section `validity` of a preset: how the paper's claims are probed beyond what the paper shows."""
 
-from typing import Annotated, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -65,6 +65,27 @@ class SensitivitySettings(Section):
         for name, values in self:
             if list(values) != sorted(set(values)):
                 raise PolcaError(f"{name} = {list(values)!r}: expected a rising list")
+        return self
+
+
+class SpecificationSettings(Section):
+    """The grid of the specification curve, beside forms, readings and what min_samples counts.
+
+    Attributes:
+        thinning: intervals, as multiples of the run's own.
+        length: parts of the training from its beginning, 1 for all of it; the paper's plots show 0.4.
+        permutations: of carries within each place, for the null of every cell.
+    """
+
+    thinning: Several[Count]
+    length: Several[Annotated[float, Field(gt=0, le=1)]]
+    permutations: Count
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        for name, values in (("thinning", self.thinning), ("length", self.length)):
+            if len(set(values)) < len(values):
+                raise PolcaError(f"{name} = {list(values)!r}: expected each value once")
         return self
 
 
@@ -156,10 +177,11 @@ def on_grid(task: ArithmeticTask, grid: GridSettings) -> ArithmeticTask:
             f"{task.name}.polca.second_order = {polca.second_order!r}: the checks over seeds and bases have no "
             "curvature: use 'trapezoid'"
         )
-    return ArithmeticTask(
-        settings.changed(polca={"interval": grid.interval, "curvature_of": ()}, breakthroughs={"delta": grid.delta}),
-        task.folder,
-    )
+    breaks: dict[str, Any] = {"delta": grid.delta}
+    changes: dict[str, Any] = {"polca": {"interval": grid.interval, "curvature_of": ()}, "stability": {"analyses": ()}}
+    if (known := settings.breakthroughs.published) is not None and known.delta % grid.interval:
+        breaks["published"] = None
+    return ArithmeticTask(settings.changed(**changes, breakthroughs=breaks), task.folder)
 
 
 def of_seed(task: ArithmeticTask, seed: int) -> ArithmeticTask:

@@ -1,0 +1,153 @@
+"""A run at the published scale, from its archived trajectories: clusters in both readings, and what they say.
+
+Analyses are those whose trajectories the run kept; everything else is the code of the stages.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from polca.machine.files import stacked
+from polca.method.breakthrough import hidden_fraction
+from polca.method.completeness import compare_trajectories
+from polca.method.decomposition import Trajectories
+from polca.study.published import PublishedScale
+from polca.study.readings import Evidence, evidence_table
+from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.scores import SCORES, three_best
+from polca.tasks.arithmetic.task import ArithmeticTask
+from polca.tasks.task import Labels
+from polca.typing import Reading
+from polca.validity.published_tables import probe_tables
+from polca.validity.settings import SpecificationSettings
+from polca.validity.specification import Grid
+
+FORMS = {"none": "polca_first_order", "trapezoid": "polca"}
+"""Forms of the specifications, and the analyses that hold their trajectories."""
+_HIDDEN = ("hidden", "hidden_onset", "hidden_published")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with the settings by which it is judged.
+
+    Attributes:
+        run: as it was kept.
+        task: of the published scale; its HDBSCAN, τ and Δ are taken, its training is not run.
+    """
+
+    run: PublishedScale
+    task: ArithmeticTask
+
+    @property
+    def labels(self) -> Labels:
+        """Skills of the evaluation tokens."""
+        return {"tokens": self.run.tokens, "place": self.run.place, "carry": self.run.carry}
+
+    @property
+    def losses(self) -> ExactLosses:
+        """The exact losses."""
+        return ExactLosses(self.run.steps, self.run.losses)
+
+    def trajectories(self) -> dict[str, Trajectories]:
+        """Of the analyses that were kept, and of the exact loss and its change."""
+        steps, losses = self.run.steps, self.run.losses
+        change = np.diff(losses.astype(np.float64), axis=0).astype(np.float32)
+        return {
+            **self.run.trajectories,
+            "loss": Trajectories("loss", np.ascontiguousarray(losses.T[None]), steps, projected=False),
+            "loss_change": Trajectories(
+                "loss_change", np.ascontiguousarray(change.T[None]), steps[1:], projected=False
+            ),
+        }
+
+
+def cluster_tables(run: Run, trajectories: Mapping[str, Trajectories]) -> dict[str, pd.DataFrame]:
+    """`clusters`, `vectors` and `partitions` of every analysis, with a column `reading`."""
+    task = run.task
+    plain = ArithmeticTask(task.settings.changed(stability={"analyses": ()}), task.folder)
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for reading, (name, chosen) in product(get_args(Reading), trajectories.items()):
+        done = cluster_analysis(plain, name, chosen, run.losses, run.labels, reading)
+        for table, rows in done.tables.items():
+            rows.insert(0, "reading", reading)
+            parts.setdefault(table, []).append(rows)
+    return {name: stacked(*rows) for name, rows in parts.items()}
+
+
+def best_table(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
+    """One row an analysis and reading.
+
+    Returns:
+        reading, analysis; vectors, kept, with_clusters, clusters; the best eligible clusters of the three best vectors
+        (vector_1, homogeneity_1, recall_1, f1_1, size_1, …), empty where there are fewer; fractions of clusters that
+        have a hidden breakthrough, by eq. 9 as printed, by its onset, and by the published constants; auc_<place>, the
+        best kept vector's AUC of carries.
+    """
+    rows: list[dict[str, Any]] = []
+    for (reading, analysis), own in vectors.groupby(["reading", "analysis"], sort=False):
+        mine = clusters[clusters["reading"] == reading]
+        kept = own[own["kept"].astype(bool)]
+        row: dict[str, Any] = {
+            "reading": reading,
+            "analysis": analysis,
+            "vectors": len(own),
+            "kept": len(kept),
+            "with_clusters": int((kept["n_clusters"] > 0).sum()),
+            "clusters": int(own["n_clusters"].sum()),
+        }
+        best = three_best(mine, str(analysis)).set_index("rank").reindex(range(1, 4))
+        for rank, found in best.iterrows():
+            row |= {f"{name}_{rank}": found[name] for name in ("vector", *SCORES, "size")}
+        row |= {name: hidden_fraction(mine, str(analysis), name)[0] for name in _HIDDEN}
+        row |= {f"auc_{place}": float(kept[f"auc_{place}"].max()) for place in PLACES[:3]}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.astype({name: "Int64" for name in table if str(name).startswith(("vector_", "size_"))})
+
+
+def readings_table(
+    run: Run,
+    tables: Mapping[str, pd.DataFrame],
+    trajectories: Mapping[str, Trajectories],
+    published: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Evidence for readings (`study.readings`), with the compositions of Figure 4.
+
+    Args:
+        tables: of `cluster_tables`.
+        trajectories: of `Run.trajectories`.
+        published: `data/published.yaml`.
+    """
+    evidence, rows = Evidence("arithmetic", published), []
+    for reading in get_args(Reading):
+        clusters, vectors = (tables[n][tables[n]["reading"] == reading] for n in ("clusters", "vectors"))
+        rows += evidence.of_vectors(vectors, len(run.run.place), reading)
+        rows += evidence.of_compositions(clusters, reading)
+    orders = compare_trajectories(*(trajectories[FORMS[form]] for form in ("none", "trapezoid")))
+    return evidence_table(rows + evidence.of_orders(asdict(orders)))
+
+
+def published_scale_tables(
+    run: Run, published: Mapping[str, Any], grid: SpecificationSettings
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """All tables with their names, each as soon as it is made.
+
+    clusters, vectors, best and readings; probes and signatures; and specification, of first order and trapezoid
+    (`specification.Grid`), which takes longest.
+    """
+    trajectories = run.trajectories()
+    made = cluster_tables(run, trajectories)
+    yield "clusters", made["clusters"]
+    yield "vectors", made["vectors"]
+    yield "best", best_table(made["clusters"], made["vectors"])
+    yield "readings", readings_table(run, made, trajectories, published)
+    yield from probe_tables(run.run).items()
+    forms = {form: trajectories[analysis] for form, analysis in FORMS.items()}
+    specified = Grid.of(run.labels, run.task.settings, grid)
+    yield "specification", specified.of_trajectories(forms, trajectories["loss"])
