@@ -68,10 +68,10 @@ def verify(
     if json is not None:
         write_json(json, found.as_json())
     console = Console()
-    table = Table("claim", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
+    table = Table("claim", "reading", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
     for c in found.claims:
-        about = "English: " if c.claim.startswith(("english_", "check_english_")) else ""
-        table.add_row(f"{about}{c.sentence}", c.rule, c.statistic, "yes" if c.expected else "no", c.verdict)
+        about, verdict = "English: " if c.claim.startswith("english_") else "", f"{c.verdict}: {c.why}"
+        table.add_row(f"{about}{c.sentence}", c.reading, c.rule, c.statistic, "yes" if c.expected else "no", verdict)
     console.print(table)
     table = Table(
         "where", "number", "published", "reproduced", "tolerance", "verdict", title="Published and reproduced"

@@ -1,7 +1,6 @@
 """What `polca verify` says of a preset: the paper's claims, and published against reproduced values.
 
-It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run. What `make validity`
-says of the claims comes last.
+It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
 """
 
 from collections import Counter
@@ -12,11 +11,10 @@ from typing import Any
 
 from polca.errors import PolcaError
 from polca.machine.files import read_params
-from polca.report.claims import FAILS, validity_claims
+from polca.report.claims import COLUMNS
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required_table
+from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
-
-CLAIM_COLUMNS = ("claim", "sentence", "rule", "statistic", "verdict")
 
 
 @dataclass(frozen=True)
@@ -25,9 +23,11 @@ class CheckedClaim:
 
     claim: str
     sentence: str
+    reading: str
     rule: str
     statistic: str
     verdict: str
+    why: str
     expected: str
 
 
@@ -84,15 +84,17 @@ def verify(paths: PresetPaths) -> Verification:
         PolcaError: a file of results is missing or damaged, or an expected claim is not among those checked.
     """
     path = paths.tables / "claims.csv"
-    table = required_table(path, paths, CLAIM_COLUMNS, as_text=True)
+    table = required_table(path, paths, COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
     expected = expected_claims(expectations, paths.name)
-    rows: list[dict[str, str]] = [
-        {name: str(row[name]) for name in CLAIM_COLUMNS} for row in table.to_dict("records")
-    ] + validity_claims(paths)
+    rows = [{name: str(row[name]) for name in COLUMNS} for row in table.to_dict("records")]
+    # Expected is what the reading that figures show says; its claims come first.
+    shown = ("", next((row["reading"] for row in rows if row["reading"]), ""))
     if unknown := sorted(expected.keys() - {row["claim"] for row in rows}):
         raise PolcaError(
             f"{expectations}: {paths.name}.{unknown[0]}: no such claim in {path}: correct it, or run `make repro`"
         )
-    claims = tuple(CheckedClaim(**row, expected=expected.get(row["claim"], "")) for row in rows)
+    claims = tuple(
+        CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
+    )
     return Verification(paths.name, claims, compare(paths))
