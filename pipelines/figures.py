@@ -9,7 +9,7 @@ from polca.study.stage import run
 
 def main(preset: Preset) -> None:
     with writing(preset.paths.figures) as folder:
-        save_figures(PresetResults.of(preset.paths, preset.params), folder)
+        save_figures(PresetResults.of(preset.paths, preset.params), folder, preset.paths.paper / "validity")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from polca.machine.files import write_csv, writing
 from polca.report.claims import check_claims
 from polca.report.tables import save_metrics, save_tables, training_losses
+from polca.report.tables.formats import tidy
+from polca.study.readings import COLUMNS, readings
 from polca.study.results import PresetResults
 from polca.study.settings import Preset
 from polca.study.stage import run
@@ -12,7 +14,8 @@ def main(preset: Preset) -> None:
     paths, results = preset.paths, PresetResults.of(preset.paths, preset.params)
     with writing(paths.tables) as folder:
         save_tables(results, folder)
-        write_csv(folder / "claims.csv", check_claims(results))
+        write_csv(folder / "claims.csv", check_claims(results, paths))
+        write_csv(folder / "readings.csv", tidy(readings(results), COLUMNS))
     with writing(paths.paper / "plots") as folder:
         for task in results.all:
             write_csv(folder / f"training_loss_{task.setting}.csv", training_losses(task))

@@ -1,5 +1,7 @@
 """English figures show what the result files hold, legibly, whatever the tokens are, and are the same bytes always."""
 
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,24 @@ import synthetic
 from layout import body, check_layout, lines, texts, words
 from polca.errors import PolcaError
 from polca.machine.files import write_csv, write_json
-from polca.report.figures import ENGLISH_FIGURES, FIGURES, draw_figure, render_figure, save_figure, save_figures
+from polca.report.figures import (
+    ENGLISH_FIGURES,
+    FIGURES,
+    FURTHER,
+    draw_figure,
+    render_figure,
+    save_figure,
+    save_figures,
+)
 from polca.report.figures.concordance import CUT, TARGET_AT
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.report.figures.roles import ROLES
+from polca.report.figures.selection import ranked_rows, with_clusters
 from polca.report.figures.style import FORMATS, PAGE_WIDTH
 from polca.study.paths import TaskPaths
 from polca.study.results import EnglishResults, PresetResults, Results, read_table
-from synthetic import link_without
+from polca.typing import Reading
+from synthetic import READINGS, link_without
 from synthetic_english import SyntheticEnglish, params
 
 WEIRD = [
@@ -203,7 +215,7 @@ def test_vectors_are_drawn_from_their_files(number: int, vectors: tuple[int, ...
                 [400 * vector] * 2 if 400 * vector <= 2500 else []
             ] * (400 * vector <= 2500)
         assert [a.get_color() for a in lines(upper)] == [b.get_color() for b in lines(lower)]
-        assert f"Basis vector {vector}, sampled at step {400 * vector:,}" in words(figure)
+        assert f"Basis vector {vector} of step {400 * vector:,}, standardised" in words(figure)
     assert words(figure).count("sampled later →") == sum(400 * vector > 2500 for vector in vectors)
 
 
@@ -343,6 +355,8 @@ def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypa
     for registry in (FIGURES, ENGLISH_FIGURES):
         for number in registry:
             monkeypatch.setitem(registry, number, lambda r, n=number: given.update({n: r}) or Figure())
+    for name in FURTHER:
+        monkeypatch.setitem(FURTHER, name, lambda r, folder, n=name: given.update({n: r, "folder": folder}) or Figure())
     arithmetic = Results(TaskPaths(tmp_path, "arithmetic"), synthetic.params())
     own = {"arithmetic": [1, 2, 3, 4, 6, 7, 8], "english": [5, 9, 10, 11]}
     for name, preset in (
@@ -351,10 +365,15 @@ def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypa
         ("text", PresetResults(None, results)),
     ):
         given.clear()
-        paths = save_figures(preset, tmp_path / name)
-        sources = {n: made for made in preset.all for n in own[made.setting]}
-        assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n:02d}.png" for n in sorted(sources)]
+        paths = save_figures(preset, tmp_path / name, tmp_path / "validity")
+        sources: dict[Any, Any] = {n: made for made in preset.all for n in own[made.setting]}
+        names = [f"{n:02d}" for n in sorted(sources)]
+        # Figures that are not the paper's are of addition.
+        further = dict.fromkeys(FURTHER, arithmetic) if preset.arithmetic else {}
+        assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n}.png" for n in (*names, *further)]
         assert sorted((tmp_path / name).iterdir()) == sorted(paths)
+        assert given.pop("folder", None) == (tmp_path / "validity" if further else None)
+        sources |= further
         assert given.keys() == sources.keys()
         assert all(given[n] is made for n, made in sources.items())
 
@@ -370,11 +389,11 @@ def test_figures_of_the_other_setting(results: EnglishResults) -> None:
     ("file", "number", "stage"),
     [
         ("losses.npz", 9, "project@english"),
-        ("clusters/loss.npz", 9, "cluster@english"),
-        ("clusters/polca.npz", 5, "cluster@english"),
-        ("tables/clusters.csv", 5, "cluster@english"),
-        ("tables/vectors.csv", 10, "cluster@english"),
-        ("tables/contexts.csv", 11, "cluster@english"),
+        ("standardised/clusters/loss.npz", 9, "cluster@english"),
+        ("standardised/clusters/polca.npz", 5, "cluster@english"),
+        ("standardised/tables/clusters.csv", 5, "cluster@english"),
+        ("standardised/tables/vectors.csv", 10, "cluster@english"),
+        ("standardised/tables/contexts.csv", 11, "cluster@english"),
     ],
 )
 def test_missing_file_names_the_stage(
@@ -404,3 +423,89 @@ def test_figures_show_the_analysis_that_the_preset_names(tmp_path: Path) -> None
     plain = EnglishResults(TaskPaths(tmp_path, "english"), params())
     assert plain.shown_analysis == "polca"
     assert clustering_note(plain) == ""
+
+
+@pytest.fixture
+def of_finer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EnglishResults]:
+    """Results of which some analyses and readings have no clusters."""
+
+    def made(*empty: tuple[str, Reading], **plots: Any) -> EnglishResults:
+        finer = [("comma", "of", "adp", "det"), (), ("noun", "verb"), *[()] * 4]
+        written = SyntheticEnglish(tmp_path_factory.mktemp("finer"), finer=finer, empty=empty).write()
+        paths = written.paths.of_reading(plots.get("reading", "standardised"))
+        return EnglishResults(paths, params(plots={"last_step": 2500, **plots}))
+
+    return made
+
+
+class TestFallback:
+    """Where the shown reading has no clusters of the shown analysis: the other reading, then the finer clustering."""
+
+    VIEWS = tuple(product(("polca", "polca_fine"), READINGS))
+    """In the order in which they are tried."""
+
+    @pytest.mark.parametrize("first", range(5))
+    def test_order(self, first: int, of_finer: Callable[..., EnglishResults]) -> None:
+        """The first so many of the views have no clusters; where none has, it is the very first."""
+        found = with_clusters(of_finer(*self.VIEWS[:first]))
+        assert (found.shown_analysis, found.reading) == self.VIEWS[first % 4]
+
+    def test_order_begins_with_what_the_preset_shows(self, of_finer: Callable[..., EnglishResults]) -> None:
+        found = with_clusters(of_finer(reading="raw"))
+        assert (found.shown_analysis, found.reading) == ("polca", "raw")
+        found = with_clusters(of_finer(("polca", "raw"), reading="raw"))
+        assert (found.shown_analysis, found.reading) == ("polca", "standardised")
+        # The finer clustering asked for, there is no other behind it: not the published one.
+        fine = [("polca_fine", reading) for reading in READINGS]
+        found = with_clusters(of_finer(*fine, analysis="polca_fine", reading="raw"))
+        assert (found.shown_analysis, found.reading) == ("polca_fine", "raw")
+
+    def test_named_analyses_alone(self, of_finer: Callable[..., EnglishResults]) -> None:
+        found = with_clusters(of_finer(("loss", "standardised")), ("loss",))
+        assert (found.shown_analysis, found.reading) == ("loss", "raw")
+        nothing = of_finer(*(("loss", reading) for reading in READINGS))
+        assert with_clusters(nothing, ("loss",)).reading == "standardised"
+
+    def test_rows_fall_back_one_by_one(self, results: EnglishResults, of_finer: Callable[..., EnglishResults]) -> None:
+        """All vectors with clusters of the first view, then those of the next; a vector without is the last resort."""
+
+        def rows(own: EnglishResults) -> list[tuple[str, str, int]]:
+            return [(view.shown_analysis, view.reading, v) for view, v in ranked_rows(own, ranked_vectors)]
+
+        first = [("polca", "standardised", vector) for vector in (3, 5, 1, 7, 2)]
+        raw = [("polca", "raw", vector) for vector in ranked_vectors(results.of_reading("raw")) if vector != 6]
+        assert rows(results) == [*first, *raw, ("polca", "standardised", 6)]
+        # Of the finer clustering vectors 1 and 3 have clusters; of raw trajectories as well.
+        finer = [("polca_fine", reading, vector) for reading in READINGS for vector in (1, 3)]
+        found = rows(of_finer())
+        assert found[:10] == [*first, *raw]
+        assert sorted(found[10:14]) == sorted(finer)
+        assert [reading for _, reading, _ in found[10:14]] == ["standardised"] * 2 + ["raw"] * 2
+        assert found[14:] == [("polca", "standardised", 6)]
+        # What the preset lists comes first, with clusters or without.
+        assert rows(of_finer(vectors=[6]))[:2] == [("polca", "standardised", 6), first[0]]
+
+    @pytest.mark.usefixtures("style")
+    def test_a_row_of_the_other_reading_is_named(self, results: EnglishResults) -> None:
+        figure = draw_figure(11, results)
+        assert "Basis vector 2 of step 800, standardised" in words(figure)
+        vector = next(v for view, v in ranked_rows(results, ranked_vectors) if view.reading == "raw")
+        assert f"Basis vector {vector} of step {400 * vector:,}, raw" in words(figure)
+        curves = results.of_reading("raw").curves("polca")
+        own = curves.projected_mean[curves.cluster_vector == vector - 1][:MAXIMUM_CLUSTERS, curves.steps <= 2500]
+        np.testing.assert_array_equal([line.get_ydata() for line in lines(figure.axes[3])], own)
+
+    @pytest.mark.usefixtures("style")
+    def test_what_is_drawn_is_named(self, of_finer: Callable[..., EnglishResults]) -> None:
+        results = of_finer(*self.VIEWS[:2])
+        figure = draw_figure(5, results)
+        assert "of step 400, standardised" in words(figure)
+        assert "finer" in words(figure)
+        curves = results.curves("polca_fine")
+        own = curves.projected_mean[curves.cluster_vector == 0][:MAXIMUM_CLUSTERS, curves.steps <= 2500]
+        np.testing.assert_array_equal([line.get_ydata() for line in lines(figure.axes[0])], own)
+        raw = draw_figure(5, of_finer(*self.VIEWS[:1]))
+        assert ", raw" in words(raw)
+        assert "standardised" not in words(raw)
+        assert "finer" not in words(raw)
+        assert "Clusters of the exact loss, raw" in words(draw_figure(9, of_finer(("loss", "standardised"))))

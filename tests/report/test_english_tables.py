@@ -14,6 +14,7 @@ from polca.study.results import EnglishResults, Results
 from polca.tasks.english.task import EnglishSettings, EnglishTask
 from polca.tasks.settings import parse
 from polca.tasks.transformer import parameter_count
+from synthetic import READINGS
 from synthetic_english import CORPUS, SUMMARY, SyntheticEnglish, params
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
@@ -31,9 +32,10 @@ def parameters(preset: dict[str, Any]) -> int:
 
 
 def unfinished(run: Path, preset: dict[str, Any], **summary: Any) -> EnglishResults:
-    """Results of which the summary alone is there."""
+    """Results of which the summaries alone are there, the same for both readings."""
     results = EnglishResults(TaskPaths(run, "english"), preset)
-    write_json(results.paths.summary, summary)
+    for reading in READINGS:
+        write_json(results.paths.of_reading(reading).summary, summary)
     return results
 
 
@@ -50,7 +52,7 @@ def test_every_table_is_made_once() -> None:
 
 def test_settings_of_the_paper_preset_are_the_published_ones(tmp_path: Path) -> None:
     preset = read_params(ROOT / "presets" / "paper" / "params.yaml")
-    paper = unfinished(tmp_path, preset, corpus={**CORPUS, "epochs": 1}, parameters=parameters(preset))
+    paper = unfinished(tmp_path, preset, corpus={**CORPUS, "epochs": 1}, parameters=parameters(preset), flat_step=9)
     for number in (5, 6, 7):
         for name, row in settings(number, paper).items():
             if name in ("corpus", "basis checkpoint every"):
@@ -93,6 +95,9 @@ def test_settings_that_follow_from_others(results: EnglishResults) -> None:
     assert clustering["min_samples"]["value"] == clustering["min_samples"]["published"] == "n/15"
     assert clustering["tagger"]["parameter"] == "english.labels.pipeline"
     assert clustering["tags cover"]["published"] == "0.7"
+    # τ is of this run's losses, and no parameter; the share of the fall that gives it is one.
+    assert (clustering["τ"]["value"], clustering["τ"]["parameter"]) == ("1500", "")
+    assert clustering["fall of the mean loss by τ"]["value"] == "0.87"
 
 
 def test_the_papers_contradiction_is_recorded(results: EnglishResults) -> None:
@@ -117,6 +122,7 @@ def test_metrics(results: EnglishResults) -> None:
     assert found["english_polca_constructions_of"] == 0
     assert found["english_loss_hidden_fraction"] is None
     assert found["english_completeness_none_correlation"] is None
+    assert found["english_published_flat_step_fall"] is None, "the paper gives no τ for English"
     assert not any(isinstance(value, str) for value in found.values())
 
 

@@ -18,9 +18,10 @@ from polca.report.figures import FIGURES, render_figure, save_figure
 from polca.report.figures import style as figure_style
 from polca.report.figures.addition import SUMMANDS, carries
 from polca.report.figures.panels import plot_range, spread
+from polca.report.figures.selection import ranked_rows
 from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
 from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
-from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, shown_vectors
+from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, ranked_vectors
 from polca.study.paths import TaskPaths
 from polca.study.results import Results
 from polca.tasks.arithmetic.data import encode
@@ -139,12 +140,25 @@ def test_looks_follow_the_dominant_skill_and_differ() -> None:
 
 class TestChosenVectors:
     @staticmethod
-    def results(table: list[tuple[int, dict[str, Any]]], **plots: Any) -> Results:
+    def results(
+        table: list[tuple[int, dict[str, Any]]],
+        shares: dict[tuple[str, int], list[tuple[int, int]]] | None = None,
+        **plots: Any,
+    ) -> Results:
+        """Rows of vectors by number; of clusters, by analysis and vector, carries into the 1000s and all tokens."""
         made = Results(NOWHERE, params(plots={"last_step": 4000, **plots}))
         nothing = {"analysis": "polca", "kept": True, "best_homogeneity": np.nan, "n_clusters": 1}
         rows = [{**nothing, "vector": i, "auc_1000s": np.nan, "auc_100s": 0.5, "auc_10s": 0.5} | v for i, v in table]
         rows.append({**rows[0], "analysis": "fisher", "vector": 1, "best_homogeneity": 1.0})
         made.__dict__["vectors"] = pd.DataFrame(rows)
+        made.__dict__["clusters"] = pd.DataFrame(
+            [
+                {"analysis": analysis, "vector": vector, "cluster": c, "size": size, "n_1000s_carry": carries}
+                for (analysis, vector), clusters in ({} if shares is None else shares).items()
+                for c, (carries, size) in enumerate(clusters)
+            ],
+            columns=["analysis", "vector", "cluster", "size", "n_1000s_carry"],
+        )
         return made
 
     def test_first_with_clusters_then_the_other_kept_ones(self) -> None:
@@ -154,21 +168,44 @@ class TestChosenVectors:
             (2, {"kept": False}),
             (4, {"n_clusters": 3, "best_homogeneity": 1.0}),
         ]
-        assert shown_vectors(self.results(table)) == [4, 5, 1]
+        assert ranked_vectors(self.results(table))[:3] == [4, 5, 1]
 
     def test_at_most_three(self) -> None:
-        assert shown_vectors(self.results([(4, {}), (3, {}), (1, {}), (2, {})])) == [1, 2, 3]
+        assert ranked_vectors(self.results([(4, {}), (3, {}), (1, {}), (2, {})]))[:3] == [1, 2, 3]
 
     def test_override(self) -> None:
         table: list[Any] = [(i, {}) for i in range(1, 6)]
-        assert shown_vectors(self.results(table, vectors=[5, 2])) == [5, 2, 1]
-        assert shown_vectors(self.results(table, vectors=[])) == [1, 2, 3]
+        assert ranked_vectors(self.results(table, vectors=[5, 2])) == [5, 2, 1, 3, 4]
+        assert ranked_vectors(self.results(table, vectors=[])) == [1, 2, 3, 4, 5]
+
+    def test_figure_8_shows_the_purest_cluster_of_carries_into_the_1000s(self) -> None:
+        """A share and no number; not of a vector that Figure 4 has, nor of one dropped, nor of another analysis."""
+        table: list[Any] = [(i, {"kept": i != 6}) for i in range(1, 8)]
+        shares = {
+            ("polca", 1): [(10, 10)],
+            ("polca", 3): [(60, 100), (0, 50)],
+            ("polca", 4): [(50, 100)],
+            ("polca", 5): [(1, 90), (9, 12)],
+            ("polca", 6): [(10, 10)],
+            ("polca", 7): [(3, 4)],
+            ("fisher", 4): [(10, 10)],
+        }
+        # Vectors 5 and 7 tie at 0.75: the first of equals.
+        assert ranked_vectors(self.results(table, shares)) == [1, 2, 5, 3, 4, 7]
+        del shares["polca", 5]
+        assert ranked_vectors(self.results(table, shares)) == [1, 2, 7, 3, 4, 5]
+        assert ranked_vectors(self.results(table, {})) == [1, 2, 3, 4, 5, 7]
+        # Figure 4 takes the first two of those with clusters, which vector 1 has not; what is listed comes first.
+        table[0][1]["n_clusters"] = 0
+        del shares["polca", 1]
+        assert ranked_vectors(self.results(table, shares)) == [2, 3, 7, 4, 5, 1]
+        assert ranked_vectors(self.results(table, shares, vectors=[6])) == [6, 2, 3, 7, 4, 5, 1]
 
     @pytest.mark.parametrize("wrong", [[0], [6], [1, 1], ["1"], 3, [True], [[1]]])
     def test_impossible_override(self, wrong: Any) -> None:
         table: list[Any] = [(i, {}) for i in range(1, 6)]
         with pytest.raises(PolcaError, match=r"arithmetic\.plots\.vectors"):
-            shown_vectors(self.results(table, vectors=wrong))
+            ranked_vectors(self.results(table, vectors=wrong))
 
 
 def test_drawn_clusters_hold_the_best_eligible_one() -> None:
@@ -232,7 +269,7 @@ def test_vectors_are_drawn_from_their_files(number: int, vectors: tuple[int, ...
         widths = np.array([patch.get_width() for patch in right.patches]).reshape(len(own), 10)
         np.testing.assert_allclose(widths[:, :8] * clusters[["size"]].to_numpy() / 100, clusters[list(COUNTS)])
         np.testing.assert_allclose(widths[:, 8], 100 * clusters["homogeneity"])
-        assert f"Basis vector {vector}, sampled at step {400 * vector:,}" in words(figure)
+        assert f"Basis vector {vector} of step {400 * vector:,}, standardised" in words(figure)
 
 
 @pytest.mark.usefixtures("style")
@@ -251,10 +288,72 @@ def test_where_nothing_is_clustered_the_figure_says_so(situations: dict[str, Res
     assert "HDBSCAN found no cluster" in words(FIGURES[3](empty))
     assert words(FIGURES[4](empty)).count("HDBSCAN found no cluster") == 2
     few = situations["one vector kept"]
-    assert "No further basis vector" in words(FIGURES[4](few))
+    # Its other reading takes the second row, and there is no third.
+    assert "Basis vector 1 of step 400, raw" in words(FIGURES[4](few))
     assert "No further basis vector" in words(FIGURES[8](few))
     assert "Dropped by the filter" in words(FIGURES[4](situations["many clusters"]))
     assert "9 clusters (6 shown)" in words(FIGURES[4](situations["many clusters"]))
+
+
+@pytest.mark.usefixtures("style")
+def test_figure_8_shows_carries_into_the_1000s(results: Results) -> None:
+    """Vectors 1 and 2 have clusters and are in Figure 4; of the others the third alone has one of such carries."""
+    rows = results.clusters.query("analysis == 'polca' and vector == 3")
+    assert (rows["n_1000s_carry"] / rows["size"]).max() > 0.8
+    assert "1000s" in words(FIGURES[8](results))
+
+
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """POLCA has clusters of raw trajectories alone; the exact loss has them in both readings."""
+    made = Synthetic(tmp_path_factory.mktemp("raw"), sequences=60, empty=("polca",), empty_in=("standardised",))
+    return Results(made.write().paths, params())
+
+
+class TestFallback:
+    """Where the reading that figures show has no more clusters, the other is drawn, and its name stands above it."""
+
+    @pytest.mark.parametrize("number", [4, 8])
+    def test_the_other_reading_is_drawn_and_named(self, number: int, of_one: Results) -> None:
+        figure, raw = FIGURES[number](of_one), of_one.of_reading("raw")
+        assert ", raw" in words(figure)
+        assert "standardised" not in words(figure)
+        vectors = [1, 2] if number == 4 else [3]
+        for row, vector in enumerate(vectors):
+            own = raw.curves("polca")
+            own_lines = own.projected_quartiles[own.cluster_vector == vector - 1, 1][:, own.steps <= 4000]
+            drawn = [line.get_ydata() for line in lines(figure.axes[3 * row])]
+            np.testing.assert_array_equal(drawn, own_lines)
+        assert len(raw.curves("polca")) > 0 == len(of_one.curves("polca"))
+
+    def test_rows_fall_back_one_by_one(self, tmp_path: Path) -> None:
+        """Two vectors with clusters in each reading: the third row is the other reading's first."""
+        made = Synthetic(tmp_path, sequences=60, dropped=(2, 4)).write()
+        results = Results(made.paths, params())
+        rows = [(view.reading, vector) for view, vector in ranked_rows(results, ranked_vectors)]
+        assert rows == [("standardised", 1), ("standardised", 3), ("raw", 1), ("raw", 3), ("standardised", 5)]
+        assert "Basis vector 1 of step 400, raw" in words(FIGURES[8](results))
+        raw = results.of_reading("raw")
+        rows = [(view.reading, vector) for view, vector in ranked_rows(raw, ranked_vectors)]
+        assert rows == [("raw", 1), ("raw", 3), ("standardised", 1), ("standardised", 3), ("raw", 5)]
+        # What the preset lists comes first, with clusters or without.
+        listed = Results(made.paths, params(plots={"last_step": 4000, "vectors": [4, 3]}))
+        rows = [(view.reading, vector) for view, vector in ranked_rows(listed, ranked_vectors)]
+        assert rows[:3] == [("standardised", 4), ("standardised", 3), ("standardised", 1)]
+        assert rows[3:5] == [("raw", 3), ("raw", 1)]
+
+    def test_figures_of_other_clusters_do_not_follow(self, of_one: Results) -> None:
+        shown = words(FIGURES[3](of_one))
+        assert "Clusters of the exact loss, standardised" in shown
+        assert "3 clusters" in shown
+        assert "2 clusters" in words(FIGURES[3](of_one.of_reading("raw")))
+
+    def test_without_clusters_in_either_the_shown_one_says_so(self, situations: dict[str, Results]) -> None:
+        empty = situations["nothing clustered"]
+        for own in (empty, empty.of_reading("raw")):
+            for number in (3, 4):
+                assert f", {own.reading}" in words(FIGURES[number](own))
+                assert "HDBSCAN found no cluster" in words(FIGURES[number](own))
 
 
 # --- Looks ------------------------------------------------------------------------------------------------------------
@@ -314,9 +413,9 @@ def test_unknown_figure(results: Results) -> None:
     [
         ("labels.npz", 6, "labels@arithmetic"),
         ("losses.npz", 6, "project@arithmetic"),
-        ("clusters/loss.npz", 3, "cluster@arithmetic"),
-        ("tables/clusters.csv", 4, "cluster@arithmetic"),
-        ("tables/vectors.csv", 8, "cluster@arithmetic"),
+        ("standardised/clusters/loss.npz", 3, "cluster@arithmetic"),
+        ("standardised/tables/clusters.csv", 4, "cluster@arithmetic"),
+        ("standardised/tables/vectors.csv", 8, "cluster@arithmetic"),
     ],
 )
 def test_missing_file_names_the_stage(file: str, number: int, stage: str, files: Synthetic, tmp_path: Path) -> None:

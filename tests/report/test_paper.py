@@ -57,7 +57,9 @@ def change_table(path: Path) -> None:
     for at, line in enumerate(lines[1:], start=1):
         cells = re.findall(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)', line)
         new = [cell if name in names else others_in(cell) for name, cell in zip(head, cells, strict=True)]
-        lines[at] = ",".join("undecided" if cell in ("holds", "fails", "not tested") else cell for cell in new)
+        lines[at] = ",".join(
+            "undecided" if cell in ("holds", "fails", "inconclusive", "not run") else cell for cell in new
+        )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

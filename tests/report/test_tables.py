@@ -1,6 +1,7 @@
 """Tables hold what the result files hold, beside the published values, in the columns that others rely on."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from polca.report.tables import english_metrics, make_table, metrics, save_metri
 from polca.report.tables.formats import finite, rounded, text
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.results import EnglishResults, PresetResults, Results
-from synthetic import SUMMARY, Synthetic, params
-from synthetic_english import SyntheticEnglish
+from polca.typing import Reading
+from synthetic import READINGS, STABLE_ANALYSES, SUMMARY, Synthetic, params
+from synthetic_english import RAW_COUNTS, SyntheticEnglish
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 SCORES = ("homogeneity", "recall", "f1")
-BEST = ["rank", "vector", *SCORES, "size", *(f"published_{score}" for score in SCORES)]
-HIDDEN = ["fraction_hidden", "n_clusters", "published_fraction_hidden", "fraction_hidden_onset"]
+STABLE = ("ari_bootstrap", "ari_perturbed")
+BEST = ["reading", "rank", "vector", *SCORES, "size", *STABLE, *(f"published_{score}" for score in SCORES)]
+HIDDEN = [
+    *("reading", "fraction_hidden", "n_clusters", "published_fraction_hidden", "fraction_hidden_onset"),
+    "fraction_hidden_published_constants",
+]
 BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
 
 
@@ -79,14 +85,20 @@ class TestPublishedValues:
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
-def best_by_hand(results: Results, analysis: str) -> list[dict[str, Any]]:
+def listed(results: Results, reading: Reading, name: str) -> list[dict[str, Any]]:
+    """The rows of a table of clusters, from its file."""
+    path = results.paths.run / "results" / "arithmetic" / reading / "tables" / f"{name}.csv"
+    return [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
+
+
+def best_by_hand(results: Results, analysis: str, reading: Reading = "standardised") -> list[dict[str, Any]]:
     """The best eligible cluster per vector, then the three best vectors, by loops."""
     best: dict[int, dict[str, Any]] = {}
-    for row in pd.read_csv(results.paths.table("clusters")).to_dict("records"):
+    for row in listed(results, reading, "clusters"):
         if row["analysis"] == analysis and row["eligible"]:
             known = best.get(row["vector"])
             if known is None or row["homogeneity"] > known["homogeneity"]:
-                best[row["vector"]] = {str(k): v for k, v in row.items()}
+                best[row["vector"]] = row
     return sorted(best.values(), key=lambda row: -row["homogeneity"])[:3]
 
 
@@ -96,18 +108,28 @@ def test_tables_of_the_best_clusters(number: int, results: Results) -> None:
     table = make_table(number, results)
     assert list(table) == [head, *BEST]
     assert list(table[head].unique()) == list(PUBLISHED[f"table_{number:02d}"])
-    for name, analysis in analyses.items():
-        rows = table[table[head] == name].to_dict("records")
+    found: dict[tuple[str, str], list[Any]] = {}
+    for (name, analysis), reading in product(analyses.items(), READINGS):
+        rows = table[(table[head] == name) & (table["reading"] == reading)].to_dict("records")
         published = PUBLISHED[f"table_{number:02d}"][name]
-        expected = best_by_hand(results, analysis)
+        expected = best_by_hand(results, analysis, reading)
+        stable = {v["vector"]: v for v in listed(results, reading, "vectors") if v["analysis"] == analysis}
         assert [row["rank"] for row in rows] == list(range(1, len(published) + 1))
         for index, row in enumerate(rows):
             assert [row[f"published_{score}"] for score in SCORES] == published[index]
             if index < len(expected):
                 assert [row[k] for k in SCORES] == pytest.approx([expected[index][k] for k in SCORES], rel=1e-5)
                 assert [row[k] for k in ("vector", "size")] == [expected[index][k] for k in ("vector", "size")]
+                # Stability is the vector's; not every analysis is clustered again.
+                right = [stable[row["vector"]][k] for k in STABLE]
+                assert [row[k] for k in STABLE] == pytest.approx(right, rel=1e-5, nan_ok=True)
+                assert pd.notna(row["ari_bootstrap"]) == (analysis in STABLE_ANALYSES)
             else:
-                assert all(pd.isna(row[k]) for k in (*SCORES, "vector", "size"))
+                assert all(pd.isna(row[k]) for k in (*SCORES, "vector", "size", *STABLE))
+        found[name, reading] = [(row["size"], row["ari_bootstrap"]) for row in rows]
+    # The made-up readings differ, so that one taken for the other is seen.
+    last = list(analyses)[-1]
+    assert found[last, "standardised"] != found[last, "raw"]
 
 
 @pytest.mark.parametrize("number", [9, 11])
@@ -115,21 +137,38 @@ def test_tables_of_hidden_breakthroughs(number: int, results: Results) -> None:
     head, analyses = ("basis", BASES) if number == 11 else ("strategy", {n: n for n in PUBLISHED["table_09"]})
     table = make_table(number, results)
     assert list(table) == [head, *HIDDEN]
-    assert list(table[head]) == list(PUBLISHED[f"table_{number:02d}"])
-    clusters = pd.read_csv(results.paths.table("clusters")).to_dict("records")
+    rows = list(product(PUBLISHED[f"table_{number:02d}"], READINGS))
+    assert list(table[[head, "reading"]].itertuples(index=False, name=None)) == rows
     for row in table.to_dict("records"):
-        own = [c for c in clusters if c["analysis"] == analyses[row[head]]]
+        own = [c for c in listed(results, row["reading"], "clusters") if c["analysis"] == analyses[row[head]]]
         assert row["n_clusters"] == len(own)
         assert row["fraction_hidden"] == pytest.approx(sum(c["hidden"] for c in own) / len(own), rel=1e-5)
         assert row["fraction_hidden_onset"] == pytest.approx(sum(c["hidden_onset"] for c in own) / len(own), rel=1e-5)
+        constants = sum(c["hidden_published"] for c in own) / len(own)
+        assert row["fraction_hidden_published_constants"] == pytest.approx(constants, rel=1e-5)
         assert row["published_fraction_hidden"] == PUBLISHED[f"table_{number:02d}"][row[head]]
+    for column in ("n_clusters", "fraction_hidden"):
+        one, other = (table.loc[table["reading"] == reading, column].tolist() for reading in READINGS)
+        assert one != other, "the made-up readings differ, so that one taken for the other is seen"
+
+
+def test_presets_without_published_constants_leave_the_column_empty(tmp_path: Path) -> None:
+    made = Synthetic(tmp_path, sequences=20).write()
+    for reading in READINGS:
+        path = made.paths.of_reading(reading).table("clusters")
+        pd.read_csv(path).assign(hidden_published=None).to_csv(path, index=False)
+    table = make_table(9, Results(made.paths, params()))
+    assert table["fraction_hidden_published_constants"].isna().all()
+    assert table["fraction_hidden"].notna().all()
+    assert (table["n_clusters"] > 0).all()
 
 
 def test_table_1_takes_from_tables_8_and_9(results: Results) -> None:
     first, hidden = make_table(8, results).query("rank == 1"), make_table(9, results)
-    table = make_table(1, results)
-    assert list(table["strategy"]) == ["loss", "loss_change", "lca", "polca"]
-    joined = table[["strategy"]].merge(first, on="strategy").merge(hidden, on="strategy")
+    table, keys = make_table(1, results), ["strategy", "reading"]
+    rows = list(product(("loss", "loss_change", "lca", "polca"), READINGS))
+    assert list(table[keys].itertuples(index=False, name=None)) == rows
+    joined = table[keys].merge(first, on=keys).merge(hidden, on=keys)
     pd.testing.assert_frame_equal(table, joined[list(table)])
 
 
@@ -144,12 +183,12 @@ def test_table_12_under_both_readings(results: Results) -> None:
 
 def test_where_nothing_is_clustered_rows_stay(empty: Results) -> None:
     best = make_table(8, empty)
-    assert len(best) == sum(len(rows) for rows in PUBLISHED["table_08"].values())
-    assert best[["vector", *SCORES, "size"]].isna().all(axis=None)
+    assert len(best) == 2 * sum(len(rows) for rows in PUBLISHED["table_08"].values())
+    assert best[["vector", *SCORES, "size", *STABLE]].isna().all(axis=None)
     assert best["published_f1"].notna().all()
-    assert make_table(9, empty)["n_clusters"].tolist() == [0] * 6
+    assert make_table(9, empty)["n_clusters"].tolist() == [0] * 12
     assert make_table(9, empty)["fraction_hidden"].isna().all()
-    assert len(make_table(1, empty)) == 4
+    assert len(make_table(1, empty)) == 8
     found = metrics(empty)
     assert found["arithmetic_polca_best_homogeneity"] is None
     assert found["arithmetic_mean_dropped_tokens"] is None
@@ -161,7 +200,7 @@ def test_where_nothing_is_clustered_rows_stay(empty: Results) -> None:
 
 def test_settings_of_the_paper_preset_are_the_published_ones(results: Results, tmp_path: Path) -> None:
     paper = Results(TaskPaths(tmp_path, "arithmetic"), read_params(ROOT / "presets" / "paper" / "params.yaml"))
-    write_json(paper.paths.summary, {"parameters": 9475594})
+    write_json(paper.paths.summary, {"parameters": 9475594, "flat_step": 1000})
     for number in (2, 3, 4):
         table = make_table(number, paper)
         assert list(table) == ["setting", "parameter", "value", "published", "note"]
@@ -236,6 +275,31 @@ def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> N
     best = best_by_hand(results, "polca")[0]
     assert found["arithmetic_polca_best_homogeneity"] == pytest.approx(best["homogeneity"], rel=1e-5)
     assert found["arithmetic_training_tokens"] == 5000 * 64 * 4
+    polca = pd.DataFrame(listed(results, "standardised", "clusters")).query("analysis == 'polca'")
+    assert found["arithmetic_polca_fraction_hidden_published_constants"] == pytest.approx(
+        polca["hidden_published"].mean(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("shown", READINGS)
+def test_metrics_of_both_readings(shown: Reading, results: Results, english: EnglishResults) -> None:
+    """What stands without a reading is of the one that is shown; the other stands beside it, with other values."""
+    other = next(reading for reading in READINGS if reading != shown)
+    for found, setting, of_both in (
+        (metrics(results.of_reading(shown)), "arithmetic", {"polca_clusters": None, "loss_clusters": None}),
+        (english_metrics(english.of_reading(shown)), "english", dict.fromkeys(f"polca_{name}" for name in RAW_COUNTS)),
+    ):
+        of_reading = {name: [n for n in found if n.startswith(f"{setting}_{name}_")] for name in READINGS}
+        assert len(of_reading[shown]) == len(of_reading[other]) > 3
+        for name in of_reading[shown]:
+            assert found[name] == found[name.replace(f"_{shown}_", "_", 1)], name
+        for name in of_both:
+            assert found[f"{setting}_{name}"] != found[f"{setting}_{other}_{name}"], name
+    for reading in READINGS:
+        rows = [row for row in listed(results, reading, "clusters") if row["analysis"] == "polca"]
+        assert metrics(results)[f"arithmetic_{reading}_polca_clusters"] == len(rows)
+    assert english_metrics(english)["english_raw_polca_vectors_with_simple_label"] == 3
+    assert english_metrics(english)["english_standardised_polca_vectors_with_simple_label"] == 4
 
 
 @pytest.mark.parametrize("setting", ["arithmetic", "english"])
@@ -264,6 +328,21 @@ def test_a_preset_has_the_results_of_the_tasks_that_it_names(tmp_path: Path) -> 
             assert vars(own.paths) == vars(paths.task(own.setting))
 
 
+def test_results_are_of_the_reading_that_figures_show(tmp_path: Path) -> None:
+    """`plots.reading`, standardised where it is not given; each task has its own."""
+    paths = PresetPaths("mine", tmp_path)
+    given = {**params(), **synthetic_english.params(plots={"last_step": 9, "reading": "raw"})}
+    found = PresetResults.of(paths, {**given, "tasks": {"arithmetic": {}, "english": {}}})
+    assert [own.reading for own in found.all] == ["standardised", "raw"]
+    assert [own.paths.tables.parent.name for own in found.all] == ["standardised", "raw"]
+    assert [own.reading for own in found.of_reading("raw").all] == ["raw", "raw"]
+    alone = PresetResults(found.arithmetic, None).of_reading("raw")
+    assert (alone.english, [own.reading for own in alone.all]) == (None, ["raw"])
+    # What does not depend on clusters is the same file.
+    for one, other in zip(found.all, found.of_reading("raw").all, strict=True):
+        assert (one.paths.labels, one.paths.losses) == (other.paths.labels, other.paths.losses)
+
+
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -276,8 +355,10 @@ def test_unknown_table(results: Results) -> None:
 
 def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
     nothing = Results(TaskPaths(tmp_path, "arithmetic"), params())
-    with pytest.raises(PolcaError, match=r"clusters\.csv: no such file: run stage cluster@arithmetic"):
+    with pytest.raises(PolcaError, match=r"vectors\.csv: no such file: run stage cluster@arithmetic"):
         make_table(8, nothing)
+    with pytest.raises(PolcaError, match=r"clusters\.csv: no such file: run stage cluster@arithmetic"):
+        _ = nothing.clusters
     with pytest.raises(PolcaError, match=r"summary\.json: no such file: run stage cluster@arithmetic"):
         make_table(12, nothing)
     with pytest.raises(PolcaError, match=r"training_log\.csv: no such file: run stage train@arithmetic"):
@@ -286,9 +367,22 @@ def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
     with pytest.raises(PolcaError, match=r"lacks 'table_12\.cosine_similarity'"):
         make_table(12, nothing)
     nothing.paths.tables.mkdir()
-    nothing.paths.table("clusters").write_text("analysis,vector\n")
+    nothing.paths.table("vectors").write_text("analysis,vector\n")
     with pytest.raises(PolcaError, match="lacks the column 'basis'"):
         make_table(8, nothing)
+    # Of both readings: a run from before there were two has one, or lacks the columns that came with them.
+    made = Synthetic(tmp_path / "whole", sequences=20).write()
+    for name, column in (("vectors", "ari_bootstrap"), ("clusters", "hidden_published")):
+        path = made.paths.of_reading("raw").table(name)
+        whole = path.read_text()
+        pd.read_csv(path).drop(columns=column).to_csv(path, index=False)
+        with pytest.raises(PolcaError, match=rf"raw/tables/{name}\.csv: lacks the column '{column}': run stage clus"):
+            make_table(8, Results(made.paths, params()))
+        path.write_text(whole)
+    made.paths.of_reading("raw").table("vectors").unlink()
+    for number in (1, 8, 9, 10, 11):
+        with pytest.raises(PolcaError, match=r"raw/tables/vectors\.csv: no such file: run stage cluster@arithmetic"):
+            make_table(number, Results(made.paths, params()))
     elsewhere = Results(results.paths, params(), tmp_path / "published.yaml")
     with pytest.raises(PolcaError, match=r"published\.yaml: no such file"):
         make_table(8, elsewhere)

@@ -1,7 +1,8 @@
 """Published values against reproduced ones, number by number, with a tolerance for each kind of number.
 
 Read are `data/published.yaml` and what git holds of a preset's results: `paper/<preset>/tables` and `metrics.json`.
-A result is judged only where the scale is the paper's, which Tables 2–4 (addition) and 5–7 (English) decide.
+A result is judged only where the scale is the paper's, which Tables 2–4 (addition) and 5–7 (English) decide. Of both
+readings of trajectories the one that figures show is compared.
 """
 
 import math
@@ -16,8 +17,10 @@ import pandas as pd
 from polca.errors import PolcaError
 from polca.machine.files import dotted, read_csv, read_json, read_params
 from polca.study.paths import PresetPaths
+from polca.study.results import PresetResults
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.scores import SCORES
+from polca.typing import Reading
 
 AGREES, DIFFERS, MISSING, OTHER_SCALE = "agrees", "differs", "missing", "other scale"
 
@@ -73,6 +76,13 @@ NOT_COMPARED: Mapping[str, str] = {
     "table_04.min_samples_divisor": "the same as `min_samples`",
     "table_06.basis_interval": "times the published number of vectors it exceeds the published steps: no run has both",
     "table_07.min_samples_divisor": "the same as `min_samples`",
+    **dict.fromkeys(
+        (
+            *("readings.fraction_digits", "readings.clusters_of_a_vector"),
+            *("readings.figure_04.vector_1", "readings.figure_04.vector_2"),
+        ),
+        "not printed, but read off figures or tables: evidence for readings, in a table of its own (`readings.csv`)",
+    ),
 }
 """Published values without a row of their own, with the reason."""
 
@@ -208,10 +218,11 @@ def _shown(value: float) -> str:
     return "" if math.isnan(value) else str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def _of_tables(paths: PresetPaths, published: Mapping[str, Any], judge: Judge) -> Iterator[Comparison]:
-    """Tables 1 and 8–12, all of addition."""
+def _of_tables(paths: PresetPaths, published: Mapping[str, Any], shown: Reading, judge: Judge) -> Iterator[Comparison]:
+    """Tables 1 and 8–12, all of addition; of clusters in the reading that figures show."""
     for number, (keys, names) in RESULT_TABLES.items():
-        table = _table(paths, number, (*keys, *names))
+        table = _table(paths, number, (*keys, "reading", *names))
+        table = table[table["reading"] == shown]
         for group, values in _part(published, f"table_{number:02d}").items():
             rows = {row.get("rank", 1): row for row in table[table[keys[0]] == group].to_dict("records")}
             ranks = _as_list(values)
@@ -268,12 +279,13 @@ def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
     published = read_params(paths.root / "data" / "published.yaml")
     rows: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
-    for setting in Preset.read(paths).sources:
+    preset = Preset.read(paths)
+    for setting in preset.sources:
         chosen = list(_parameters(paths, setting, published))
         others[setting] = tuple(row.number for row in chosen if row.verdict != AGREES)
         rows += chosen
     judge = partial(_comparison, {setting: not names for setting, names in others.items()})
-    if ARITHMETIC in others:
-        rows += _of_tables(paths, published, judge)
+    if (own := PresetResults.of(paths, preset.params).arithmetic) is not None:
+        rows += _of_tables(paths, published, own.reading, judge)
     rows += _of_text(paths, published, others, judge)
     return PublishedAgainstReproduced(tuple(rows), others)

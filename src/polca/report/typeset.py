@@ -12,7 +12,8 @@ import typst
 from polca.errors import PolcaError
 from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
-from polca.report.claims import LEVEL
+from polca.report.figures import FURTHER
+from polca.report.verdicts import LEVEL
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
 
@@ -34,15 +35,18 @@ STATIC = (
 def _of_preset(paths: PresetPaths) -> list[str]:
     """Every file of a preset that the report can show, whether it is there or not."""
     name, params = paths.name, paths.params.relative_to(paths.root).as_posix()
-    tables = [f"paper/{name}/tables/{table}.csv" for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims")]
-    figures = [f"figures/{name}/figure_{n:02d}.pdf" for n in range(1, 12)]
+    tables = [
+        f"paper/{name}/tables/{table}.csv"
+        for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims", "readings")
+    ]
+    numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER)
+    figures = [f"figures/{name}/figure_{number}.pdf" for number in numbers]
     alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
     return [*alone, *tables, *figures]
 
 
-def _of_validity(paths: PresetPaths) -> list[str]:
-    """What `make validity` left for this preset."""
-    folder = paths.paper / "validity"
+def _in_folder(paths: PresetPaths, folder: Path) -> list[str]:
+    """The files of a folder but for its remarks."""
     return [path.relative_to(paths.root).as_posix() for path in sorted(folder.glob("*")) if path.suffix != ".md"]
 
 
@@ -62,7 +66,8 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
     files = [
         *STATIC,
         *(file for name in presets for file in _of_preset(PresetPaths(name, paths.root))),
-        *_of_validity(paths),
+        *_in_folder(paths, paths.paper / "validity"),
+        *_in_folder(paths, paths.paper.with_name("published_scale")),
     ]
     told: dict[str, Any] = {
         "preset": paths.name,

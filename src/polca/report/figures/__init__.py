@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from polca.report.figures import addition, english, losses, schematic, vectors
+from polca.report.figures import addition, english, losses, schematic, separation, vectors
 from polca.report.figures.style import encode, save, styled
 from polca.report.numbered import Numbered
 from polca.study.results import EnglishResults, PresetResults, Results
@@ -29,6 +29,9 @@ ENGLISH_FIGURES: dict[int, Callable[[EnglishResults], Figure]] = {
     11: partial(english.draw, first=4, count=2),
 }
 """Figures of the English setting."""
+
+FURTHER: dict[str, Callable[[Results, Path | None], Figure]] = {"D1": separation.draw}
+"""Figures of addition that are not the paper's; they may show what `make validity` found as well."""
 
 _FIGURES = Numbered("figure", "drawn", FIGURES, ENGLISH_FIGURES)
 
@@ -56,6 +59,12 @@ def save_figure(number: int, results: Results | EnglishResults, directory: Path)
     return save(render_figure(number, results), directory / f"figure_{number:02d}")
 
 
-def save_figures(results: PresetResults, directory: Path) -> list[Path]:
-    """Draw and write all figures of the settings that the preset has."""
-    return [path for number, own in _FIGURES.sources(results) for path in save_figure(number, own, directory)]
+def save_figures(results: PresetResults, directory: Path, validity: Path | None = None) -> list[Path]:
+    """Draw and write all figures of the settings that the preset has, the paper's and those of `FURTHER`."""
+    paths = [path for number, own in _FIGURES.sources(results) for path in save_figure(number, own, directory)]
+    if results.arithmetic is not None:
+        for name, draw in FURTHER.items():
+            with styled():
+                contents = encode(draw(results.arithmetic, validity))
+            paths += save(contents, directory / f"figure_{name}")
+    return paths

@@ -9,15 +9,17 @@ from polca.report.figures.concordance import Context, draw_concordance, table_he
 from polca.report.figures.panels import all_tokens_curve, cluster_panel, mark_sampling, place_labels
 from polca.report.figures.roles import looks
 from polca.report.figures.selection import (
-    ALL_TOKENS,
+    all_tokens,
     kept_vectors,
     loss_counts,
     no_panels,
     of_vector,
     places,
+    ranked_rows,
     vector_facts,
     vector_heading,
     with_chosen,
+    with_clusters,
 )
 from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
 from polca.report.figures.vectors import SENTENCE_HEIGHT
@@ -56,22 +58,22 @@ def ranked_vectors(results: EnglishResults) -> list[int]:
 
 
 def draw(results: EnglishResults, first: int, count: int) -> Figure:
-    """A row for so many of `ranked_vectors` from place `first` (from 0) on, or a sentence where there is none.
+    """A row for so many of `ranked_rows` from place `first` (from 0) on, or a sentence where there is none.
 
     A row has the mean projected loss of the clusters above their mean exact loss, and beside them the table.
     """
-    vectors = places(ranked_vectors(results), first, count)
-    rows = [(vector, _table_rows(results, results.shown_analysis, vector, fill=True)) for vector in vectors]
-    heights = [row_height([len(contexts) for _, contexts in table]) if table else SENTENCE_HEIGHT for _, table in rows]
+    chosen = [found or (results, None) for found in places(ranked_rows(results, ranked_vectors), first, count)]
+    rows = [(view, vector, _table_rows(view, view.shown_analysis, vector, fill=True)) for view, vector in chosen]
+    heights = [row_height([len(contexts) for _, contexts in table]) if table else SENTENCE_HEIGHT for *_, table in rows]
     top = sum(heights) + ROW_GAP * (len(heights) - 1)
     figure = new_figure(PAGE_WIDTH, top)
     figure.set_layout_engine("none")
     letters = iter("abcdef")
-    for (vector, table), height in zip(rows, heights, strict=True):
+    for (view, vector, table), height in zip(rows, heights, strict=True):
         if vector is not None and table:
-            _vector_row(figure, results, vector, table, top, height, [next(letters) for _ in range(3)])
+            _vector_row(figure, view, vector, table, top, height, [next(letters) for _ in range(3)])
         else:
-            no_panels([_place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD)], results, vector)
+            no_panels([_place(figure, PANEL_LEFT, top - HEAD, PANEL_WIDTH, height - HEAD)], view, vector)
         top -= height + ROW_GAP
     place_labels(figure)
     return figure
@@ -79,7 +81,8 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
 
 def draw_loss(results: EnglishResults) -> Figure:
     """Figure 9: (a) mean exact loss of each cluster of exact-loss trajectories, and of all tokens; (b) the table."""
-    rows, table = results.clusters[results.clusters["analysis"] == "loss"], _table_rows(results, "loss", 1)
+    results = with_clusters(results, ("loss",))
+    rows, table = of_vector(results, results.clusters, 1), _table_rows(results, "loss", 1)
     height = row_height([len(contexts) for _, contexts in table])
     figure = new_figure(PAGE_WIDTH, height)
     figure.set_layout_engine("none")
@@ -87,7 +90,7 @@ def draw_loss(results: EnglishResults) -> Figure:
     axes = _place(figure, PANEL_LEFT, top, PANEL_WIDTH, height - FOOT)
     all_tokens_curve(axes, results)
     _panel(axes, results, "loss", "loss_mean", 1, table)
-    heading(axes, ALL_TOKENS, loss_counts(results, rows))
+    heading(axes, all_tokens(results), loss_counts(results, rows))
     letter(axes, "a")
     if table:
         _place_table(figure, "b", len(rows), table, top, height)
@@ -180,7 +183,7 @@ def _vector_row(
     each = (height - FOOT - GAP) / 2
     upper = _place(figure, PANEL_LEFT, top, PANEL_WIDTH, each)
     lower = _place(figure, PANEL_LEFT, top - each - GAP, PANEL_WIDTH, each)
-    heading(upper, *vector_heading(facts, clusters))
+    heading(upper, *vector_heading(results, facts, clusters))
     for axes, curves, text in ((upper, "projected_mean", letters[0]), (lower, "loss_mean", letters[1])):
         _panel(axes, results, results.shown_analysis, curves, vector, table)
         mark_sampling(axes, int(facts["vector_step"]), named=axes is upper)

@@ -10,7 +10,7 @@ from polca.report.figures.panels import (
     place_labels,
     plot_range,
 )
-from polca.report.figures.selection import ALL_TOKENS, loss_counts
+from polca.report.figures.selection import all_tokens, loss_counts, of_vector, with_clusters
 from polca.report.figures.skills import LEGEND_HEIGHT, PLACE_TONES, composition_bars, skill_legend
 from polca.report.figures.style import (
     COLUMN_WIDTH,
@@ -29,7 +29,8 @@ from polca.tasks.arithmetic.labels import PLACES
 
 def draw_clusters(results: Results) -> Figure:
     """Figure 3: (a) mean exact loss of each cluster of exact-loss trajectories, and of all tokens; (b) their skills."""
-    rows = results.clusters[results.clusters["analysis"] == "loss"]
+    results = with_clusters(results, ("loss",))
+    rows = of_vector(results, results.clusters, 1)
     shown = drawn_clusters(rows, "loss") if len(rows) else []
     strip = LEGEND_HEIGHT if shown else 0.0
     figure = new_figure(PAGE_WIDTH, ROW_HEIGHT + strip, bottom=strip)
@@ -43,7 +44,7 @@ def draw_clusters(results: Results) -> Figure:
     else:
         say(right, "HDBSCAN found no cluster\namong the exact-loss\ntrajectories.")
     part = f" ({len(shown)} shown)" if len(shown) < len(rows) else ""
-    heading(left, ALL_TOKENS, loss_counts(results, rows) + part)
+    heading(left, all_tokens(results), loss_counts(results, rows) + part)
     letter(left, "a")
     place_labels(figure)
     return figure

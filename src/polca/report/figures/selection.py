@@ -1,17 +1,64 @@
 """Which vectors and clusters figures show, and what is said of them and of those that they do not."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, get_args
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from polca.errors import PolcaError
 from polca.report.figures.style import heading, say
-from polca.study.results import TaskResults
+from polca.study.results import EnglishResults, TaskResults
+from polca.typing import Reading
 
-ALL_TOKENS = "Clusters of the exact loss"
-"""What heads the one panel of the exact loss."""
+R = TypeVar("R", bound=TaskResults)
+T = TypeVar("T")
+
+
+def all_tokens(results: TaskResults) -> str:
+    """What heads the one panel of the exact loss."""
+    return f"Clusters of the exact loss, {results.reading}"
+
+
+def views(results: R, analyses: Sequence[str] = ()) -> list[R]:
+    """The results that a figure may show, in the order in which it takes them.
+
+    Analyses as given, by default `plots.analysis` alone, in English followed by the finer clustering; of each first the
+    reading of `plots.reading`, then the other.
+    """
+    fallback = ("polca_fine",) if isinstance(results, EnglishResults) else ()
+    names = list(analyses) or list(dict.fromkeys((results.shown_analysis, *fallback)))
+    readings = sorted(get_args(Reading), key=lambda reading: reading != results.reading)
+    return [replace(results.of_reading(reading), analysis=name) for name in names for reading in readings]
+
+
+def with_clusters(results: R, analyses: Sequence[str] = ()) -> R:
+    """The first of `views` in which some vector has a cluster; the first of all where none has."""
+    found = views(results, analyses)
+    return next((view for view in found if (view.clusters["analysis"] == view.shown_analysis).any()), found[0])
+
+
+def ranked_rows(results: R, ranked: Callable[[R], list[int]]) -> list[tuple[R, int]]:
+    """Vectors in the order in which figures show them, each with the view that it comes from.
+
+    First those of the first view that have clusters, or that `plots.vectors` lists; then those of the following views
+    that have clusters; then the others of the first.
+
+    Args:
+        ranked: of a view its vectors, counted from 1, in order.
+    """
+    first, *others = views(results)
+
+    def clustered(view: R, vector: int) -> bool:
+        return len(of_vector(view, view.clusters, vector)) > 0
+
+    order, chosen = ranked(first), results.param("plots").get("vectors") or []
+    shown = [vector for vector in order if vector in chosen or clustered(first, vector)]
+    rest = [vector for vector in order if vector not in shown]
+    known = [view for view in others if (view.vectors["analysis"] == view.shown_analysis).any()]
+    more = [(view, vector) for view in known for vector in ranked(view) if clustered(view, vector)]
+    return [*((first, vector) for vector in shown), *more, *((first, vector) for vector in rest)]
 
 
 def kept_vectors(results: TaskResults) -> pd.DataFrame:
@@ -38,8 +85,8 @@ def with_chosen(results: TaskResults, ranked: Sequence[int]) -> list[int]:
     return [*value, *(v for v in ranked if v not in value)]
 
 
-def places(ranked: Sequence[int], first: int, count: int) -> list[int | None]:
-    """So many of the ranked vectors from place `first` (from 0) on; None where there are no more."""
+def places(ranked: Sequence[T], first: int, count: int) -> list[T | None]:
+    """So many of the ranked from place `first` (from 0) on; None where there are no more."""
     return [ranked[place] if place < len(ranked) else None for place in range(first, first + count)]
 
 
@@ -53,11 +100,12 @@ def vector_facts(results: TaskResults, vector: int) -> "pd.Series[Any]":
     return of_vector(results, results.vectors, vector).iloc[0]
 
 
-def vector_heading(facts: "pd.Series[Any]", clusters: int) -> tuple[str, str]:
+def vector_heading(results: TaskResults, facts: "pd.Series[Any]", clusters: int) -> tuple[str, str]:
     """What heads a kept vector's panels, and where its tokens went."""
     dropped, outliers, clustered = (int(facts[f"n_{key}"]) for key in ("dropped", "outliers", "clustered"))
     counts = token_counts(dropped + outliers + clustered, dropped, outliers, clusters)
-    return f"Basis vector {facts['vector']}, sampled at step {int(facts['vector_step']):,}", counts
+    # Beside the counts there is room for no more, with five digits a step and four a count.
+    return f"Basis vector {facts['vector']} of step {int(facts['vector_step']):,}, {results.reading}", counts
 
 
 def token_counts(tokens: int, dropped: int | None, outliers: int, clusters: int) -> str:
@@ -81,7 +129,7 @@ def no_panels(panels: Sequence[Axes], results: TaskResults, vector: int | None) 
         reason = "The filter of Algorithm 1 kept no other: the mean projected loss along the rest rises over training."
     else:
         facts = vector_facts(results, vector)
-        name, counts = vector_heading(facts, 0)
+        name, counts = vector_heading(results, facts, 0)
         reason = "HDBSCAN found no cluster among this vector's projected losses."
         if not facts["kept"]:
             counts = ""

@@ -12,6 +12,7 @@ from polca.report.figures.selection import (
     no_panels,
     of_vector,
     places,
+    ranked_rows,
     vector_facts,
     vector_heading,
     with_chosen,
@@ -21,7 +22,6 @@ from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_fi
 from polca.study.results import Results
 from polca.tasks.arithmetic.scores import best_clusters
 
-SHOWN_VECTORS = 3
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
 
@@ -29,18 +29,23 @@ ROW_HEIGHT, SENTENCE_HEIGHT = 2.1, 0.75
 """Inches: a row of panels, and one with a sentence in place of them."""
 
 
-def shown_vectors(results: Results) -> list[int]:
-    """The vectors (counted from 1) of Figures 4 (the first two) and 8 (the third), at most three.
+def ranked_vectors(results: Results) -> list[int]:
+    """The vectors (counted from 1) of Figures 4 (the first two) and 8 (the third), and the others after them.
 
-    Those that `arithmetic.plots.vectors` lists; then, as in the paper, the first that have clusters; then the first of
-    the other kept ones. Taking the best-scoring ones instead would show a choice, not the method.
+    Those that `arithmetic.plots.vectors` lists; then, as in the paper, the first two that have clusters, and of the
+    others the one whose cluster holds the largest share of carries into the 1000s, which the paper's Figure 8 shows;
+    then the first of the other kept ones. Taking the best-scoring ones instead would show a choice, not the method.
 
     Raises:
         PolcaError: `arithmetic.plots.vectors` names a vector that does not exist, or one twice.
     """
     kept = kept_vectors(results).assign(clustered=lambda t: t["n_clusters"] > 0)
-    ranked = kept.sort_values(["clustered", "vector"], ascending=[False, True])
-    return with_chosen(results, [int(v) for v in ranked["vector"]])[:SHOWN_VECTORS]
+    ranked = [int(v) for v in kept.sort_values(["clustered", "vector"], ascending=[False, True])["vector"]]
+    clusters = results.clusters[results.clusters["analysis"] == results.shown_analysis]
+    carries = clusters.assign(share=clusters["n_1000s_carry"] / clusters["size"])
+    others = carries[carries["vector"].isin(ranked[2:])].sort_values(["share", "vector"], ascending=[False, True])
+    eighth = [int(v) for v in others["vector"].head(1)]
+    return with_chosen(results, list(dict.fromkeys([*ranked[:2], *eighth, *ranked])))
 
 
 def drawn_clusters(clusters: pd.DataFrame, analysis: str) -> list[Look]:
@@ -54,32 +59,32 @@ def drawn_clusters(clusters: pd.DataFrame, analysis: str) -> list[Look]:
 
 
 def draw(results: Results, first: int, count: int) -> Figure:
-    """A row of panels for so many of `shown_vectors` from place `first` (from 0) on, or a sentence that says why not.
+    """A row of panels for so many of `ranked_rows` from place `first` (from 0) on, or a sentence that says why not.
 
     The panels are projected loss, exact loss and skill composition of the vector's clusters.
     """
-    vectors = places(shown_vectors(results), first, count)
+    chosen = [found or (results, None) for found in places(ranked_rows(results, ranked_vectors), first, count)]
     letters = iter("abcdefghi")
-    clustered = [vector is not None and len(of_vector(results, results.clusters, vector)) > 0 for vector in vectors]
+    clustered = [v is not None and len(of_vector(view, view.clusters, v)) > 0 for view, v in chosen]
     heights = [ROW_HEIGHT if panels else SENTENCE_HEIGHT for panels in clustered]
     strip = LEGEND_HEIGHT if any(clustered) else 0.0
     figure = new_figure(PAGE_WIDTH, sum(heights) + strip, bottom=strip)
     # One grid for all rows, so that their panels stand one below the other.
     panels = figure.subplots(
-        len(vectors),
+        len(chosen),
         3,
         squeeze=False,
         width_ratios=(1.15, 1.15, 1),
         height_ratios=heights,
         gridspec_kw={"wspace": 0.08, "hspace": 0.07},
     )
-    for row, vector, drawn in zip(panels, vectors, clustered, strict=True):
+    for row, (view, vector), drawn in zip(panels, chosen, clustered, strict=True):
         if vector is not None and drawn:
-            _vector_row(row, results, vector)
+            _vector_row(row, view, vector)
             for axes in row:
                 letter(axes, next(letters))
         else:
-            no_panels(row, results, vector)
+            no_panels(row, view, vector)
     if strip:
         skill_legend(figure)
     place_labels(figure)
@@ -91,7 +96,7 @@ def _vector_row(row: Sequence[Axes], results: Results, vector: int) -> None:
     facts, rows = vector_facts(results, vector), of_vector(results, results.clusters, vector)
     shown = drawn_clusters(rows, results.shown_analysis)
     left, middle, right = row
-    name, counts = vector_heading(facts, len(rows))
+    name, counts = vector_heading(results, facts, len(rows))
     heading(left, name, counts + (f" ({len(shown)} shown)" if len(shown) < len(rows) else ""))
     curves = results.curves(results.shown_analysis)
     cluster_panel(left, results, curves, "projected_quartiles", vector, shown, "projected loss")

@@ -1,14 +1,15 @@
-"""Tables 1 and 8–12: carry homogeneity and hidden breakthroughs of clusters, by strategy, basis and order."""
+"""Tables 1 and 8–12: carry homogeneity and hidden breakthroughs of clusters, by strategy, basis, reading and order."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.formats import tidy
-from polca.study.results import Results
+from polca.study.results import STABLE, Results
 from polca.tasks.arithmetic.scores import SCORES, three_best
+from polca.typing import Reading
 
 STRATEGIES = {name: name for name in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
 """Analyses of Tables 8 and 9 by strategy."""
@@ -17,12 +18,20 @@ BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian",
 HEADLINE = ("loss", "loss_change", "lca", "polca")
 """Strategies of Table 1."""
 
+HIDDEN_COLUMNS = {
+    "hidden": "fraction_hidden",
+    "hidden_onset": "fraction_hidden_onset",
+    "hidden_published": "fraction_hidden_published_constants",
+}
+"""Columns of `clusters.csv`, and what Tables 9 and 11 call their means."""
+
 _PUBLISHED_SCORES = dict.fromkeys((f"published_{score}" for score in SCORES), "float64")
 _BEST = {
     "rank": "int64",
     "vector": "Int64",
     **dict.fromkeys(SCORES, "float64"),
     "size": "Int64",
+    **dict.fromkeys(STABLE, "float64"),
     **_PUBLISHED_SCORES,
 }
 _HIDDEN = {
@@ -30,61 +39,68 @@ _HIDDEN = {
     "n_clusters": "int64",
     "published_fraction_hidden": "float64",
     "fraction_hidden_onset": "float64",
+    "fraction_hidden_published_constants": "float64",
 }
 
 
 def best_clusters(results: Results, number: int, head: str, analyses: Mapping[str, str]) -> pd.DataFrame:
-    """Tables 8 and 10: carry homogeneity of the best clusters, by strategy or basis.
+    """Tables 8 and 10: carry homogeneity of the best clusters, by strategy or basis, in both readings.
 
-    Of each as many rows as the paper prints; ours are empty where there is no such cluster.
+    Of each as many rows as the paper prints; ours are empty where there is no such cluster. `ari_bootstrap` and
+    `ari_perturbed` say how stable the labels of the cluster's vector are (`method.stability`).
     """
     published = results.published_part(f"table_{number:02d}")
     rows: list[dict[str, Any]] = []
     for name, analysis in analyses.items():
-        found = three_best(results.clusters, analysis).set_index("rank").to_dict("index")
-        for rank, scores in enumerate(published[name], start=1):
-            expected = {f"published_{score}": value for score, value in zip(SCORES, scores, strict=True)}
-            rows.append({head: name, "rank": rank, **{str(k): v for k, v in found.get(rank, {}).items()}, **expected})
-    return tidy(rows, {head: "str", **_BEST})
+        for reading in get_args(Reading):
+            own = results.of_reading(reading)
+            stable = own.vectors.loc[own.vectors["analysis"] == analysis, ["vector", *STABLE]]
+            found = three_best(own.clusters, analysis).merge(stable, on="vector").set_index("rank").to_dict("index")
+            for rank, scores in enumerate(published[name], start=1):
+                expected = {f"published_{score}": value for score, value in zip(SCORES, scores, strict=True)}
+                ours = {str(k): v for k, v in found.get(rank, {}).items()}
+                rows.append({head: name, "reading": reading, "rank": rank, **ours, **expected})
+    return tidy(rows, {head: "str", "reading": "str", **_BEST})
 
 
 def hidden_fractions(results: Results, number: int, head: str, analyses: Mapping[str, str]) -> pd.DataFrame:
-    """Tables 9 and 11: fraction of clusters with a hidden breakthrough; sign-corrected beside it."""
+    """Tables 9 and 11: fraction of clusters with a hidden breakthrough, in both readings.
+
+    τ and Δ follow the preset's scale; beside it the sign-corrected onset, and the fraction by the published constants.
+    """
     published = results.published_part(f"table_{number:02d}")
     rows: list[dict[str, Any]] = []
     for name, analysis in analyses.items():
-        fraction, count = hidden_fraction(results.clusters, analysis)
-        onset, _ = hidden_fraction(results.clusters, analysis, "hidden_onset")
-        rows.append(
-            {
-                head: name,
-                "fraction_hidden": fraction,
-                "n_clusters": count,
-                "published_fraction_hidden": published[name],
-                "fraction_hidden_onset": onset,
-            }
-        )
-    return tidy(rows, {head: "str", **_HIDDEN})
+        for reading in get_args(Reading):
+            clusters = results.of_reading(reading).clusters
+            fractions = {column: hidden_fraction(clusters, analysis, column) for column in HIDDEN_COLUMNS}
+            rows.append(
+                {
+                    head: name,
+                    "reading": reading,
+                    **{HIDDEN_COLUMNS[column]: fraction for column, (fraction, _) in fractions.items()},
+                    "n_clusters": fractions["hidden"][1],
+                    "published_fraction_hidden": published[name],
+                }
+            )
+    return tidy(rows, {head: "str", "reading": "str", **_HIDDEN})
 
 
 def table_01(results: Results) -> pd.DataFrame:
     """Table 1: the best cluster of Table 8 with the fraction of Table 9, for the four headline strategies."""
     published = results.published_part("table_01")
     best = best_clusters(results, 8, "strategy", STRATEGIES)
-    first = best[best["rank"] == 1].set_index("strategy")
-    hidden = hidden_fractions(results, 9, "strategy", STRATEGIES).set_index("strategy")
+    hidden = hidden_fractions(results, 9, "strategy", STRATEGIES)
+    keys = ["strategy", "reading"]
+    first = best[best["rank"] == 1].merge(hidden[[*keys, "fraction_hidden"]], on=keys)
     rows = [
-        {
-            "strategy": name,
-            **{score: first.loc[name, score] for score in SCORES},
-            "fraction_hidden": hidden.loc[name, "fraction_hidden"],
-            **{f"published_{key}": value for key, value in published[name].items()},
-        }
+        {**row, **{f"published_{key}": value for key, value in published[name].items()}}
         for name in HEADLINE
+        for row in first[first["strategy"] == name].to_dict("records")
     ]
     floats = (*SCORES, "fraction_hidden")
     columns = [*floats, *(f"published_{name}" for name in floats)]
-    return tidy(rows, {"strategy": "str", **dict.fromkeys(columns, "float64")})
+    return tidy(rows, {"strategy": "str", "reading": "str", **dict.fromkeys(columns, "float64")})
 
 
 def table_12(results: Results) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Numbers as tables and metrics print them."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -32,9 +33,9 @@ def finite(value: float) -> float | int | None:
     return rounded(value) if math.isfinite(value) else None
 
 
-def tidy(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+def tidy(rows: pd.DataFrame | list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Rows as a table with these columns and types; missing values are empty, floats are rounded."""
-    table = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    table = pd.DataFrame(rows, columns=list(columns)).astype(dict(columns))
     floats = [name for name, kind in columns.items() if kind == "float64"]
     table[floats] = table[floats].map(rounded)
     return table

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
@@ -10,6 +10,7 @@ from polca.report.tables.formats import finite
 from polca.report.tables.parameters import training_tokens
 from polca.study.results import EnglishResults, PresetResults, Results
 from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
+from polca.typing import Reading
 
 Number = float | int | None
 
@@ -44,6 +45,7 @@ def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
         "clusters": clusters,
         "fraction_hidden": hidden,
         "fraction_hidden_onset": hidden_fraction(results.clusters, analysis, "hidden_onset")[0],
+        "fraction_hidden_published_constants": hidden_fraction(results.clusters, analysis, "hidden_published")[0],
         "outlier_fraction": int(vectors["n_outliers"].sum()) / tried if tried else float("nan"),
     }
 
@@ -51,7 +53,8 @@ def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
 def metrics(results: Results) -> dict[str, Number]:
     """All scalars by name, sorted, with six significant digits; None where one is not defined.
 
-    `data/published.yaml` lists the published ones under the same names.
+    `data/published.yaml` lists the published ones under the same names. What follows stands there twice more, for each
+    reading, its name before the analysis'; without, it is of the reading that figures show.
 
     - everything in `summary.json`, nested names joined by underscores;
     - of every analysis the best cluster's scores, the number of clusters, the fraction with a hidden breakthrough (as
@@ -59,6 +62,12 @@ def metrics(results: Results) -> dict[str, Number]:
     - of POLCA: vectors dropped as rising, vectors with clusters, mean tokens dropped as rising per kept vector, the
       best AUC of carry by place, the best homogeneity of vector 2.
     """
+    readings = {reading: _of_clusters(results.of_reading(reading)) for reading in get_args(Reading)}
+    return _flat(results, results.summary, _of_clusters(results), readings)
+
+
+def _of_clusters(results: Results) -> dict[str, Any]:
+    """The scalars of one reading's clusters."""
     polca = results.vectors[results.vectors["analysis"] == "polca"]
     kept = polca[polca["kept"].astype(bool)]
     second = polca.loc[polca["vector"] == 2, "best_homogeneity"].astype(float)
@@ -69,8 +78,7 @@ def metrics(results: Results) -> dict[str, Number]:
         "vector_2_homogeneity": float(second.iloc[0]) if len(second) else float("nan"),
         **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
     }
-    of_analyses = {analysis: _of_analysis(results, analysis) for analysis in ANALYSES}
-    return _flat(results, results.summary, of_analyses, others)
+    return {**{analysis: _of_analysis(results, analysis) for analysis in ANALYSES}, **others}
 
 
 def english_metrics(results: EnglishResults) -> dict[str, Number]:
@@ -81,10 +89,15 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
       predicted in training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the
       mean number of tokens dropped as rising per kept vector.
     """
-    summary = dict(results.summary)
-    of_analyses = summary.pop("analyses", {})
+    readings = {reading: _of_english(results.of_reading(reading)) for reading in get_args(Reading)}
+    facts = {name: value for name, value in results.summary.items() if name != "analyses"}
+    return _flat(results, facts, _of_english(results), readings)
+
+
+def _of_english(results: EnglishResults) -> dict[str, Any]:
+    """The scalars of one reading's clusters."""
     others = {name: results.scalar(f"analyses.polca.{name}") for name in QUOTED_OF_POLCA}
-    return _flat(results, summary, of_analyses, others)
+    return {**results.entry("analyses"), **others}
 
 
 def save_metrics(results: PresetResults, path: Path) -> Path:

@@ -59,6 +59,8 @@ _SPREAD = (
 )
 _VOCABULARY = "with <PAD>; published as 30,000, but the parameter count takes one more"
 _CONTEXTS = "contexts; published value follows from the evaluation tokens"
+_FLAT = "step (eq. 10): the mean exact loss counts as flat; follows from the next line"
+_FALL = "share of the whole fall, as our run at the published scale had made by the published τ"
 _FINER = "tokens; of the analysis polca_fine, ours"
 _TARGETS = f"evaluation set × (context − {BEFORE - 1}): targets with {BEFORE} tokens before them"
 
@@ -83,7 +85,8 @@ ROWS: Mapping[int, Sequence[Row]] = {
     ),
     4: (
         *HDBSCAN,
-        ("τ", "breakthroughs.flat_step", "flat_step", "step at which the mean exact loss is flat (eq. 10)"),
+        ("τ", "=flat_step", "flat_step", _FLAT),
+        ("fall of the mean loss by τ", "breakthroughs.fall", None, _FALL),
         ("Δ", "breakthroughs.delta", "delta", "steps (eq. 9)"),
     ),
     5: (
@@ -114,7 +117,8 @@ ROWS: Mapping[int, Sequence[Row]] = {
         ("min_cluster_size, finer", "clustering.finer.min_cluster_size", None, _FINER),
         ("min_samples, finer", "=finer_min_samples", None, "n: tokens left by the filter"),
         ("clusters in Figures 5, 10, 11", "=shown", None, "polca: as published; polca_fine: finer"),
-        ("τ", "breakthroughs.flat_step", None, "step at which the mean exact loss counts as flat (eq. 10)"),
+        ("τ", "=flat_step", None, _FLAT),
+        ("fall of the mean loss by τ", "breakthroughs.fall", None, _FALL),
         ("Δ", "breakthroughs.delta", None, "steps (eq. 9)"),
         ("tagger", "labels.pipeline", None, "spaCy pipeline; the paper names only spaCy"),
         ("tags cover", "labels.coverage", "coverage", "of a cluster, at each of four places"),
@@ -176,6 +180,7 @@ def _derived(results: Results | EnglishResults) -> dict[str, Any]:
         "training_tokens": training_tokens(results),
         "optimizer": "AdamW",
         "parameters": results.scalar("parameters"),
+        "flat_step": results.scalar("flat_step"),
         "min_samples": f"n/{param('clustering.min_samples_divisor')}",
     }
     if isinstance(results, Results):
