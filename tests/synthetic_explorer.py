@@ -1,6 +1,7 @@
 """A made-up checkout with results of both settings and all that the explorer reads beside them."""
 
 import itertools
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from polca.machine.files import ROOT, write_npz, write_text
 from polca.method.projections import Projections
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.settings import Preset
 from polca.study.stages.trajectories import archive_analysis
 from polca.tasks.english.text import PAD
 from synthetic import Synthetic
-from synthetic_english import TOKENS, SyntheticEnglish
+from synthetic_english import TOKENS, VECTORS, SyntheticEnglish
 
 HOSTILE = "</script><b><img src=x onerror=hacked=1>"
 """A token and a cluster's name that would run code where they reached the page as HTML, or be bold in a chart."""
@@ -43,9 +44,15 @@ def line(steps: NDArray[np.int64], losses: NDArray[np.float32], vectors: int, se
     )
 
 
+def put_reading(source: TaskPaths, target: TaskPaths) -> None:
+    """Clusters and tables of one run's reading in place of another's."""
+    shutil.rmtree(target.tables.parent, ignore_errors=True)
+    shutil.copytree(source.tables.parent, target.tables.parent)
+
+
 @dataclass
 class SyntheticRun:
-    """Writes `presets/made_up` and `runs/made_up` below `root`."""
+    """Writes `presets/made_up` and `runs/made_up` below `root`; raw trajectories have clusters of their own."""
 
     root: Path
 
@@ -60,6 +67,8 @@ class SyntheticRun:
         self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         preset = Preset.read(self.paths)
         self.arithmetic = Synthetic(self.paths.run, sequences=60).write()
+        other = Synthetic(self.root / "other", sequences=60, dropped=(2,), empty=("fisher",)).write()
+        put_reading(other.paths, self.arithmetic.paths.of_reading("raw"))
         self.projections = {
             basis: line(self.arithmetic.steps, self.arithmetic.losses, self.arithmetic.vectors, seed)
             for seed, basis in enumerate(("hessian", "lca", "random", "shuffled_hessian"))
@@ -68,6 +77,8 @@ class SyntheticRun:
             archive = archive_analysis(preset.arithmetic(), analysis, self.projections)
             archive.save(self.arithmetic.paths.trajectory(analysis))
         self.english = SyntheticEnglish(self.paths.run, names=(HOSTILE, "comma")).write()
+        others = SyntheticEnglish(self.root / "other", vectors=VECTORS[::-1]).write()
+        put_reading(others.paths, self.english.paths.of_reading("raw"))
         english = {"hessian": line(self.english.steps, self.english.losses, len(self.english.vectors), 9)}
         for analysis in preset.english().analyses:
             archive = archive_analysis(preset.english(), analysis, english)

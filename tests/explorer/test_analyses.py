@@ -22,6 +22,7 @@ from polca.errors import PolcaError
 from polca.explorer import Page, analysis_page, render
 from polca.explorer.analyses import AGAIN, FREQUENT
 from polca.explorer.packing import LEVELS
+from polca.explorer.presets import READINGS
 from polca.external.analyze import Analysis, top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import ROOT, read_csv
@@ -107,6 +108,25 @@ class TestPage:
         ]
         assert len(first) > len(COLORS)
         assert len(set(first)) == len(first)
+
+    @pytest.mark.parametrize("standardise", [True, False])
+    def test_reading(self, standardise: bool, tmp_path: Path) -> None:
+        """Its title says in which reading the clusters were found, its note what that means."""
+        found = written(tmp_path, standardise=standardise)
+        (analysis,) = shown(analysis_page(tmp_path))["analyses"]
+        words, sentence = READINGS["standardised" if standardise else "raw"]
+        assert (analysis["id"], analysis["reading"]) == ("polca", words)
+        assert analysis["note"].endswith(sentence)
+        assert np.array_equal(unpack(analysis["labels"]), found.clusters.labels)
+
+    def test_settings_before_there_was_a_choice(self, tmp_path: Path) -> None:
+        """They are of raw trajectories, which were all that there was."""
+        written(tmp_path, standardise=False)
+        page = analysis_page(tmp_path)
+        summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+        assert summary["settings"].pop("standardise") is False
+        (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        assert shown(analysis_page(tmp_path)) == shown(page)
 
     def test_hidden_breakthroughs(self, tmp_path: Path) -> None:
         found = written(tmp_path, flat_step=20)
@@ -314,6 +334,7 @@ class TestBadInput:
             (spoilt_json("summary.json", settings=7), r"summary\.json: holds no settings"),
             (spoilt_settings(strategy="magic"), r"summary\.json: holds no settings .*'magic'"),
             (spoilt_settings(spell=1), r"summary\.json: holds no settings"),
+            (spoilt_settings(standardise="no"), r"summary\.json: holds no settings .*standardise = 'no'"),
             (spoilt_settings(flat_step="<b>"), r"summary\.json: flat_step is '<b>'"),
             (spoilt_settings(second_order="exact"), r"projections\.npz: does not fit summary\.json .*token_curvatures"),
             (spoilt_settings(strategy="loss"), r"clusters\.npz: other tokens, vectors or steps"),
@@ -426,7 +447,8 @@ def test_both_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_on_images(content["make"](), tmp_path / "run")
     options = ["--factory", f"{name}:make", "--data", f"{name}:batches", "--out", "my results", "--vectors", "2"]
     options += ["--tokens", "40", "--min-cluster-size", "5", "--min-samples-divisor", "100", "--tolerance", "0.01"]
-    ran = CliRunner().invoke(app, ["analyze", "run", *options])
+    # Among so few images HDBSCAN finds no cluster of shapes.
+    ran = CliRunner().invoke(app, ["analyze", "run", *options, "--raw"])
     sys.modules.pop(name, None)
     assert ran.exception is None, ran.exception
     assert ran.output.rstrip().endswith("polca explore 'my results/'")
@@ -437,6 +459,7 @@ def test_both_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classes = y[16:56].tolist()
     assert setting["tokens"]["sequences"] == [[str(c)] for c in classes]
     assert [c["name"] for c in setting["facets"][0]["categories"]] == ["“1”", "“0”", "“2”"]
+    assert setting["analyses"][0]["reading"] == "raw trajectories"
     labels = unpack(setting["analyses"][0]["labels"])
     assert labels.max() >= 0
     for vector, row in zip(setting["analyses"][0]["vectors"], labels, strict=True):

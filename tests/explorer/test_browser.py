@@ -24,6 +24,9 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the path")
 
+FIRST = "POLCA, standardised: vector 1, sampled at step 400"
+"""Title of the view that a page of the made-up preset begins with."""
+
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
@@ -89,7 +92,8 @@ def quiet(opened: Opened) -> Iterator[None]:
 def test_first_view(opened: Opened) -> None:
     opened.go()
     assert opened.tab.title() == "Hidden breakthroughs: preset made_up"
-    assert opened.texts("#vector-title") == ["POLCA: vector 1, sampled at step 400"]
+    assert opened.texts("#vector-title") == [FIRST]
+    assert "less its own mean over time" in opened.texts("#vector-note")[0]
     assert opened.texts('input[name="setting"] + span') == ["Arithmetic", "English"]
     assert opened.tab.locator("#projected .scatterlayer .trace").count() > 4
     assert not opened.tab.locator("#problem").is_visible()
@@ -213,14 +217,39 @@ def test_link_restores_the_view(opened: Opened) -> None:
 @pytest.mark.parametrize("link", ["#setting=none&analysis=1&vector=99&group=7&token=-1", "#%%%", "#vector=1e9"])
 def test_wrong_link_shows_something(opened: Opened, link: str) -> None:
     opened.go(link)
-    assert opened.texts("#vector-title") == ["POLCA: vector 1, sampled at step 400"]
+    assert opened.texts("#vector-title") == [FIRST]
+
+
+def test_the_other_reading(opened: Opened, run: SyntheticRun) -> None:
+    """Chosen from the list, it has a title, clusters and a link of its own, and the same mean of all tokens."""
+    mean = "() => document.getElementById('projected').data.find((trace) => trace.name === 'all tokens').y"
+    opened.go("#setting=arithmetic&analysis=polca&vector=3")
+    standardised = opened.tab.evaluate(mean)
+    opened.tab.locator("#analysis").select_option(label="POLCA, raw trajectories")
+    opened.shows("analysis=polca.raw")
+    table = read_csv(run.arithmetic.paths.of_reading("raw").table("clusters"))
+    vector = int(table[table["analysis"] == "polca"]["vector"].min())
+    assert opened.texts("#vector-title")[0].startswith(f"POLCA, raw trajectories: vector {vector}, ")
+    opened.go("#setting=arithmetic&analysis=polca.raw&vector=3")
+    rows = table[(table["analysis"] == "polca") & (table["vector"] == 3)]
+    shown = [row for row in opened.texts("#clusters tbody tr") if row.lstrip()[0].isdigit()]
+    assert len(shown) == len(rows)
+    for text, row in zip(shown, rows.itertuples(), strict=True):
+        assert re.search(rf"\b{row.size}\b", text)
+    assert opened.tab.evaluate(mean) == standardised
+    assert len(standardised) == len(run.arithmetic.steps)
 
 
 def test_every_analysis_can_be_drawn(opened: Opened, run: SyntheticRun) -> None:
     """Each one's first vector; of POLCA also one that was dropped and one without clusters."""
     opened.go()
     tables = {made.paths.name: read_csv(made.paths.table("vectors")) for made in (run.arithmetic, run.english)}
-    views = [(setting, name, 1) for setting, table in tables.items() for name in table["analysis"].unique()]
+    views = [
+        (setting, name + reading, 1)
+        for setting, table in tables.items()
+        for name in table["analysis"].unique()
+        for reading in ("", ".raw")
+    ]
     for setting, name, vector in [*views, ("arithmetic", "polca", 4), ("arithmetic", "polca", 5)]:
         link = f"setting={setting}&analysis={name}&vector={vector}&token=5"
         opened.tab.evaluate("link => { location.hash = link; }", link)

@@ -4,13 +4,15 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from elements import Elements, trajectories, unpack
 from polca.cli import main
@@ -18,16 +20,19 @@ from polca.errors import PolcaError
 from polca.explorer import Page, preset_page, render
 from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
+from polca.explorer.presets import READINGS
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
 from polca.machine.files import read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.results import read_table
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.english.tagging import TAGS
-from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
+from polca.typing import Reading
+from synthetic import Synthetic
+from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun, put_reading
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,12 @@ def elements(html: str) -> Elements:
 def settings(elements: Elements) -> dict[str, Any]:
     """The settings as a browser would read them from the page."""
     return {setting["id"]: setting for setting in json.loads(elements.scripts["data"])["settings"]}
+
+
+def with_files(analyses: list[dict[str, Any]], paths: TaskPaths) -> list[tuple[str, TaskPaths, dict[str, Any]]]:
+    """Each analysis with the name that results give it, and the files of its reading."""
+    words = {READINGS[reading][0]: reading for reading in get_args(Reading)}
+    return [(a["id"].partition(".")[0], paths.of_reading(words[a["reading"]]), a) for a in analyses]
 
 
 class TestPacking:
@@ -91,6 +102,7 @@ class TestPacking:
         assert (np.abs(shown - values) <= span * (1 / (2 * LEVELS) + 1e-6)).all()
         assert (shown[0, 0] == 3.25).all()
         assert np.allclose(found.mean, values.mean(axis=1), atol=1e-6)
+        assert np.allclose(found.pack()["mean"], values.mean(axis=1), rtol=1e-5, atol=1e-6)
 
     def test_thinned_trajectories_are_those_at_the_steps(self) -> None:
         steps = 10 * np.arange(41)
@@ -106,12 +118,11 @@ class TestPacking:
 
 class TestArithmetic:
     def test_counts(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        setting, vectors = settings["arithmetic"], read_csv(run.arithmetic.paths.table("vectors"))
-        assert setting["analyses"][0]["id"] == "polca"
-        assert {a["id"] for a in setting["analyses"]} == set(vectors["analysis"])
+        setting = settings["arithmetic"]
         assert unpack(setting["tokens"]["first"]).shape == (4 * 60,)
-        for analysis in setting["analyses"]:
-            rows = vectors[vectors["analysis"] == analysis["id"]]
+        for name, paths, analysis in with_files(setting["analyses"], run.arithmetic.paths):
+            vectors = read_csv(paths.table("vectors"))
+            rows = vectors[vectors["analysis"] == name]
             labels = unpack(analysis["labels"])
             assert len(analysis["vectors"]) == len(rows)
             for vector, row, own in zip(analysis["vectors"], rows.itertuples(), labels, strict=True):
@@ -124,21 +135,24 @@ class TestArithmetic:
                 assert len(vector["clusters"]) == row.n_clusters
 
     def test_curves_and_breakthroughs(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_csv(run.arithmetic.paths.table("clusters")).set_index(["analysis", "vector", "cluster"])
+        files = {reading: run.arithmetic.paths.of_reading(reading) for reading in get_args(Reading)}
+        tables = {reading: read_csv(paths.table("clusters")) for reading, paths in files.items()}
         seen = 0
-        for analysis in settings["arithmetic"]["analyses"]:
-            clusters = Clusters.load(run.arithmetic.paths.cluster(analysis["id"]))
+        for name, paths, analysis in with_files(settings["arithmetic"]["analyses"], run.arithmetic.paths):
+            table = tables[paths.reading].set_index(["analysis", "vector", "cluster"])
+            clusters = Clusters.load(paths.cluster(name))
             m = 0
             for vector in analysis["vectors"]:
                 for cluster in vector["clusters"]:
                     assert np.allclose(cluster["projected"], clusters.projected_quartiles[m], rtol=1e-5, atol=1e-12)
                     assert np.allclose(cluster["loss"], clusters.loss_quartiles[m], rtol=1e-5)
-                    row = table.loc[(analysis["id"], vector["number"], cluster["number"])]
+                    row = table.loc[(name, vector["number"], cluster["number"])]
                     assert (cluster["break_step"], cluster["hidden"]) == (row["break_step"], row["hidden"])
                     m += 1
             assert m == len(clusters)
             seen += m
-        assert seen == len(table) > 20
+        assert seen == sum(map(len, tables.values()))
+        assert all(len(table) > 20 for table in tables.values())
 
     def test_trajectories_against_straight_lines(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
         """Constant gradients along constant movements: token x falls by their product in every interval."""
@@ -170,20 +184,20 @@ class TestArithmetic:
         """Counted from the page's facets, a cluster's tokens by skill are those of `clusters.csv`."""
         setting = settings["arithmetic"]
         digit, carry = setting["facets"]
-        names = [category["name"] for category in digit["categories"]]
+        skill_names = [category["name"] for category in digit["categories"]]
         colors = [category["color"] for category in digit["categories"]]
         assert len(set(colors)) == len(colors)
-        table = read_csv(run.arithmetic.paths.table("clusters"))
-        analyses = {a["id"]: unpack(a["labels"]) for a in setting["analyses"]}
         skills, carries = unpack(digit["values"]), unpack(carry["values"])
-        for row in table.to_dict("records"):
-            inside = analyses[row["analysis"]][row["vector"] - 1] == row["cluster"]
-            counts = np.bincount(skills[inside], minlength=len(names))
-            for place in PLACES:
-                with_carry, without = (place + ", carry", place + ", no carry") if place != "1s" else ("", "1s")
-                assert counts[names.index(without)] == row[f"n_{place}_nocarry"]
-                assert (counts[names.index(with_carry)] if with_carry else 0) == row[f"n_{place}_carry"]
-            assert (carries[inside] == 0).sum() == row["n_carry"]
+        for name, paths, analysis in with_files(setting["analyses"], run.arithmetic.paths):
+            table, labels = read_csv(paths.table("clusters")), unpack(analysis["labels"])
+            for row in table[table["analysis"] == name].to_dict("records"):
+                inside = labels[row["vector"] - 1] == row["cluster"]
+                counts = np.bincount(skills[inside], minlength=len(skill_names))
+                for place in PLACES:
+                    with_carry, without = (place + ", carry", place + ", no carry") if place != "1s" else ("", "1s")
+                    assert counts[skill_names.index(without)] == row[f"n_{place}_nocarry"]
+                    assert (counts[skill_names.index(with_carry)] if with_carry else 0) == row[f"n_{place}_carry"]
+                assert (carries[inside] == 0).sum() == row["n_carry"]
 
 
 class TestEnglish:
@@ -198,23 +212,26 @@ class TestEnglish:
         assert tokens.text(WINDOW - 3 + 7) == HOSTILE
 
     def test_counts_and_names(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
-        table = read_table(run.english.paths.table("clusters"))
         found = [
-            (a["id"], v["number"], c["number"], c["size"], c["name"], c["fit"])
-            for a in settings["english"]["analyses"]
+            (paths.reading, name, v["number"], c["number"], c["size"], c["name"], c["fit"])
+            for name, paths, a in with_files(settings["english"]["analyses"], run.english.paths)
             for v in a["vectors"]
             for c in v["clusters"]
         ]
         columns = ["analysis", "vector", "cluster", "size", "name", "fit"]
-        assert sorted(found) == sorted(table[columns].itertuples(index=False, name=None))
+        listed = []
+        for reading in get_args(Reading):
+            table = read_table(run.english.paths.of_reading(reading).table("clusters"))
+            listed += [(reading, *row) for row in table[columns].itertuples(index=False, name=None)]
+        assert sorted(found) == sorted(listed)
 
     def test_parts_of_speech(self, run: SyntheticRun, settings: dict[str, Any]) -> None:
         """Of the token and of the one before it, whatever the order of the categories."""
         own, before = settings["english"]["facets"]
         assert [unpack(f["values"]).shape for f in (own, before)] == [(len(run.strings) * (WINDOW - 3),)] * 2
-        names = [category["name"] for category in own["categories"]]
-        tags = np.array(names)[unpack(own["values"])].reshape(len(run.strings), -1)
-        earlier = np.array(names)[unpack(before["values"])].reshape(len(run.strings), -1)
+        kinds = np.array([category["name"] for category in own["categories"]])
+        tags = kinds[unpack(own["values"])].reshape(len(run.strings), -1)
+        earlier = kinds[unpack(before["values"])].reshape(len(run.strings), -1)
         assert np.array_equal(tags[:, :-1], earlier[:, 1:])
         the = run.strings[:, 3:] == " the"
         assert the.sum() > 20
@@ -225,6 +242,70 @@ class TestEnglish:
         assert set(ROLE_OF_TAG.values()) <= set(ROLES)
         assert set(TAGS) - set(ROLE_OF_TAG) == {"INTJ", "SYM", "X"}
         assert OTHER not in {role.color for role in ROLES.values()}
+
+
+class TestReadings:
+    """Every analysis is there in both readings."""
+
+    @pytest.mark.parametrize("task", ["arithmetic", "english"])
+    def test_the_one_of_the_figures_comes_first(self, task: str, run: SyntheticRun, settings: dict[str, Any]) -> None:
+        analyses = settings[task]["analyses"]
+        known = read_csv(getattr(run, task).paths.table("vectors"))["analysis"].unique()
+        half = len(known)
+        assert [a["reading"] for a in analyses] == ["standardised"] * half + ["raw trajectories"] * half
+        ids = [a["id"] for a in analyses]
+        assert ids[0] == settings[task]["start"]["analysis"] == "polca"
+        assert sorted(ids[:half]) == sorted(known)
+        assert ids[half:] == [f"{name}.raw" for name in ids[:half]]
+        assert [a["title"] for a in analyses[half:]] == [a["title"] for a in analyses[:half]]
+
+    def test_notes_say_what_the_words_mean(self, settings: dict[str, Any]) -> None:
+        meaning = (
+            "standardised, that is less its own mean over time and divided by its own standard deviation over time"
+        )
+        for setting in settings.values():
+            for analysis in setting["analyses"]:
+                assert (meaning in analysis["note"]) == (analysis["reading"] == "standardised")
+
+    def test_a_second_reading_adds_its_clusters_alone(self, page: Page) -> None:
+        """Both share their trajectories: nothing of a token or a point comes twice but labels and clusters."""
+        for setting in page.settings:
+            one = replace(setting, analyses=[a for a in setting.analyses if "." not in a.id])
+            assert len(one.analyses) == len(setting.analyses) / 2
+            both, alone = setting.to_json(), one.to_json()
+            assert {**both, "analyses": alone["analyses"]} == alone
+            for analysis in both["analyses"]:
+                words = {"id", "title", "reading", "note", "quantity", "unit", "trajectories"}
+                assert set(analysis) == {*words, "steps", "labels", "vectors"}
+                assert all(set(vector) == {"number", "step", "kept", "clusters"} for vector in analysis["vectors"])
+
+    def test_figures_of_raw_trajectories(self, tmp_path: Path) -> None:
+        """Where `plots.reading` is raw, that comes first and has the plain ids."""
+        run = SyntheticRun(tmp_path).write()
+        params = yaml.safe_load(run.paths.params.read_text(encoding="utf-8"))
+        params["arithmetic"]["plots"]["reading"] = "raw"
+        run.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+        arithmetic, english = preset_page(run.paths).settings
+        first, last = arithmetic.analyses[0], arithmetic.analyses[-1]
+        assert (first.id, first.reading) == ("polca", "raw trajectories")
+        assert (last.id.partition(".")[2], last.reading) == ("standardised", "standardised")
+        clusters = Clusters.load(run.arithmetic.paths.of_reading("raw").cluster("polca"))
+        assert np.array_equal(first.clusters.labels, clusters.labels)
+        assert english.analyses[0].reading == "standardised"
+
+    def test_without_clusters_the_page_starts_where_the_figures_do(self, tmp_path: Path) -> None:
+        """In the other reading, under the id that it always has."""
+        run = SyntheticRun(tmp_path / "checkout").write()
+        put_reading(Synthetic(tmp_path / "none", sequences=60, empty=("polca",)).write().paths, run.arithmetic.paths)
+        setting = preset_page(run.paths).settings[0]
+        assert setting.start == {"analysis": "polca.raw", "vector": 1}
+        assert [a.id for a in setting.analyses[:2]] == ["polca.raw", "polca"]
+
+    def test_one_reading_is_missing(self, tmp_path: Path) -> None:
+        run = SyntheticRun(tmp_path).write()
+        shutil.rmtree(run.arithmetic.paths.of_reading("raw").tables.parent)
+        with pytest.raises(PolcaError, match=r"^.*raw/tables/vectors\.csv: no such file: run stage cluster@arithmetic"):
+            preset_page(run.paths)
 
 
 class TestPage:
@@ -288,6 +369,8 @@ class TestBadInput:
             replace(setting, facets=[setting.facets[0], replace(setting.facets[1], values=np.zeros(3, np.uint8))])
         with pytest.raises(PolcaError, match="trajectories do not fit"):
             replace(setting, trajectories={**setting.trajectories, "polca": setting.trajectories["loss"]})
+        with pytest.raises(PolcaError, match="two analyses of one id"):
+            replace(setting, analyses=[*setting.analyses, setting.analyses[0]])
 
     def test_table_without_a_cluster(self, tmp_path: Path) -> None:
         run = SyntheticRun(tmp_path).write()

@@ -22,6 +22,9 @@ from polca.external.analyze import AnalysisSettings, analyze, basis_steps, write
 from polca.external.modules import ModuleCheckpoints, ModuleLoss, check_repeatable, parameters_of
 from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
 from polca.method.checkpoints import CheckpointDirectory
+from polca.method.clustering import Clusters, cluster
+from polca.method.decomposition import decompose
+from polca.method.projections import Projections
 from tiny_images import images, train_on_images
 
 OPTIONS = ["--context", "16", "--tokens", "240", "--hessian-sequences", "4", "--vectors", "2", "--interval", "50"]
@@ -236,28 +239,60 @@ class Stopped(BaseException):
     """As a kill would, it passes everything that catches errors."""
 
 
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`polca analyze` on a classifier of a few images."""
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    train_on_images(module, tmp_path / "run")
+    (tmp_path / "own_model.py").write_text(
+        "import torch\nfrom tiny_images import images\n\n\n"
+        "def make():\n    n = torch.nn\n"
+        "    return n.Sequential(n.Flatten(), n.Linear(16, 8), n.Tanh(), n.Linear(8, 3))\n\n\n"
+        "def batches():\n    return [images()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    small = ("--vectors", "2", "--tokens", "30", "--hessian-sequences", "30", "--min-cluster-size", "5")
+
+    def call(out: Path, *options: str) -> Any:
+        arguments = ["analyze", str(tmp_path / "run"), "--factory", "own_model:make", "--data", "own_model:batches"]
+        return CliRunner().invoke(app, [*arguments, "--out", str(out), *small, *options])
+
+    return call
+
+
+class TestReading:
+    """Standardised trajectories, or raw ones."""
+
+    @pytest.mark.parametrize(("options", "standardise"), [((), True), (("--standardise",), True), (("--raw",), False)])
+    def test_option(self, options: tuple[str, ...], standardise: bool, command: Any, tmp_path: Path) -> None:
+        """What was chosen is in the summary, and clusters are those of the function that the rest of polca uses."""
+        out = tmp_path / "out"
+        assert command(out, "--min-samples-divisor", "100", *options).exception is None
+        settings = json.loads((out / "summary.json").read_text())["settings"]
+        assert settings["standardise"] is standardise
+        trajectories = decompose(Projections.load(out / "projections.npz"), second_order="trapezoid")
+        right, other = (
+            cluster(trajectories, min_cluster_size=5, min_samples_divisor=100, standardise=chosen)
+            for chosen in (standardise, not standardise)
+        )
+        found = Clusters.load(out / "clusters.npz")
+        assert np.array_equal(found.labels, right.labels)
+        assert not np.array_equal(found.labels, other.labels)
+
+    def test_no_cluster(self, command: Any, tmp_path: Path) -> None:
+        """The way out is the other reading too, unless it is taken already."""
+        for options, said in (((), True), (("--raw",), False)):
+            output = command(tmp_path / f"out{said}", "--min-cluster-size", "31", *options).output
+            assert "HDBSCAN found no cluster: raise --min-samples-divisor" in output
+            assert ("--raw" in output) is said
+
+    def test_bad_setting(self) -> None:
+        with pytest.raises(PolcaError, match="standardise = 'no'"):
+            AnalysisSettings(standardise="no")  # type: ignore[arg-type]
+
+
 class TestResume:
     """`polca analyze` after it was stopped."""
-
-    OPTIONS = ("--vectors", "2", "--tokens", "30", "--hessian-sequences", "30", "--min-cluster-size", "5")
-
-    @pytest.fixture
-    def command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-        module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
-        train_on_images(module, tmp_path / "run")
-        (tmp_path / "own_model.py").write_text(
-            "import torch\nfrom tiny_images import images\n\n\n"
-            "def make():\n    n = torch.nn\n"
-            "    return n.Sequential(n.Flatten(), n.Linear(16, 8), n.Tanh(), n.Linear(8, 3))\n\n\n"
-            "def batches():\n    return [images()]\n"
-        )
-        monkeypatch.syspath_prepend(tmp_path)
-
-        def call(out: Path, *options: str) -> Any:
-            arguments = ["analyze", str(tmp_path / "run"), "--factory", "own_model:make", "--data", "own_model:batches"]
-            return CliRunner().invoke(app, [*arguments, "--out", str(out), *self.OPTIONS, *options])
-
-        return call
 
     @pytest.fixture
     def work(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -312,9 +347,9 @@ class TestResume:
         whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
         assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == whole
 
-    @pytest.mark.parametrize("change", ["setting", "checkpoint"])
+    @pytest.mark.parametrize("change", [["--seed", "1"], ["--raw"], []], ids=["setting", "reading", "checkpoint"])
     def test_other_facts(
-        self, change: str, command: Any, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, change: list[str], command: Any, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing of another analysis is taken up."""
         with monkeypatch.context() as patch:
@@ -322,9 +357,9 @@ class TestResume:
             with pytest.raises(Stopped):
                 command(tmp_path / "out")
         work.clear()
-        if change == "checkpoint":
+        if not change:
             shutil.copy(tmp_path / "run" / "step_000020.safetensors", tmp_path / "run" / "step_000010.safetensors")
-        result = command(tmp_path / "out", *(["--seed", "1"] if change == "setting" else []))
+        result = command(tmp_path / "out", *change)
         assert result.exception is None
         assert "".join(work) == "bb" + "p" * 6
 

@@ -23,6 +23,7 @@ from polca.report.figures.projected_losses import look
 from polca.report.figures.roles import ROLES
 from polca.report.figures.style import shortened
 from polca.tasks.scores import top_tokens
+from polca.typing import Reading
 
 FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
@@ -47,7 +48,8 @@ def _settings(path: Path, projections: Projections) -> AnalysisSettings:
     """The settings of `summary.json`."""
     summary = _read(read_json, path)
     try:
-        settings = AnalysisSettings(**summary["settings"])
+        # Before there was a choice, raw trajectories were clustered.
+        settings = AnalysisSettings(**{"standardise": False, **summary["settings"]})
     except (KeyError, TypeError, PolcaError) as error:
         raise PolcaError(f"{path}: holds no settings of an analysis ({error}): {AGAIN}") from error
     if not isinstance(settings.flat_step, int | None):
@@ -127,11 +129,16 @@ def _title(settings: AnalysisSettings) -> str:
     return {"trapezoid": "polca", "exact": "polca_exact", "none": "polca_first_order"}[form]
 
 
+def _reading(settings: AnalysisSettings) -> Reading:
+    return "standardised" if settings.standardise else "raw"
+
+
 def analysis_page(directory: Path) -> Page:
     """The page of a folder that `polca analyze` wrote.
 
-    Its one analysis is that of the strategy chosen, its clusters are named by their most frequent tokens, and a facet
-    tells the most frequent tokens of all apart.
+    Its one analysis is that of the strategy and the reading chosen: of trajectories standardised, which means each less
+    its own mean over time and divided by its own standard deviation over time, or raw. Its clusters are named by their
+    most frequent tokens, and a facet tells the most frequent tokens of all apart.
 
     Raises:
         PolcaError: no such folder, or a file in it is missing, damaged, or does not fit the others.
@@ -154,7 +161,7 @@ def analysis_page(directory: Path) -> Page:
     if len(texts) != projections.losses.shape[1]:
         raise PolcaError(f"{directory / 'tokens.json'}: {len(texts)} tokens, not those of projections.npz: {AGAIN}")
     table = _table(directory / "clusters.csv", clusters, texts.names)
-    key = _title(settings)
+    key, reading = _title(settings), _reading(settings)
     views = [
         ClusterView(look(row), float(row["break_step"]), row["hidden"] == "True") for row in table.to_dict("records")
     ]
@@ -171,6 +178,6 @@ def analysis_page(directory: Path) -> Page:
         losses=projections.losses,
         facets=[_facet(texts.names)],
         trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
-        analyses=[analysis_view(key, settings.strategy, settings.strategy, clusters, views)],
+        analyses=[analysis_view(key, reading, settings.strategy, settings.strategy, clusters, views)],
     )
     return Page("Hidden breakthroughs", f"results of polca analyze, {directory.resolve().name}", [setting])

@@ -123,7 +123,7 @@ function drawCharts() {
   $("projected-caption").textContent = `${capital(analysis.quantity)}, ${analysis.unit}`;
   const exact = token === null || !view.exact ? null : { steps: view.exact.steps, values: curve(view.exact, token) };
   if (!single)
-    drawChart("projected", capital(analysis.quantity), analysis.steps, vector.clusters, "projected", { steps: analysis.steps, values: vector.mean },
+    drawChart("projected", capital(analysis.quantity), analysis.steps, vector.clusters, "projected", { steps: analysis.steps, values: view.mean },
       token === null ? null : { steps: view.steps, values: view.trajectory(vector.number, token) });
   drawChart("exact", "Exact loss", setting.exact.steps, vector.clusters, "loss", { steps: setting.exact.steps, values: setting.exact.mean }, exact);
 }
@@ -131,7 +131,7 @@ function drawCharts() {
 function drawVector() {
   const { analysis, vector, setting } = view, several = analysis.vectors.length > 1;
   const step = vector.step >= 0 ? `, sampled at step ${integer.format(vector.step)}` : "";
-  $("vector-title").textContent = several ? `${analysis.title}: vector ${vector.number}${step}` : analysis.title;
+  $("vector-title").textContent = titled(analysis) + (several ? `: vector ${vector.number}${step}` : "");
   const outliers = groupSize(OUTLIER), rising = groupSize(RISING), clusters = vector.clusters.length;
   const clustered = vector.clusters.reduce((sum, c) => sum + c.size, 0);
   let where = "Dropped by the filter: the mean projected loss along it rises over training.";

@@ -42,6 +42,8 @@ const percent = (part, whole) => {
   if (rounded === 100 && part < whole) return ">99 %";
   return `${rounded} %`;
 };
+/** What is clustered, and in which reading. */
+const titled = (analysis) => `${analysis.title}, ${analysis.reading}`;
 const many = (count, one, more = one + "s") => `${integer.format(count)} ${count === 1 ? one : more}`;
 
 function problem(text) {
@@ -92,7 +94,7 @@ async function load(state) {
   const exact = setting.trajectories.loss || null;
   return {
     setting, analysis, facets, sequence, place, first, last, labels, low, span, levels,
-    steps: t.steps, points: t.points, count: first.length, vector: analysis.vectors[state.vector - 1],
+    steps: t.steps, count: first.length, vector: analysis.vectors[state.vector - 1], mean: t.mean[state.vector - 1],
     exact: exact && { steps: exact.steps, low: await array(exact.low), span: await array(exact.span), levels: await array(exact.levels) },
     /** Cluster number or −1 … −3 of a token on a vector (from 1). */
     label(vector, token) { return labels[(vector - 1) * first.length + token]; },
@@ -190,7 +192,7 @@ function fill(parent, signature, build) {
 function drawControls() {
   const { setting, analysis } = view;
   fill($("settings"), "settings", () => page.settings.map((s) => radio("setting", s.id, s.title, false)));
-  fill($("analysis"), setting.id, () => setting.analyses.map((a) => make("option", { value: a.id }, a.title)));
+  fill($("analysis"), setting.id, () => setting.analyses.map((a) => make("option", { value: a.id }, titled(a))));
   fill($("vectors"), `${setting.id}/${analysis.id}`, () => analysis.vectors.map((v) => {
     const clusters = v.clusters.length;
     const title = `vector ${v.number}: ` + (v.kept ? (clusters ? many(clusters, "cluster") : "no cluster") : "dropped by the filter");

@@ -45,6 +45,7 @@ class TokenTrajectories:
             "low": pack(self.low),
             "span": pack(self.span),
             "levels": pack(self.levels, delta=True),
+            "mean": curve(self.mean),
         }
 
 

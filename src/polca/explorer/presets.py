@@ -1,6 +1,7 @@
 """Pages from the result files of a preset."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, T
 from polca.machine.files import read_npz
 from polca.method.clustering import Clusters
 from polca.report.figures.roles import looks as role_looks
+from polca.report.figures.selection import with_clusters
 from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
 from polca.study.archive import Archive
@@ -18,6 +20,7 @@ from polca.study.paths import PresetPaths
 from polca.study.results import PresetResults, TaskResults
 from polca.study.settings import Preset
 from polca.tasks.task import Task
+from polca.typing import Reading
 
 SHOWN_VALUES, OTHER_VALUES = 3_000_000, 400_000
 """Values that the token trajectories of one analysis may have: of the one that the figures show, of each other."""
@@ -38,6 +41,16 @@ TITLES: Mapping[str, tuple[str, str]] = {
 }
 """Titles and notes of the analyses."""
 
+READINGS: Mapping[Reading, tuple[str, str]] = {
+    "standardised": (
+        "standardised",
+        "HDBSCAN sees each trajectory standardised, that is less its own mean over time and divided by its own "
+        "standard deviation over time: shapes instead of sizes.",
+    ),
+    "raw": ("raw trajectories", "HDBSCAN sees each trajectory as it is, size and shape."),
+}
+"""What follows the title of an analysis in each reading, and its note."""
+
 QUANTITIES: Mapping[str, tuple[str, str]] = {
     "loss": ("exact loss", "nats"),
     "loss_change": ("change of exact loss", "nats"),
@@ -51,13 +64,31 @@ Looks = Callable[[pd.DataFrame], list[Look]]
 
 
 def analysis_view(
-    name: str, strategy: str, trajectories: str, clusters: Clusters, views: Sequence[ClusterView]
+    name: str,
+    reading: Reading,
+    strategy: str,
+    trajectories: str,
+    clusters: Clusters,
+    views: Sequence[ClusterView],
+    *,
+    other: bool = False,
 ) -> Analysis:
-    """An analysis under its title, with what is clustered."""
+    """An analysis under its title, with what is clustered.
+
+    Args:
+        name: a key of `TITLES`.
+        other: in another reading than the one that the page shows first, which has the plain name as its id.
+    """
+    title, note = TITLES.get(name, (name, ""))
+    words, sentence = READINGS[reading]
+    quantity, unit = QUANTITIES.get(strategy, ("projected loss", "nats"))
     return Analysis(
-        name,
-        *TITLES.get(name, (name, "")),
-        *QUANTITIES.get(strategy, ("projected loss", "nats")),
+        id=f"{name}.{reading}" if other else name,
+        title=title,
+        reading=words,
+        note=f"{note} {sentence}".strip(),
+        quantity=quantity,
+        unit=unit,
         trajectories=trajectories,
         clusters=clusters,
         views=views,
@@ -84,30 +115,42 @@ def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) ->
 def _setting(
     results: TaskResults, task: Task, note: str, tokens: Tokens, facets: Sequence[Facet], looks: Looks
 ) -> Setting:
-    """A setting of a preset, its shown analysis first."""
+    """A setting of a preset: what its figures show, then their reading, then the other one."""
+    first = with_clusters(results)
+
+    def rank(found: tuple[TaskResults, str]) -> tuple[bool, bool, bool]:
+        own, name = found
+        shown = (own.reading, name) == (first.reading, first.shown_analysis)
+        return not shown, own.reading != results.reading, name != results.shown_analysis
+
+    readings = [results.of_reading(reading) for reading in get_args(Reading)]
+    present = [(own, str(name)) for own in readings for name in own.vectors["analysis"].unique()]
     quantised: dict[str, TokenTrajectories] = {}
-    shown = []
-    present = [str(name) for name in results.vectors["analysis"].unique() if name in task.analyses]
-    for name in sorted(present, key=lambda name: name != results.shown_analysis):
+    analyses = []
+    for own, name in sorted(present, key=rank):
+        if name not in task.analyses:
+            continue
         analysis = task.analyses[name]
-        # Analyses that differ in their clustering alone share their trajectories.
+        # Analyses that differ in their clustering alone share their trajectories, as the two readings do.
         key = next(other for other, same in task.analyses.items() if same == analysis)
         if key not in quantised:
-            most = SHOWN_VALUES if name in (results.shown_analysis, "loss") else OTHER_VALUES
-            quantised[key] = quantise(Archive.load(results.paths.trajectory(name)).trajectories(), most)
-        clusters = results.curves(name)
-        shown.append(analysis_view(name, analysis.strategy, key, clusters, _views(results, name, clusters, looks)))
+            most = SHOWN_VALUES if name in (first.shown_analysis, "loss") else OTHER_VALUES
+            quantised[key] = quantise(Archive.load(own.paths.trajectory(name)).trajectories(), most)
+        clusters = own.curves(name)
+        views = _views(own, name, clusters, looks)
+        other = own.reading != results.reading
+        analyses.append(analysis_view(name, own.reading, analysis.strategy, key, clusters, views, other=other))
     return Setting(
         id=results.setting,
         title=results.setting.capitalize(),
         note=note,
-        flat_step=task.settings.breakthroughs.flat_step,
+        flat_step=results.losses.flat_step(task.settings.breakthroughs.fall),
         tokens=tokens,
         steps=results.losses.steps,
         losses=results.losses.losses,
         facets=facets,
         trajectories=quantised,
-        analyses=shown,
+        analyses=analyses,
     )
 
 

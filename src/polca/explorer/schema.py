@@ -87,8 +87,9 @@ class Analysis:
     """One clustering of trajectories.
 
     Attributes:
-        id: its name in links; letters, digits and `_`.
+        id: its name in links; letters, digits, `_` and `.`.
         title, note: what it is, in words; in a sentence.
+        reading: what HDBSCAN saw of the trajectories, in words that follow the title.
         quantity, unit: what is clustered, for the axis.
         trajectories: key of the setting's trajectories.
         clusters: of every vector.
@@ -97,6 +98,7 @@ class Analysis:
 
     id: str
     title: str
+    reading: str
     note: str
     quantity: str
     unit: str
@@ -104,15 +106,14 @@ class Analysis:
     clusters: Clusters
     views: Sequence[ClusterView]
 
-    def to_json(self, mean: NDArray[np.float32]) -> dict[str, Any]:
-        """As the page holds it; `mean [K, P]` over all tokens."""
+    def to_json(self) -> dict[str, Any]:
+        """As the page holds it."""
         c = self.clusters
         vectors: list[dict[str, Any]] = [
             {
                 "number": k + 1,
                 "step": int(c.vector_steps[k]),
                 "kept": bool(c.vector_kept[k]),
-                "mean": curve(mean[k]),
                 "clusters": [],
             }
             for k in range(len(c.labels))
@@ -130,7 +131,7 @@ class Analysis:
                 }
             )
         return {
-            **_named(self, "id", "title", "note", "quantity", "unit", "trajectories"),
+            **_named(self, "id", "title", "reading", "note", "quantity", "unit", "trajectories"),
             "steps": c.steps.tolist(),
             "labels": pack(c.labels),
             "vectors": vectors,
@@ -148,7 +149,7 @@ class Setting:
         steps, losses: `[C]` training steps and `[C, X]` exact losses, nats.
         facets: the first colours tokens.
         trajectories: by key.
-        analyses: the first is shown first.
+        analyses: of different ids; the first is shown first.
 
     Raises:
         PolcaError: parts that do not fit together.
@@ -171,6 +172,8 @@ class Setting:
             raise PolcaError(f"{self.id}: losses {self.losses.shape} do not fit {tokens} tokens: run its stages again")
         if not self.analyses:
             raise PolcaError(f"{self.id}: no analysis to show: run its clustering again")
+        if len({analysis.id for analysis in self.analyses}) < len(self.analyses):
+            raise PolcaError(f"{self.id}: two analyses of one id: give each its own")
         for facet in self.facets:
             if facet.values.shape != (tokens,):
                 raise PolcaError(f"{self.id}: facet {facet.title!r} does not fit {tokens} tokens: label them again")
@@ -210,7 +213,7 @@ class Setting:
                 for facet in self.facets
             ],
             "trajectories": {key: t.pack() for key, t in self.trajectories.items()},
-            "analyses": [a.to_json(self.trajectories[a.trajectories].mean) for a in self.analyses],
+            "analyses": [analysis.to_json() for analysis in self.analyses],
         }
 
 

@@ -53,6 +53,7 @@ class AnalysisSettings:
     eigenvalue: EigenvalueAt = "basis"
     min_cluster_size: int | None = None  # CLUSTER_SHARE of the tokens, five at least
     min_samples_divisor: int = 15
+    standardise: bool = True  # cluster shapes (see `analyze`); False clusters raw trajectories, as they are
     delta: int | None = None  # one interval between checkpoints
     flat_step: int | None = None  # nothing is called hidden
     tolerance: float = 1e-3
@@ -71,6 +72,8 @@ class AnalysisSettings:
         ):
             if getattr(self, name) not in get_args(kind):
                 raise PolcaError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(kind))}")
+        if not isinstance(self.standardise, bool):
+            raise PolcaError(f"standardise = {self.standardise!r}: must be true or false")
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,9 @@ def analyze(
 ) -> Analysis:
     """Find hidden breakthroughs in a sequence of checkpoints (§3).
 
+    Trajectories are clustered by shape unless `settings.standardise` is False: after the filters each is taken less its
+    own mean over time, and divided by its own standard deviation over time.
+
     Args:
         token_loss: `(params, batch) → losses [sequences, targets]`.
         checkpoints: θ_0 … θ_T.
@@ -229,6 +235,7 @@ def analyze(
         trajectories,
         min_cluster_size=settings.min_cluster_size,
         min_samples_divisor=settings.min_samples_divisor,
+        standardise=settings.standardise,
         losses=projections.losses,
         loss_steps=projections.steps,
         workers=workers,

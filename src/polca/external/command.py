@@ -155,6 +155,14 @@ def analyze(
     min_samples_divisor: Annotated[
         int, typer.Option(help="min_samples = n / this (raise it for finer ones).")
     ] = DEFAULT.min_samples_divisor,
+    standardise: Annotated[
+        bool,
+        typer.Option(
+            "--standardise/--raw",
+            help="Cluster trajectories by shape, each less its own mean over time and divided by its own standard "
+            "deviation over time; or raw, as they are.",
+        ),
+    ] = DEFAULT.standardise,
     delta: Annotated[int | None, typer.Option(help="Δ of eq. 9 in steps (one interval).")] = None,
     flat_step: Annotated[int | None, typer.Option(help="Step at which the mean loss is flat (eq. 10).")] = None,
     tolerance: Annotated[float, typer.Option(help="Relative residual of an eigenvector.")] = DEFAULT.tolerance,
@@ -204,7 +212,8 @@ def _report(found: Analysis) -> None:
     if found.breaks is None:
         _say("no breakthrough steps: the checkpoints are not evenly spaced (choose some that are with --steps)")
     if not len(found.clusters):
-        _say("HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones")
+        raw = "; or cluster trajectories as they are with --raw" if found.settings.standardise else ""
+        _say(f"HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones{raw}")
     c = found.complete
     _say(
         f"{len(found.clusters)} clusters, {int(found.clusters.vector_kept.sum())} of {len(found.basis)} vectors kept; "
