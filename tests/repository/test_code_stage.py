@@ -98,7 +98,7 @@ def test_clustering_is_seen_by_those_who_cluster(changed: Changed) -> None:
     ("name", "wanted"),
     [
         ("src/polca/machine/files.py", SCRIPTS),
-        ("src/polca/report/figures/style.py", {"figures", "validity_figures"}),
+        ("src/polca/report/figures/style.py", {"figures", "published_scale", "validity_figures"}),
         ("pipelines/train.py", {"train"}),
         ("src/polca/__init__.py", set()),
     ],

@@ -26,6 +26,8 @@ from tiny_preset import ROOT, STAGES, TASKS, Outcome, Stage, contents, make_pres
 
 A, E = "runs/tiny/arithmetic", "runs/tiny/english"
 OF_A, OF_E = "runs/tiny/results/arithmetic", "runs/tiny/results/english"
+OF_CLUSTERS = tuple(f"{of}/{reading}" for of in (OF_A, OF_E) for reading in ("standardised", "raw"))
+"""Where results of both tasks and readings lie."""
 
 INPUTS = {
     Stage("labels", "english"): (f"{E}/data/evaluation.txt", f"{E}/data/evaluation.npz"),
@@ -56,13 +58,17 @@ INPUTS = {
         "presets/tiny/params.yaml",
     ),
     Stage("tables"): (
-        *(f"{OF_A}/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
-        *(f"{OF_E}/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
+        *(f"{OF_A}/standardised/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
+        *(f"{OF_E}/standardised/{name}" for name in ("tables/clusters.csv", "tables/vectors.csv", "summary.json")),
+        *(f"{OF_A}/raw/tables/clusters.csv", f"{OF_A}/raw/tables/vectors.csv", f"{OF_E}/raw/summary.json"),
         "presets/tiny/params.yaml",
     ),
     Stage("figures"): (
-        *(f"{OF_A}/{name}" for name in ("labels.npz", "losses.npz", "clusters/loss.npz")),
-        *(f"{OF_E}/{name}" for name in ("losses.npz", "clusters/polca_fine.npz", "tables/contexts.csv")),
+        *(f"{OF_A}/{name}" for name in ("labels.npz", "losses.npz", "standardised/clusters/loss.npz")),
+        *(
+            f"{OF_E}/{name}"
+            for name in ("losses.npz", "standardised/clusters/polca.npz", "standardised/tables/contexts.csv")
+        ),
     ),
 }
 """Files that a stage reads, one of each kind."""
@@ -330,7 +336,7 @@ def test_every_token_an_outlier(root: Path, quick_figures: None) -> None:
     for stage in AFTER_TRAJECTORIES:
         remove_outputs(stage, root)
         assert run_stage(stage, params_of(root)).code == 0, stage
-    assert all(pd.read_csv(root / of / "tables" / "clusters.csv").empty for of in (OF_A, OF_E))
+    assert all(pd.read_csv(root / of / "tables" / "clusters.csv").empty for of in OF_CLUSTERS)
 
 
 CODE = (
