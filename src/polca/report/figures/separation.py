@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -70,6 +69,8 @@ def draw(results: Results, validity: Path | None = None) -> Figure:
 
 def _densities(axes: Axes, results: Results, place: str, vector: int) -> None:
     """Projected losses of a place's tokens by carry."""
+    import seaborn as sns  # of the extra `repro`: figures of one's own model, beside this one, do without it
+
     last = results.projected_losses["polca"][-1, vector - 1].astype(np.float64)
     of_place, carry, tones = (
         results.evaluation.place == PLACES.index(place),
