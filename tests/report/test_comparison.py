@@ -14,7 +14,7 @@ import synthetic
 import synthetic_english
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_params, write_json
-from polca.report.comparison import KINDS, NOT_COMPARED, Comparison, compare
+from polca.report.comparison import _KIND_OF_PARAMETER, KINDS, NOT_COMPARED, Comparison, compare
 from polca.report.tables import save_tables
 from polca.study.paths import PresetPaths
 from polca.study.results import PresetResults
@@ -266,3 +266,11 @@ def test_a_table_without_a_column_is_one_line(paths: PresetPaths) -> None:
     pd.read_csv(path).drop(columns="recall").to_csv(path, index=False)
     with pytest.raises(PolcaError, match="lacks the column 'recall'"):
         compare(paths)
+
+
+@pytest.mark.parametrize(
+    ("step", "right"), [("980", True), ("500", True), ("2000", True), ("499", False), ("2001", False)]
+)
+def test_a_measured_tau_near_the_published_one_leaves_the_scale_the_papers(step: str, right: bool) -> None:
+    """τ follows from the loss: a run at the paper's scale need not hit its round number."""
+    assert KINDS[_KIND_OF_PARAMETER[4, "τ"]].agrees("1000", step) == right

@@ -46,6 +46,11 @@ KINDS: Mapping[str, Kind] = {
         "Hugging Face calls the published dump 20220301; a text of another name may be another text",
         lambda p, r: "20220301" in r,
     ),
+    "step": Kind(
+        "within a factor of 2",
+        "it follows from the mean loss by a rule of ours, where the paper states a round number",
+        lambda p, r: 0.5 * float(p) <= float(r) <= 2 * float(p),
+    ),
     "share": Kind(
         "± 0.1",
         "one run each, of other seeds, so no spread is known; best homogeneities of neighbouring strategies in the "
@@ -86,7 +91,7 @@ NOT_COMPARED: Mapping[str, str] = {
 }
 """Published values without a row of their own, with the reason."""
 
-_KIND_OF_PARAMETER = {(5, "corpus"): "corpus", (5, "epochs"): "passes"}
+_KIND_OF_PARAMETER = {(4, "τ"): "step", (5, "corpus"): "corpus", (5, "epochs"): "passes"}
 _UNCOMPARED = (6, "basis checkpoint every")
 _ALSO_IN_TEXT = {(3, "POLCA interval"): "table_03.polca_interval_in_text"}
 """Parameters of which the paper's text gives another value than its table: both are right."""
@@ -99,6 +104,7 @@ _OF: Mapping[str, tuple[str, str | None]] = {
 }
 """Counts that are compared as shares: of the first, less the second."""
 _KIND_OF: Mapping[str, str] = {
+    "arithmetic_flat_step": "step",
     "arithmetic_vector_2_homogeneity": "share",
     "arithmetic_app_c_rmse_paper_published_subset": "magnitude",
     **dict.fromkeys(_OF, "share"),
