@@ -97,7 +97,7 @@ def named(words: list[str], previous: str) -> bool:
     place = re.fullmatch(r"\(?10{0,3}s[),.]*", word)
     name = re.fullmatch(r"F1,?|SHA-256", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
     follows = re.fullmatch(POINTERS, previous)
-    pointer = follows and re.fullmatch(r"[BSV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
+    pointer = follows and re.fullmatch(r"[BDRSV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
     equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;]?(?:–\(7\),)?", word)
     heading = re.fullmatch(r"\d{1,2}(?:\.\d)?", word) and words[1:2] and words[1][:1].isupper()
     return bool(place or name or pointer or equation or heading)
