@@ -59,7 +59,7 @@ def change_table(path: Path) -> None:
         cells = re.findall(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)', line)
         new = [cell if name in names else others_in(cell) for name, cell in zip(head, cells, strict=True)]
         # The report counts verdicts: one claim less and one more of each.
-        turned = {"holds": "fails", "fails": "inconclusive", "inconclusive": "not run", "not run": "holds"}
+        turned = {"holds": "not run", "fails": "inconclusive", "inconclusive": "holds", "not run": "fails"}
         lines[at] = ",".join(turned.get(cell, cell) for cell in new)
     if path.name == "claims.csv":
         del lines[1]
