@@ -4,20 +4,24 @@ Everything goes through the public functions of the package; nothing here knows 
 """
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
 from polca.external.sequences import Sequences
 from polca.machine.files import write_csv, write_json
 from polca.method.bases import Basis, hessian_basis
-from polca.method.breakthrough import breakthroughs
+from polca.method.breakthrough import breakthrough_steps, breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import Completeness, completeness, ratio
@@ -61,10 +65,15 @@ class AnalysisSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"):
+        least = dict.fromkeys(
+            ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"), 1
+        ) | {"min_cluster_size": 2, "min_samples_divisor": 1, "flat_step": 0}
+        for name, smallest in least.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise PolcaError(f"{name} = {value}: must be at least 1")
+            if value is not None and value < smallest:
+                raise PolcaError(f"{name} = {value}: must be at least {smallest}")
+        if not 0 < self.tolerance < 1:
+            raise PolcaError(f"tolerance = {self.tolerance}: must lie between 0 and 1")
         for name, kind in (
             ("strategy", AnalysisStrategy),
             ("second_order", SecondOrder),
@@ -145,6 +154,26 @@ def basis_steps(steps: Sequence[int], settings: AnalysisSettings) -> tuple[int, 
     return tuple(after[int(p)] for p in np.round(places))
 
 
+def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) -> AnalysisSettings:
+    """`settings` with the basis steps filled in, once all that can be refused without the model is refused.
+
+    Args:
+        steps: the checkpoints chosen, in rising order.
+
+    Raises:
+        PolcaError: fewer than two checkpoints, basis steps that do not fit them, a Δ that does not, or no workers.
+    """
+    if len(steps) < 2:
+        raise PolcaError(f"steps: {len(steps)} checkpoint chosen: give two at least")
+    if workers < 1:
+        raise PolcaError(f"workers = {workers}: must be at least 1")
+    at = basis_steps(steps, settings)
+    if settings.delta is not None:
+        points = np.array(steps[1:] if settings.strategy == "loss_change" else steps)
+        breakthrough_steps(np.zeros(len(points)), points, settings.delta)
+    return replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
+
+
 def split(sequences: Sequences, settings: AnalysisSettings) -> tuple[Sequences, Sequences]:
     """Hessian sample and evaluation set: the first sequences, and those after them.
 
@@ -184,33 +213,18 @@ def analyze(
         evaluation_data: batches of which every token gets a trajectory; other sequences than `hessian_data`.
         steps: checkpoints to use, all by default.
         workers: processes; results do not depend on their number.
-        resume: folder in which finished vectors and checkpoints are kept, so that a killed run goes on where it was;
-            the caller removes it, and gives another for another analysis.
+        resume: folder in which the finished basis and projected checkpoints are kept, so that a killed run goes on
+            where it was; the caller removes from it what was made from other data, settings or checkpoints.
 
     Raises:
         PolcaError: a loss that is not the same twice, steps that do not exist, or an impossible setting.
     """
     settings = settings or AnalysisSettings()
     chosen = chosen_steps(checkpoints.steps(), steps)
-    if len(chosen) < 2:
-        raise PolcaError(f"steps: {len(chosen)} checkpoint chosen: give two at least")
-    at = basis_steps(chosen, settings)
-    settings = replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
+    settings = planned(settings, chosen, workers)
     params = checkpoints.load(chosen[0])
     check_repeatable(token_loss, params, evaluation_data[0])
-    basis = hessian_basis(
-        token_loss,
-        checkpoints,
-        hessian_data,
-        steps=at,
-        per_step=settings.per_step,
-        tolerance=settings.tolerance,
-        max_matvecs=settings.max_matvecs,
-        seed=settings.seed,
-        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
-        keep_graphs=len(hessian_data) == 1,
-        resume=None if resume is None else resume / "basis",
-    )
+    basis = _basis(token_loss, checkpoints, params, hessian_data, settings, resume)
     curvature = settings.second_order == "exact" or settings.eigenvalue == "current"
     # Forward mode serves every model; reverse mode knows only some operations.
     projections = project(
@@ -251,6 +265,41 @@ def analyze(
         breaks=breaks,
         complete=completeness(projections, settings.second_order, settings.eigenvalue),
     )
+
+
+def _basis(
+    token_loss: TokenLossFunction,
+    checkpoints: Checkpoints,
+    params: Mapping[str, Tensor],
+    data: Sequence[Any],
+    settings: AnalysisSettings,
+    resume: Path | None,
+) -> Basis:
+    """Algorithm 1, or its result where `resume` holds it."""
+    whole = None if resume is None else resume / WHOLE_BASIS
+    if whole is not None and whole.is_file():
+        with suppress(PolcaError):  # a damaged file is made again
+            found = Basis.load(whole, {name: tuple(p.shape) for name, p in params.items()})
+            # In the order in which it was made, in which sums over parameters are taken.
+            return replace(found, vectors={name: found.vectors[name] for name in params})
+    assert settings.basis_steps is not None
+    basis = hessian_basis(
+        token_loss,
+        checkpoints,
+        data,
+        steps=settings.basis_steps,
+        per_step=settings.per_step,
+        tolerance=settings.tolerance,
+        max_matvecs=settings.max_matvecs,
+        seed=settings.seed,
+        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
+        keep_graphs=len(data) == 1,
+        resume=None if resume is None else resume / "basis",
+    )
+    if resume is not None and whole is not None:
+        basis.save(whole)
+        shutil.rmtree(resume / "basis", ignore_errors=True)
+    return basis
 
 
 def _breaks(

@@ -127,6 +127,17 @@ def next_token(windows: Tensor, decode: Callable[[list[int]], str] | None = None
     return Sequences(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), decode)
 
 
+def _tensor(values: Any) -> Tensor:
+    """Values as a tensor in memory; integers of any type, as in a memory-mapped file of uint16, as int64."""
+    if isinstance(values, np.ndarray):
+        # A copy, since PyTorch neither reads every byte order nor respects what may not be written.
+        kind = np.dtype(np.int64) if values.dtype.kind in "iu" else values.dtype.newbyteorder("=")
+        values = torch.from_numpy(np.array(values, kind))
+    tensor = torch.as_tensor(values)
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    return tensor.to(torch.int64) if whole else tensor
+
+
 def from_batches(batches: Iterable[Any], source: str) -> Sequences:
     """Batches, each token ids `[n, C + 1]` or a pair (inputs `[n, …]`, targets `[n]` or `[n, T]`), as sequences.
 
@@ -138,10 +149,10 @@ def from_batches(batches: Iterable[Any], source: str) -> Sequences:
     for batch in batches:
         try:
             if isinstance(batch, (Tensor, np.ndarray)):
-                part = next_token(torch.as_tensor(batch))
+                part = next_token(_tensor(batch))
                 given, wanted = part.inputs, part.targets
             else:
-                given, wanted = (torch.as_tensor(side) for side in batch)
+                given, wanted = map(_tensor, batch)
             wanted = wanted.unsqueeze(-1) if wanted.dim() == 1 else wanted
             right = wanted.dim() == 2 and len(wanted) == len(given) and not wanted.is_floating_point()
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
