@@ -110,13 +110,15 @@ def _open(name: str, factory: str | None, names: str | None, steps: str | None, 
     return model
 
 
-def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | None) -> Sequences:
+def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | None, field: str | None) -> Sequences:
     """The batches or the text that `data` names, in contexts that the model can read.
 
     Raises:
         PolcaError: no such data, or not for this model.
     """
     if ":" in data and not Path(data).exists():
+        if field is not None:
+            raise PolcaError(f"--field {field!r}: is of text files, and {data} gives batches: leave it out")
         sequences = from_batches(imported(data, "--data")(), data)
     else:
         if isinstance(model.checkpoints, HubCheckpoints):
@@ -128,7 +130,11 @@ def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | N
         length = min(DEFAULT_CONTEXT, model.context or DEFAULT_CONTEXT) if context is None else context
         if model.context is not None and length > model.context:
             raise PolcaError(f"context = {length}: the model reads at most {model.context} tokens: lower it")
-        windows = packed_text(Path(data), lambda text: encoder(text, add_special_tokens=False)["input_ids"], length)
+
+        def encode(text: str) -> list[int]:
+            return list(encoder(text, add_special_tokens=False)["input_ids"])
+
+        windows = packed_text(Path(data), encode, length, field)
         sequences = next_token(windows, lambda ids: str(encoder.decode(ids)))
     low, high = int(sequences.targets.min()), int(sequences.targets.max())
     if model.vocabulary is not None and not 0 <= low <= high < model.vocabulary:
@@ -153,10 +159,16 @@ def analyze(
             "Face model with step… revisions; or, with --factory, folder of step_*.safetensors files."
         ),
     ],
-    data: Annotated[str, typer.Option(help="UTF-8 text file, or module:function that gives batches.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Text in UTF-8 (.txt, .jsonl, .parquet; .gz of the first two), or module:function that gives batches."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     factory: Annotated[str | None, typer.Option(help="module:function that gives the torch.nn.Module.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Folder of the tokenizer, if not the model's.")] = None,
+    field: Annotated[str | None, typer.Option(help="Field of .jsonl and .parquet with the text (text).")] = None,
     context: Annotated[int | None, typer.Option(help="Tokens of a context (128, or what the model has).")] = None,
     names: Annotated[
         str | None, typer.Option(help="Which sub-folders or revisions, as a pattern such as 'stage1-*' (all).")
@@ -211,7 +223,7 @@ def analyze(
     settings = AnalysisSettings(**{**own, "basis_steps": None if chosen_basis is None else tuple(chosen_basis)})
     opened = _open(model, factory, names, steps, interval)
     settings = planned(settings, opened.steps, workers)
-    hessian, evaluation = split(_sequences(data, opened, tokenizer, context), settings)
+    hessian, evaluation = split(_sequences(data, opened, tokenizer, context, field), settings)
     _say(f"{len(opened.steps)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
     params, batches = opened.checkpoints.load(opened.steps[0]), evaluation.batches(batch)
     if reason := missing_rule(opened.loss, params, batches[0]):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.external.texts import read_text_file
 from polca.external.token_texts import TokenTexts
 from polca.machine.text import UNPRINTABLE, visible
 
@@ -98,20 +99,17 @@ class Sequences:
         return f"{parts[0]}{space}⟦{target.removeprefix(space)}⟧{parts[2][len(parts[1]) :]}"
 
 
-def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int) -> Tensor:
-    """A text file as windows `[N, context + 1]` of token ids, without overlap; the rest at the end is left out.
+def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int, field: str | None = None) -> Tensor:
+    """A text file (`read_text_file`) as windows `[N, context + 1]` of token ids, without overlap.
+
+    The rest at the end is left out.
 
     Raises:
-        PolcaError: no such file, not UTF-8, or too short for two windows.
+        PolcaError: as `read_text_file`, or too short for two windows.
     """
     if context < 2:
         raise PolcaError(f"context = {context}: must be at least 2")
-    if not path.is_file():
-        raise PolcaError(f"{path}: no such text file: correct the path")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PolcaError(f"{path}: byte {error.start} is not UTF-8: convert the file to UTF-8") from error
+    text = read_text_file(path, field)
     ids = torch.tensor(list(encode(text)), dtype=torch.int64)
     windows = len(ids) // (context + 1)
     if windows < 2:
