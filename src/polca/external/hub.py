@@ -204,7 +204,7 @@ def _by_step(names: Iterable[str], source: str, pattern: str | None) -> dict[int
     """
     kept = sorted(names if pattern is None else fnmatch.filter(names, pattern))
     matches = {name: match for name in kept if (match := _STEP.fullmatch(name))}
-    kinds = Counter(f"{(match[1] or '').lower()}…" for match in matches.values())
+    kinds = Counter(f"{match[1].lower()}…" if match[1] else "by a number alone" for match in matches.values())
     if len(kinds) > 1:
         said = ", ".join(f"{count} named {kind}" for kind, count in sorted(kinds.items()))
         raise PolcaError(f"{source}: checkpoints of several kinds ({said}): choose one with --names, such as 'step*'")
