@@ -17,9 +17,10 @@ import tiny_analysis
 import tiny_lm
 from polca.cli import app
 from polca.errors import PolcaError
-from polca.external.analyze import AnalysisSettings, analyze, basis_steps, write_analysis
+from polca.external.analyze import analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss, check_repeatable, parameters_of
 from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
+from polca.external.settings import AnalysisSettings, basis_steps
 from polca.method.checkpoints import CheckpointDirectory
 from polca.method.clustering import Clusters, cluster
 from polca.method.decomposition import decompose

@@ -9,80 +9,33 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
+from polca.external.sentences import sentences, unconverged
 from polca.external.sequences import Sequences
-from polca.machine.files import write_csv, write_json
+from polca.external.settings import CLUSTER_SHARE, AnalysisSettings, chosen_steps, planned
+from polca.machine.files import write_csv, write_json, write_text
+from polca.machine.text import one_line
 from polca.method.bases import Basis, hessian_basis
-from polca.method.breakthrough import breakthrough_steps, breakthroughs
+from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import Completeness, completeness, ratio
 from polca.method.decomposition import Trajectories, decompose
+from polca.method.forward import directional_derivatives
 from polca.method.projections import Projections, project
 from polca.tasks.scores import top_tokens
-from polca.typing import EigenvalueAt, SecondOrder, TokenLossFunction
+from polca.typing import TokenLossFunction
 
-AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
-
-DEFAULT_VECTORS = 10
-CLUSTER_SHARE = 0.03
-"""Smallest cluster as a share of the evaluation tokens, where none is given: the paper's 150 of 5,000."""
 CONTEXTS = 3
-
-
-@dataclass(frozen=True)
-class AnalysisSettings:
-    """What can be chosen. None takes what the comment says.
-
-    Raises:
-        PolcaError: an impossible value.
-    """
-
-    vectors: int | None = None  # ten, or as many as the checkpoints after the first give
-    per_step: int = 1
-    basis_steps: tuple[int, ...] | None = None  # spread evenly over the checkpoints after the first
-    hessian_sequences: int = 16
-    tokens: int = 2000
-    batch: int = 4
-    strategy: AnalysisStrategy = "polca"
-    second_order: SecondOrder = "trapezoid"
-    eigenvalue: EigenvalueAt = "basis"
-    min_cluster_size: int | None = None  # CLUSTER_SHARE of the tokens, five at least
-    min_samples_divisor: int = 15
-    standardise: bool = True  # cluster shapes (see `analyze`); False clusters raw trajectories, as they are
-    delta: int | None = None  # one interval between checkpoints
-    flat_step: int | None = None  # nothing is called hidden
-    tolerance: float = 1e-3
-    max_matvecs: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        least = dict.fromkeys(
-            ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"), 1
-        ) | {"min_cluster_size": 2, "min_samples_divisor": 1, "flat_step": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise PolcaError(f"{name} = {value}: must be at least {smallest}")
-        if not 0 < self.tolerance < 1:
-            raise PolcaError(f"tolerance = {self.tolerance}: must lie between 0 and 1")
-        for name, kind in (
-            ("strategy", AnalysisStrategy),
-            ("second_order", SecondOrder),
-            ("eigenvalue", EigenvalueAt),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                raise PolcaError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(kind))}")
-        if not isinstance(self.standardise, bool):
-            raise PolcaError(f"standardise = {self.standardise!r}: must be true or false")
 
 
 @dataclass(frozen=True)
@@ -94,6 +47,7 @@ class Analysis:
         parameters: number of them, tied weights counted once.
         breaks: one row a cluster, as `breakthroughs` gives it; None where the checkpoints are not evenly spaced.
         complete: how much of the true loss change the allocations along the basis add up to.
+        fallback: what of the model has no rule in `forward_rules`; None where all vectors took one pass.
     """
 
     settings: AnalysisSettings
@@ -104,90 +58,23 @@ class Analysis:
     clusters: Clusters
     breaks: pd.DataFrame | None
     complete: Completeness
+    fallback: str | None = None
 
 
-def chosen_steps(available: Sequence[int], wanted: Sequence[int] | None, name: str = "steps") -> list[int]:
-    """The steps wanted, in rising order; all where `wanted` is None.
+def check_forward(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any, curvature: bool) -> None:
+    """Refuse a loss that forward mode cannot follow, before the basis is computed.
 
     Raises:
-        PolcaError: some do not exist, or fewer than two are left.
+        PolcaError: an operation has neither a rule here nor a forward derivative in PyTorch.
     """
-    if wanted is None:
-        wanted = available
-    missing = sorted(set(wanted) - set(available))
-    if missing:
+    nothing = {name: torch.zeros(1, *p.shape, dtype=p.dtype) for name, p in params.items()}
+    try:
+        directional_derivatives(token_loss, params, nothing, batch, second_order=curvature)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
         raise PolcaError(
-            f"{name}: no checkpoint of step {missing[0]}: there are {len(available)}, from {min(available)} to "
-            f"{max(available)} ({_some(available)})"
-        )
-    return sorted(set(wanted))
-
-
-def _some(steps: Sequence[int]) -> str:
-    shown = [str(s) for s in sorted(steps)]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:5], "…", *shown[-2:]])
-
-
-def basis_steps(steps: Sequence[int], settings: AnalysisSettings) -> tuple[int, ...]:
-    """Where basis vectors are computed: as asked, or spread evenly over the checkpoints after the first.
-
-    Raises:
-        PolcaError: no such checkpoints, or more vectors than they can give.
-    """
-    if settings.basis_steps is not None:
-        if settings.vectors not in (None, len(settings.basis_steps) * settings.per_step):
-            raise PolcaError(
-                f"vectors = {settings.vectors}: the {len(settings.basis_steps)} basis steps give {settings.per_step} "
-                "each: leave vectors out"
-            )
-        chosen_steps(steps, settings.basis_steps, "basis_steps")
-        return settings.basis_steps
-    after = list(steps)[1:]
-    vectors = settings.vectors or min(DEFAULT_VECTORS, len(after) * settings.per_step)
-    count, rest = divmod(vectors, settings.per_step)
-    if rest or count > len(after):
-        raise PolcaError(
-            f"vectors = {vectors}: must be per_step = {settings.per_step} times at most {len(after)} checkpoints: "
-            "change vectors or per_step, or name basis_steps"
-        )
-    places = np.linspace(0, len(after), count + 1)[1:] - 1
-    return tuple(after[int(p)] for p in np.round(places))
-
-
-def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) -> AnalysisSettings:
-    """`settings` with the basis steps filled in, once all that can be refused without the model is refused.
-
-    Args:
-        steps: the checkpoints chosen, in rising order.
-
-    Raises:
-        PolcaError: fewer than two checkpoints, basis steps that do not fit them, a Δ that does not, or no workers.
-    """
-    if len(steps) < 2:
-        raise PolcaError(f"steps: {len(steps)} checkpoint chosen: give two at least")
-    if workers < 1:
-        raise PolcaError(f"workers = {workers}: must be at least 1")
-    at = basis_steps(steps, settings)
-    if settings.delta is not None:
-        points = np.array(steps[1:] if settings.strategy == "loss_change" else steps)
-        breakthrough_steps(np.zeros(len(points)), points, settings.delta)
-    return replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
-
-
-def split(sequences: Sequences, settings: AnalysisSettings) -> tuple[Sequences, Sequences]:
-    """Hessian sample and evaluation set: the first sequences, and those after them.
-
-    Raises:
-        PolcaError: too few sequences for both.
-    """
-    evaluated = max(1, settings.tokens // sequences.targets.shape[1])
-    wanted = settings.hessian_sequences + evaluated
-    if len(sequences) < wanted:
-        raise PolcaError(
-            f"data: {len(sequences)} sequences of {sequences.targets.shape[1]} targets, but hessian_sequences = "
-            f"{settings.hessian_sequences} and tokens = {settings.tokens} need {wanted}: give more data or lower one"
-        )
-    return sequences.part(0, settings.hessian_sequences), sequences.part(settings.hessian_sequences, wanted)
+            f"the loss has no derivative in forward mode ({one_line(error)[:160]}): use PyTorch's own "
+            "operations, or give it a rule in polca.method.forward_rules"
+        ) from error
 
 
 def analyze(
@@ -219,13 +106,16 @@ def analyze(
     Raises:
         PolcaError: a loss that is not the same twice, steps that do not exist, or an impossible setting.
     """
+    from polca.method.forward_rules import missing_rule  # as late as `method.forward` would load them
+
     settings = settings or AnalysisSettings()
     chosen = chosen_steps(checkpoints.steps(), steps)
     settings = planned(settings, chosen, workers)
     params = checkpoints.load(chosen[0])
     check_repeatable(token_loss, params, evaluation_data[0])
+    check_forward(token_loss, params, evaluation_data[0], settings.curvature)
+    fallback = missing_rule(token_loss, params, evaluation_data[0])
     basis = _basis(token_loss, checkpoints, params, hessian_data, settings, resume)
-    curvature = settings.second_order == "exact" or settings.eigenvalue == "current"
     # Forward mode serves every model; reverse mode knows only some operations.
     projections = project(
         token_loss,
@@ -233,7 +123,7 @@ def analyze(
         basis,
         evaluation_data,
         steps=chosen,
-        curvature=curvature,
+        curvature=settings.curvature,
         method="forward",
         workers=workers,
         resume=None if resume is None else resume / "projections",
@@ -264,6 +154,7 @@ def analyze(
         clusters=clusters,
         breaks=breaks,
         complete=completeness(projections, settings.second_order, settings.eigenvalue),
+        fallback=fallback,
     )
 
 
@@ -380,6 +271,8 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "clusters": len(a.clusters),
         "outlier_fraction": ratio(outliers, outliers + clustered),
         "guarded": a.trajectories.guarded,
+        "unconverged": unconverged(a),
+        "fallback": a.fallback,
         "completeness": {
             "allocated": c.total_allocated,
             "actual": c.total_actual,
@@ -395,8 +288,8 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole. An
-        `explorer.html` that is there is removed.
+        `projected_losses.pdf` and `.png`, `summary.txt` (`sentences`), and last `summary.json`, so that where it is,
+        the rest is whole. An `explorer.html` that is there is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
@@ -419,7 +312,8 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
     paths += save(render(analysis.clusters, table), directory / "projected_losses")
-    paths.append(directory / "summary.json")
+    paths += [directory / "summary.txt", directory / "summary.json"]
+    write_text(paths[-2], "".join(f"{line}\n" for line in sentences(analysis)))
     # Through JSON once, so that tuples and NumPy's numbers are JSON's.
     write_json(paths[-1], json.loads(json.dumps(summary(analysis))))
     return paths

@@ -15,13 +15,16 @@ import typer
 from torch import nn
 
 from polca.errors import PolcaError
-from polca.external.analyze import Analysis, AnalysisSettings, chosen_steps, planned, split, write_analysis
 from polca.external.analyze import analyze as run
+from polca.external.analyze import write_analysis
 from polca.external.headers import check_files, check_hub
 from polca.external.hub import HubCheckpoints, causal_loss, load_tokenizer, open_causal_lm
 from polca.external.kept import Facts, kept, keys, share_basis
+from polca.external.memory import estimated, free_memory
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.external.sentences import sentences
 from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
+from polca.external.settings import AnalysisSettings, chosen_steps, planned, split
 from polca.machine.code import code_hash
 from polca.method.checkpoints import HALF, CheckpointDirectory, select_steps
 
@@ -229,6 +232,17 @@ def analyze(
     if reason := missing_rule(opened.loss, params, batches[0]):
         _say(f"{reason}: each vector takes a torch.func.jvp of its own, which is several times slower")
     assert settings.basis_steps is not None
+    assert settings.vectors is not None
+    needs = estimated(
+        opened.loss,
+        params,
+        max(batches[0], hessian.batches(batch)[0], key=lambda part: len(part[1])),
+        vectors=settings.vectors,
+        max_matvecs=max_matvecs,
+        curvature=settings.curvature,
+        workers=workers,
+    )
+    _say(needs.sentence(free_memory()))
     with kept(out, keys(_facts(opened, factory, settings, hessian, evaluation), settings.basis_steps)) as work:
         found = run(
             opened.loss,
@@ -242,24 +256,14 @@ def analyze(
         )
         write_analysis(found, evaluation, out)
         share_basis(out)
-    _report(found)
+    for line in sentences(found):
+        _say(line)
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {out}")
+    _say(
+        f"open first: {out / 'projected_losses.png'} (curves), {out / 'clusters.csv'} (a row a cluster, with contexts)"
+    )
     # With a slash it is a folder even where a preset has its name.
     _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
-
-
-def _report(found: Analysis) -> None:
-    if found.breaks is None:
-        _say("no breakthrough steps: the checkpoints are not evenly spaced (choose some that are with --steps)")
-    if not len(found.clusters):
-        raw = "; or cluster trajectories as they are with --raw" if found.settings.standardise else ""
-        _say(f"HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones{raw}")
-    c = found.complete
-    _say(
-        f"{len(found.clusters)} clusters, {int(found.clusters.vector_kept.sum())} of {len(found.basis)} vectors kept; "
-        f"mean loss change {c.total_actual:.4g} nats, of which the basis holds {c.total_allocated:.4g} "
-        f"({c.fraction:.1%})"
-    )
 
 
 def _own_code(factory: str | None, module: nn.Module) -> Iterator[bytes]:
@@ -303,7 +307,6 @@ def _facts(
 ) -> Facts:
     """What the pieces of the analysis depend on. Options of the clustering are not among it."""
     module, s = model.loss.module, settings
-    curvature = s.second_order == "exact" or s.eigenvalue == "current"
     return Facts(
         loss=[
             repr((module, getattr(module, "config", None))).encode(),
@@ -315,6 +318,6 @@ def _facts(
             repr((s.per_step, s.tolerance, s.max_matvecs, s.seed, s.batch)).encode(),
             *_bytes(hessian.inputs, hessian.targets),
         ],
-        projections=[repr((curvature, s.batch)).encode(), *_bytes(evaluation.inputs, evaluation.targets)],
+        projections=[repr((s.curvature, s.batch)).encode(), *_bytes(evaluation.inputs, evaluation.targets)],
         checkpoint={step: _checkpoint_facts(model, step) for step in model.steps},
     )
