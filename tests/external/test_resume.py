@@ -191,6 +191,31 @@ class TestAgain:
         assert results(tmp_path / "out") == results(tmp_path / "first")
         assert run(command, work, tmp_path / "out", *at) == ""
 
+    @pytest.mark.parametrize("stopped", [False, True], ids=["finished", "stopped"])
+    def test_basis_steps_that_would_move(
+        self, stopped: bool, command: Any, work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without a checkpoint the default steps are others: said before the basis is lost, with both ways out."""
+        out = tmp_path / "out"
+        if stopped:
+            with monkeypatch.context() as patch:
+                stop_at(patch, "projections", "_at_checkpoint", 6)
+                stop_at(patch, "bases", "lanczos", 2)
+                stop_at(patch, "projections", "_movements", 0)
+                with pytest.raises(Stopped):
+                    command(out)
+        else:
+            assert run(command, work, out) == "bb" + "p" * 6
+        (tmp_path / "run" / "step_000040.safetensors").unlink()
+        work.clear()
+        result = command(out)
+        assert isinstance(result.exception, PolcaError)
+        assert "keep it with --basis-steps 30,50, or take --basis-steps 20,50" in str(result.exception)
+        assert not work
+        assert run(command, work, out, "--basis-steps", "30,50") == ""
+        assert run(command, work, out, "--basis-steps", "20,50") == "bb" + "p" * 5
+        assert run(command, work, out) == ""
+
     def test_checkpoint_that_was_changed(self, command: Any, work: list[str], tmp_path: Path) -> None:
         """One that gives no basis vector costs its own projections; one that does costs what follows from it."""
         at = ("--basis-steps", "20,50")

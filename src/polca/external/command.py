@@ -19,7 +19,7 @@ from polca.external.analyze import analyze as run
 from polca.external.analyze import write_analysis
 from polca.external.headers import check_files, check_hub
 from polca.external.hub import HubCheckpoints, causal_loss, load_tokenizer, open_causal_lm
-from polca.external.kept import Facts, kept, keys, share_basis
+from polca.external.kept import Facts, basis_at_other_steps, kept, keys, share_basis
 from polca.external.memory import estimated, free_memory
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.sentences import sentences
@@ -243,7 +243,14 @@ def analyze(
         workers=workers,
     )
     _say(needs.sentence(free_memory()))
-    with kept(out, keys(_facts(opened, factory, settings, hessian, evaluation), settings.basis_steps)) as work:
+    facts = _facts(opened, factory, settings, hessian, evaluation)
+    if basis_steps is None and (old := basis_at_other_steps(out, facts, settings.basis_steps)):
+        named, moved = (",".join(map(str, at)) for at in (old, settings.basis_steps))
+        raise PolcaError(
+            f"{out}: holds a basis of steps {named}; with these checkpoints it would be {moved}: keep it with "
+            f"--basis-steps {named}, or take --basis-steps {moved}"
+        )
+    with kept(out, keys(facts, settings.basis_steps)) as work:
         found = run(
             opened.loss,
             opened.checkpoints,

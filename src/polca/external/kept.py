@@ -62,6 +62,22 @@ def keys(facts: Facts, basis_steps: Sequence[int]) -> dict[str, str]:
     return found
 
 
+def basis_at_other_steps(out: Path, facts: Facts, basis_steps: Sequence[int]) -> list[int] | None:
+    """The steps of a kept basis of as many vectors that still holds, where they are not `basis_steps`; else None.
+
+    Steps that are spread over the checkpoints move when one of these is left out, and all work would be lost.
+    """
+    work = out / WORK
+    known: Mapping[str, str] = {}
+    with suppress(PolcaError):
+        known = read_json(work / _KEYS)
+    old = [int(name.rpartition("_")[2].partition(".")[0]) for name in sorted(known) if name.startswith("basis/")]
+    other = len(old) == len(basis_steps) and old != list(basis_steps) and set(old) <= facts.checkpoint.keys()
+    if not other or not any("basis" in name for name in _pieces(work)):
+        return None
+    return old if keys(facts, old)[WHOLE_BASIS] == known.get(WHOLE_BASIS) else None
+
+
 def _pieces(work: Path) -> dict[str, Path]:
     return {p.relative_to(work).as_posix(): p for p in work.rglob("*") if p.is_file() and p.name != _KEYS}
 
