@@ -171,6 +171,7 @@ class TestPublished:
         both = PAPER["arithmetic"]["polca"] | {
             "second_order": "exact",
             "curvature_of": ["hessian", "shuffled_hessian", "random"],
+            "curvature_points": None,
         }
         settings = changed("arithmetic", "polca", both).settings
         assert settings.polca.needs_curvature
