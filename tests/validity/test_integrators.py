@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from polca.method.completeness import Subset, second_order_terms
+from polca.method.decomposition import FORMS
 from polca.method.projections import Projections, thin
 from polca.validity.integrators import (
     OnPath,
@@ -141,7 +142,7 @@ def test_all_tables() -> None:
     assert {"totals", "curves", "intervals", "forms", "vectors", "integrators", "errors", "curvature"} <= set(made)
     assert len(errors_by_interval(OnPath.of(p, path))) == T * 5
     assert set(made["curvature"]["where"]) == {"published", "all"}
-    assert set(made["curvature"]["interval"]) == {10}
+    assert set(made["curvature"]["intervals"]) == {T}
 
 
 def test_tables_of_a_run_with_curvature_at_its_first_points() -> None:
@@ -164,12 +165,14 @@ def test_tables_of_a_run_with_curvature_at_its_first_points() -> None:
     assert found["coarse"].set_index("form")["fraction"].to_dict() == of_coarse
     assert set(found["coarse"]["interval"]) == {20}
     errors = found["curvature"].set_index(["where", "form"])
-    for where, interval, terms, theirs in (("published", 10, 2, p), ("all", 20, 3, coarse)):
-        exact = second_order_terms(theirs, "exact", subset=Subset(intervals=slice(terms)))
-        trapezoid = second_order_terms(theirs, "trapezoid", subset=Subset(intervals=slice(terms)))
-        row = errors.loc[(where, "trapezoid")]
-        assert (row["interval"], row["terms"]) == (interval, terms * X * 2)
-        assert row["rmse"] == pytest.approx(np.sqrt(np.square(trapezoid - exact).mean()))
+    for where, intervals in (("published", [0, 1]), ("all", [0, 2, 4])):
+        for form in ("trapezoid", "paper", "paper_current"):
+            exact, term = (
+                second_order_terms(p, *FORMS[f], subset=Subset(intervals=intervals)) for f in ("exact", form)
+            )
+            row = errors.loc[(where, form)]
+            assert (row["intervals"], row["terms"]) == (len(intervals), len(intervals) * X * 2)
+            assert row["rmse"] == pytest.approx(np.sqrt(np.square(term - exact).mean()))
     assert "current" not in denominators(some)["wrong_sign"]
     # One interval of the path begins elsewhere: the forms are then left out.
     whole_path = tables({"hessian": some}, path, some, coarse)

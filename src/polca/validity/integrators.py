@@ -82,15 +82,18 @@ def curves(p: Projections) -> pd.DataFrame:
     return pd.DataFrame({"step": p.steps[1:], "actual": actual, **columns})
 
 
-def _with_curvature_of(coarse: Projections, p: Projections, path: PathGradients) -> Projections:
-    """`p` with the curvature of `coarse` where intervals of the path begin, NaN elsewhere; `p` if one does not."""
-    begin = path.steps[:, 0]
-    if coarse.curvatures is None or coarse.token_curvatures is None or not np.isin(begin, coarse.steps).all():
-        return p
+def with_curvature_of(coarse: Projections, p: Projections) -> tuple[Projections, NDArray[np.int64]]:
+    """`p` with the curvature of `coarse` where both have a point, NaN elsewhere; and the intervals that begin there.
+
+    Where `p` has curvature everywhere, `p` itself and all its intervals.
+    """
+    intervals = np.arange(len(p.steps) - 1)
+    if p.curved_intervals == len(intervals) or coarse.curvatures is None or coarse.token_curvatures is None:
+        return p, intervals[: p.curved_intervals]
+    at = np.searchsorted(p.steps, coarse.steps)
     of_tokens, mean = np.full_like(p.gradients, np.nan), np.full_like(p.gradients[:, 0], np.nan)
-    at = np.searchsorted(coarse.steps, begin)
-    of_tokens[path.intervals], mean[path.intervals] = coarse.token_curvatures[at], coarse.curvatures[at]
-    return replace(p, curvatures=mean, token_curvatures=of_tokens)
+    of_tokens[at], mean[at] = coarse.token_curvatures, coarse.curvatures
+    return replace(p, curvatures=mean, token_curvatures=of_tokens), at[:-1]
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,12 @@ class OnPath:
 
         Args:
             coarse: the same on a longer interval, with curvature; taken where every interval of the path begins at one
-                of its points.
+                of its points, otherwise forms that need curvature are left out.
         """
         actual = np.diff(p.losses.astype(np.float64), axis=0)[path.intervals]
-        if coarse is not None and "exact" not in forms_of(p):
-            p = _with_curvature_of(coarse, p, path)
+        if coarse is not None:
+            curved, known = with_curvature_of(coarse, p)
+            p = curved if np.isin(path.intervals, known).all() else p
         parts = {form: allocations(p, *options)[path.intervals] for form, options in forms_of(p).items()}
         return cls(path.steps[:, 1], actual, {**parts, "path": path.integral()})
 
@@ -234,22 +238,26 @@ def curvature_errors(p: Projections, coarse: Projections) -> pd.DataFrame:
 
     Args:
         p: with curvature at its first points at least, which hold the published subset.
-        coarse: with curvature everywhere: all its terms are taken, unless `p` has it everywhere too.
+        coarse: with curvature everywhere on a longer interval: where `p` has less, its intervals that begin there stand
+            for all.
 
     Returns:
-        where (`published`, `all`), interval in training steps, form, terms, columns of `against`, and within_two, the
-        share of terms whose estimate has the right sign and is within a factor of two.
+        where (`published`, `all`), intervals, form, terms, columns of `against`, and within_two, the share of terms
+        whose estimate has the right sign and is within a factor of two.
     """
     rows = []
-    everywhere = p if "exact" in forms_of(p) else coarse
-    for where, chosen, subset in (("published", curved_part(p), APP_C), ("all", everywhere, ALL)):
+    everywhere, known = with_curvature_of(coarse, p)
+    for where, chosen, subset in (
+        ("published", curved_part(p), APP_C),
+        ("all", everywhere, ALL._replace(intervals=known)),
+    ):
         truth = second_order_terms(chosen, "exact", subset=subset)
         for form, options in forms_of(chosen).items():
             if form in ("none", "exact"):
                 continue
             term = second_order_terms(chosen, *options, subset)
             close = (term * truth > 0) & (np.abs(term) <= 2 * np.abs(truth)) & (np.abs(truth) <= 2 * np.abs(term))
-            head = {"where": where, "interval": interval_of(chosen), "form": form, "terms": term.size}
+            head = {"where": where, "intervals": term.shape[1], "form": form, "terms": term.size}
             rows.append({**head, **against(term, truth), "within_two": close.mean()})
     return pd.DataFrame(rows)
 
