@@ -113,6 +113,34 @@ def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
     assert "to 4.32 nats" in text
 
 
+def test_forms_whose_curvature_the_run_lacks(paths: PresetPaths) -> None:
+    """Table IV has them from the checks, on the longer interval; without the checks not at all."""
+    validity = paths.metrics.parent / "validity"
+    values = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    assert "exact curvature, every" not in report_words(paths)
+    lacking = ("polca_exact", "polca_paper_current", "completeness_exact")
+    kept = {n: v for n, v in values.items() if not any(part in n for part in lacking) and not n.endswith("_all")}
+    paths.metrics.write_text(json.dumps(kept), encoding="utf-8")
+    cells = pd.read_csv(validity / "specification.csv")
+    fine = cells["form"].isin(["exact", "paper_current"]) & (cells["interval"] == cells["interval"].min())
+    cells[~fine].to_csv(validity / "specification.csv", index=False)
+    totals = pd.read_csv(validity / "completeness_totals.csv")
+    own = totals[(totals["setting"] == "arithmetic") & (totals["basis"] == "hessian")].assign(interval=20)
+    own.loc[own["form"] == "exact", "fraction"] = 0.0617
+    own.to_csv(validity / "completeness_coarse.csv", index=False)
+    text = report_words(paths)
+    for words in (
+        "eq. 4, current step, every 20 steps",
+        "exact curvature, every 20 steps",
+        "trapezoid, every 20 steps",
+    ):
+        assert words in text
+    assert "the exact term accounts for 6.2 %" in text.replace("\u202f", " ")
+    assert "Forms that need every token’s curvature have cells every 20 steps alone" in text
+    shutil.rmtree(validity)
+    assert "exact curvature, every" not in report_words(paths)
+
+
 def test_the_abstract_says_what_the_checks_make_of_the_claims(paths: PresetPaths) -> None:
     best = paths.metrics.parent / "validity" / "null_best.csv"
     table = pd.read_csv(best)
