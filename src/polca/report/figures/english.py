@@ -24,7 +24,7 @@ from polca.report.figures.selection import (
 from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
 from polca.report.figures.vectors import SENTENCE_HEIGHT
 from polca.study.results import EnglishResults
-from polca.tasks.english.scores import FINER
+from polca.tasks.english.task import FINER
 
 MAXIMUM_CLUSTERS = 5
 """Clusters drawn per vector."""

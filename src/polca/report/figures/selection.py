@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from polca.errors import PolcaError
 from polca.report.figures.style import heading, say
 from polca.study.results import EnglishResults, TaskResults
-from polca.tasks.english.scores import FINER
+from polca.tasks.english.task import FINER
 from polca.typing import Reading
 
 R = TypeVar("R", bound=TaskResults)

@@ -27,8 +27,6 @@ from polca.tasks.english.patterns import (
 )
 from polca.tasks.english.text import BEFORE, PAD, EvaluationText
 
-FINER: Mapping[str, str] = {"polca": "polca_fine", "loss": "loss_fine"}
-"""Of an analysis the same with smaller clusters than the paper's, which is ours."""
 BETWEEN = "¶"
 """What stands for `<PAD>` inside a context."""
 
