@@ -37,6 +37,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "fisher": ("Fisher information", "Squared gradient along Hessian eigenvectors, step by step."),
     "lca": ("LCA", "Loss change allocated to single parameters, those that are largest at the end."),
     "loss": ("Exact loss", "The tokens' own losses; no direction of weight space."),
+    "loss_fine": ("Exact loss, finer clusters", "The same losses with a finer clustering than the paper's."),
     "loss_change": ("Change of the exact loss", "From one checkpoint to the next; no direction of weight space."),
 }
 """Titles and notes of the analyses."""
