@@ -1,7 +1,6 @@
 """The report's part on seeds, bases and the treebank: numbers are those of result files; what was not run is said."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
