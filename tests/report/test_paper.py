@@ -221,9 +221,9 @@ def test_every_stage_is_in_the_report_and_no_other() -> None:
         assert script in known[stage]
 
 
-def test_scripts_that_the_readme_names_are_stages() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"pipelines/(\w+)\.py", readme)) - {"run"}
+def test_scripts_that_the_page_on_the_pipeline_names_are_stages() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"pipelines/(\w+)\.py", page)) - {"run"}
     assert named
     for name in named:
         assert f"pipelines/{name}.py" in " ".join(commands().values())
