@@ -39,7 +39,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name)
+@pytest.mark.parametrize("path", documents(ROOT), ids=name)
 def test_blocks_are_fresh(path: Path) -> None:
     """`make docs` makes them anew."""
     text = path.read_text(encoding="utf-8")
