@@ -46,6 +46,21 @@ class Analysis:
     eigenvalue: EigenvalueAt | None = None
 
 
+@dataclass(frozen=True)
+class Skill:
+    """Labels of tokens, by which all vectors together are judged (`study.stages.signatures`).
+
+    Attributes:
+        values: `[X]`, of any kind.
+        among: `[X]` which tokens are asked about.
+        within: `[X]` what else is known of them: agreement beyond it is what labels add. None where nothing is.
+    """
+
+    values: NDArray[Any]
+    among: NDArray[np.bool_]
+    within: NDArray[Any] | None = None
+
+
 class Task(Protocol):
     """A model, its data, and the labels by which its clusters are judged.
 
@@ -112,6 +127,12 @@ class Task(Protocol):
 
     def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """Numbers of its own about the tables of all analyses, for `summary.json`."""
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """Labels by which all vectors together are judged, by name; the tokens of the first one are mapped."""
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
+        """Tables of its own about one analysis that need no clusters, by name; `loss` are the exact losses, K = 1."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +228,14 @@ class TransformerTask:
         return plain_tables(analysis, clusters, breaks, labels["name"])
 
     def cluster_counts(self, tables: Tables) -> dict[str, Any]:
+        """None of its own."""
+        return {}
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """The names of the tokens."""
+        return {"name": Skill(labels["name"], np.ones(len(labels["name"]), np.bool_))}
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
         """None of its own."""
         return {}
 

@@ -59,11 +59,21 @@ def metrics(results: Results) -> dict[str, Number]:
     - everything in `summary.json`, nested names joined by underscores;
     - of every analysis the best cluster's scores, the number of clusters, the fraction with a hidden breakthrough (as
       printed, and sign-corrected), and the fraction of the tokens given to HDBSCAN that it left as outliers;
+    - under `directions` what all vectors together tell apart: neighbours with the same label, and the adjusted Rand
+      index of the map's clusters;
     - of POLCA: vectors dropped as rising, vectors with clusters, mean tokens dropped as rising per kept vector, the
       best AUC of carry by place, the best homogeneity of vector 2.
     """
     readings = {reading: _of_clusters(results.of_reading(reading)) for reading in get_args(Reading)}
-    return _flat(results, results.summary, _of_clusters(results), readings)
+    directions = {"directions": _of_directions(results)}
+    return _flat(results, results.summary, _of_clusters(results), readings, directions)
+
+
+def _of_directions(results: Results | EnglishResults) -> dict[str, Any]:
+    """Of everything that is compared, by label: neighbours that agree, and the map's adjusted Rand index."""
+    scores, joint = results.signature_table("signatures"), results.signature_table("joint")
+    found = {f"neighbours_{r['analysis']}_{r['label']}": float(r["agreement"]) for r in scores.to_dict("records")}
+    return found | {f"ari_{r['analysis']}_{r['label']}": float(r["ari"]) for r in joint.to_dict("records")}
 
 
 def _of_clusters(results: Results) -> dict[str, Any]:
@@ -91,7 +101,8 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
     """
     readings = {reading: _of_english(results.of_reading(reading)) for reading in get_args(Reading)}
     facts = {name: value for name, value in results.summary.items() if name != "analyses"}
-    return _flat(results, facts, _of_english(results), readings)
+    directions = {"directions": _of_directions(results)}
+    return _flat(results, facts, _of_english(results), readings, directions)
 
 
 def _of_english(results: EnglishResults) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from polca.machine.files import write_npz
 from polca.tasks.arithmetic.data import CONTEXT, ArithmeticData, batch, make_data, model_config
 from polca.tasks.settings import Count, Section, TaskSettings
-from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
+from polca.tasks.task import Analysis, Labels, Skill, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
 
 if TYPE_CHECKING:
@@ -134,3 +134,15 @@ class ArithmeticTask(TransformerTask):
         from polca.tasks.arithmetic.scores import score_tables
 
         return score_tables(analysis, clusters, trajectories, breaks, labels["place"], labels["carry"].astype(bool))
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """Digit to be written, place, and carry."""
+        from polca.tasks.arithmetic.probes import skills
+
+        return skills(labels)
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
+        """Probes for carry, and when along training it shows."""
+        from polca.tasks.arithmetic.probes import probe_tables
+
+        return probe_tables(analysis, trajectories, loss, labels)

@@ -16,7 +16,7 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_json, read_npz, write_json, write_npz, write_text
 from polca.tasks.english import text
 from polca.tasks.settings import ClusteringSettings, Count, Fraction, Section, TaskSettings
-from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
+from polca.tasks.task import Analysis, Labels, Skill, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
 
 if TYPE_CHECKING:
@@ -298,3 +298,11 @@ class EnglishTask(TransformerTask):
         from polca.tasks.english.scores import analysis_counts
 
         return {"analyses": {name: analysis_counts(name, tables["clusters"], tables["vectors"]) for name in ANALYSES}}
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """The token to be written, of the most frequent ones; and the part of speech of its word, of all."""
+        from polca.tasks.english.skills import skills
+
+        words = text.evaluated(self.evaluation.tokens)
+        spelt = text.load_tokenizer(self.file("tokenizer.json"))
+        return skills(words, text.evaluated(labels["tags"]), labels["names"], spelt.decode)
