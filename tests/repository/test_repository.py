@@ -161,8 +161,7 @@ class TestCitation:
             for author in entry["authors"]:
                 assert ("name" in author) != ({"family-names", "given-names"} <= author.keys()), author
         assert self.citation["message"].strip()
-        released = self.citation.get("date-released")
-        assert released is None or isinstance(released, date)
+        assert isinstance(self.citation["date-released"], date)
 
     def test_names_the_paper(self) -> None:
         paper = self.citation["preferred-citation"]
@@ -175,6 +174,14 @@ class TestCitation:
         assert self.citation["version"] == package["version"]
         assert self.citation["license"] == package["license"] == text("LICENSE").split()[0]
         assert self.citation["authors"] == package["authors"]
+        assert self.citation["keywords"] == package["keywords"]
+        assert package["urls"]["Paper"] == self.citation["preferred-citation"]["url"]
+
+    def test_changelog_begins_with_this_version(self) -> None:
+        first = re.search(r"^## \[(\S+)\] - (\S+)", text("CHANGELOG.md"), flags=re.MULTILINE)
+        assert first is not None
+        assert self.citation["version"].removesuffix(".dev0") == first[1]
+        assert self.citation["version"].endswith(".dev0") == (first[2] == "Unreleased")
 
 
 class TestNothingExecutableIsRead:
