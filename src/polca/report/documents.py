@@ -333,7 +333,7 @@ def scales(files: Files) -> Iterator[str]:
     yield "|---|---|---|---|"
     for table, names in _SCALES.items():
         about = "addition" if table < "table_05" else "English"
-        rows = files.table("laptop", table).fillna("not given").set_index("setting")
+        rows = files.table("laptop", table).replace("", "not given").set_index("setting")
         for name in names:
             values = (str(rows[column][name]) for column in ("published", "value"))
             cells = (f"{int(v):,}" if v.isdigit() else v for v in values)
