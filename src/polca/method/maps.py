@@ -44,6 +44,8 @@ def token_map(features: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
     rows = np.asarray(features, np.float64)
     if rows.ndim != 2 or len(rows) < 5 or rows.shape[1] < 2 or not np.isfinite(rows).all():
         raise PolcaError(f"features {rows.shape}: a map needs finite numbers of at least five tokens and two features")
+    if not np.ptp(rows, axis=0).any():
+        return np.zeros((len(rows), 2), np.float32)  # all alike: one place for all
     tsne = TSNE(init="pca", perplexity=min(PERPLEXITY, (len(rows) - 1) / 3), random_state=seed, n_jobs=1)
     return np.asarray(tsne.fit_transform(rows), np.float32)
 
