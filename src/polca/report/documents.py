@@ -8,15 +8,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
-from operator import getitem
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_csv, read_json, read_params, read_text, write_text
+from polca.machine.files import ROOT, dotted, read_csv, read_json, read_params, read_text, write_text
 from polca.report.claims import ADDITION, Claim
 from polca.report.verdicts import NOT_RUN, Run, Validity, judge
 from polca.tasks.arithmetic.labels import PLACES
@@ -68,13 +67,13 @@ class Files:
         folder = self.root / "paper" / "published_scale"
         best, probes = read_csv(folder / "best.csv"), read_csv(folder / "probes.csv")
         own = best[best["reading"] == "standardised"].set_index("analysis")
-        eligible = own.dropna(subset="homogeneity_1")
+        rows: dict[str, Any] = {str(name): row for name, row in own.to_dict("index").items()}
         return Run(
-            best={str(n): (float(r["homogeneity_1"]), float(r["recall_1"])) for n, r in eligible.iterrows()},
-            clusters={str(n): int(v) for n, v in own["clusters"].items()},
-            hidden={str(n): float(v) for n, v in own["hidden"].items()},
-            auc={(str(n), p): float(r[f"auc_{p}"]) for n, r in own.iterrows() for p in PLACES[:3]},
-            probes={(str(r.analysis), str(r.place)): float(r.auc) for r in probes.itertuples()},
+            best={n: (r["homogeneity_1"], r["recall_1"]) for n, r in rows.items() if pd.notna(r["homogeneity_1"])},
+            clusters={n: r["clusters"] for n, r in rows.items()},
+            hidden={n: r["hidden"] for n, r in rows.items()},
+            auc={(n, place): r[f"auc_{place}"] for n, r in rows.items() for place in PLACES[:3]},
+            probes={(r["analysis"], r["place"]): r["auc"] for r in probes.to_dict("records")},
         )
 
 
@@ -95,7 +94,7 @@ class Row:
 
     claim: str
     words: str
-    paper: tuple[tuple[str | int, ...], ...]
+    paper: tuple[tuple[str, ...], ...]
     measures: tuple[str, ...]
     form: str
 
@@ -161,7 +160,7 @@ def _kept(m: Mapping[str, Any]) -> int:
 def _paper(row: Row, published: Mapping[str, Any]) -> str:
     if row.claim == _ENGLISH:
         return _simple(published["scalars"])
-    numbers = (reduce(getitem, path, published) for path in row.paper)
+    numbers = (dotted(published, ".".join(path)) for path in row.paper)
     return row.form.format(*numbers) if row.paper else "not asked"
 
 
@@ -264,14 +263,14 @@ def analyzed(files: Files) -> Iterator[str]:
 def claims(files: Files) -> Iterator[str]:
     """Every claim at the laptop scale, in both readings."""
     judged = files.table("laptop", "claims")
-    raw = judged[judged["reading"] == "raw"].set_index("claim")
+    raw: dict[Any, Any] = judged[judged["reading"] == "raw"].set_index("claim").to_dict("index")
     yield "| claim | numbers | standardised | raw |"
     yield "|---|---|---|---|"
     for r in judged[judged["reading"].isin(["", "standardised"])].itertuples():
         of = "English: " if str(r.claim).startswith("english_") else ""
         other = "no cluster" if r.reading else "the same"
-        if r.claim in raw.index:
-            other = f"**{raw.verdict[r.claim]}**: {raw.why[r.claim]}"
+        if r.claim in raw:
+            other = f"**{raw[r.claim]['verdict']}**: {raw[r.claim]['why']}"
         yield f"| {of}{r.sentence} | {r.statistic} | **{r.verdict}**: {r.why} | {other} |"
 
 
