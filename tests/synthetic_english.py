@@ -14,6 +14,7 @@ from polca.machine.files import write_csv, write_json, write_npz
 from polca.study.paths import TaskPaths
 from polca.typing import Reading
 from synthetic import READINGS, ClusterRow, cluster_arrays, falling
+from synthetic_signatures import write_signatures
 
 PASSAGE = """\
 The harbour of the old town lies between two hills, and for most of its history the only road to it ran along \
@@ -246,6 +247,10 @@ class SyntheticEnglish:
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 2e-4}
         write_csv(paths.training_log, pd.DataFrame(log))
+        words = np.array(["the", ".", " of", "\n"])[np.arange(self.tokens) % 4]
+        speech = np.array(["NOUN", "VERB"])[np.arange(self.tokens) % 2]
+        among = np.arange(self.tokens) < 400
+        write_signatures(paths, ["loss", "polca", "loss_change"], {"token": words, "part_of_speech": speech}, among)
         for reading in READINGS:
             self._clusters(paths.of_reading(reading))
         return self
