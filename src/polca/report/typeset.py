@@ -99,6 +99,6 @@ def compile_report(
         )
     except typst.TypstError as error:
         raise PolcaError(
-            f"{SOURCE}: does not compile: {error}: correct it, or make the file that it names again"
+            f"{SOURCE}: does not compile: {error}: correct it, or make the file that it names anew"
         ) from error
     return made if isinstance(made, list) else [made]
