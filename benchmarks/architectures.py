@@ -155,7 +155,7 @@ def main() -> None:
     print(text)
     if wanted:
         old = DOCS.read_text(encoding="utf-8")
-        mark = re.compile(r"(<!-- architectures -->\n).*(?=<!-- end -->)", re.DOTALL)
+        mark = re.compile(r"(<!-- architectures -->\n).*?(?=<!-- end -->)", re.DOTALL)
         DOCS.write_text(mark.sub(lambda m: f"{m[1]}{text}\n", old), encoding="utf-8")
 
 

@@ -68,7 +68,8 @@ def sentences(analysis: "Analysis") -> list[str]:
     said = [_share(a), _vectors(a), _clusters(a), _convergence(a)]
     if a.breaks is None:
         said.append(
-            "There are no breakthrough steps: the checkpoints are not evenly spaced (choose some with --steps)."
+            "There are no breakthrough steps: the checkpoints are not evenly spaced. "
+            "Choose evenly spaced ones with --steps."
         )
     if a.fallback is not None:
         said.append(f"Each vector took a torch.func.jvp of its own, which is slower: {a.fallback}.")

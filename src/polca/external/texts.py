@@ -46,7 +46,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise PolcaError(f"{path}: line {number} is not JSON ({error.msg}): mend the line") from error
+                raise PolcaError(f"{path}: line {number} is not JSON ({error.msg}): correct the line") from error
             if not isinstance(record, dict):
                 raise PolcaError(f"{path}: line {number} is no JSON object: give one with a field of text")
             records.append(record)
