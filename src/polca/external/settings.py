@@ -47,7 +47,7 @@ class AnalysisSettings:
     def __post_init__(self) -> None:
         least = dict.fromkeys(
             ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"), 1
-        ) | {"min_cluster_size": 2, "min_samples_divisor": 1, "flat_step": 0}
+        ) | {"min_cluster_size": 2, "min_samples_divisor": 1}
         for name, smallest in least.items():
             value = getattr(self, name)
             if value is not None and value < smallest:
@@ -131,6 +131,8 @@ def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) 
         raise PolcaError(f"steps: {len(steps)} checkpoint chosen: give two at least")
     if workers < 1:
         raise PolcaError(f"workers = {workers}: must be at least 1")
+    if settings.flat_step is not None and settings.flat_step < 0:
+        raise PolcaError(f"flat_step = {settings.flat_step}: must be at least 0")
     at = basis_steps(steps, settings)
     if settings.delta is not None:
         points = np.array(steps[1:] if settings.strategy == "loss_change" else steps)
