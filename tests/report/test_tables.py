@@ -3,14 +3,14 @@
 import json
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params, write_json
+from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
 from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text
 from polca.study.paths import PresetPaths, TaskPaths
@@ -279,6 +279,19 @@ def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> N
     assert found["arithmetic_polca_fraction_hidden_published_constants"] == pytest.approx(
         polca["hidden_published"].mean(), rel=1e-5
     )
+
+
+def test_metrics_of_the_analyses_that_were_run(tmp_path: Path) -> None:
+    """None of one that the preset does not have, rather than no cluster of it."""
+    made = Synthetic(tmp_path, sequences=20).write()
+    for reading in get_args(Reading):
+        own = made.paths.of_reading(reading)
+        for name in ("clusters", "vectors"):
+            table = read_csv(own.table(name))
+            write_csv(own.table(name), table[~table["analysis"].isin(["polca_exact", "polca_paper_current"])])
+    found = metrics(Results(made.paths, params()))
+    assert "arithmetic_polca_paper_clusters" in found
+    assert not [name for name in found if "polca_exact" in name or "polca_paper_current" in name]
 
 
 @pytest.mark.parametrize("shown", READINGS)

@@ -45,7 +45,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
 READINGS: Mapping[Reading, tuple[str, str]] = {
     "standardised": (
         "standardised",
-        "HDBSCAN sees each trajectory standardised, that is less its own mean over time and divided by its own "
+        "HDBSCAN sees each trajectory standardised: minus its own mean over time, divided by its own "
         "standard deviation over time: shapes instead of sizes.",
     ),
     "raw": ("raw trajectories", "HDBSCAN sees each trajectory as it is, size and shape."),

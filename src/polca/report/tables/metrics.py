@@ -94,7 +94,8 @@ def _of_clusters(results: Results) -> dict[str, Any]:
         "vector_2_homogeneity": float(second.iloc[0]) if len(second) else float("nan"),
         **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
     }
-    return {**{analysis: _of_analysis(results, analysis) for analysis in ANALYSES}, **others}
+    present = [analysis for analysis in ANALYSES if analysis in set(results.vectors["analysis"])]
+    return {**{analysis: _of_analysis(results, analysis) for analysis in present}, **others}
 
 
 def english_metrics(results: EnglishResults) -> dict[str, Number]:
