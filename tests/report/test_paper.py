@@ -305,9 +305,9 @@ def test_the_report_is_typeset_again_when_its_source_changes() -> None:
     assert sources | {name for name in STATIC if (ROOT / name).is_file()} <= set(deps)
 
 
-def test_scripts_that_the_readme_names_are_stages() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"pipelines/(\w+)\.py", readme)) - {"run"}
+def test_scripts_that_the_page_on_the_pipeline_names_are_stages() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"pipelines/(\w+)\.py", page)) - {"run"}
     assert named
     for name in named:
         assert f"pipelines/{name}.py" in " ".join(commands().values())

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.tasks.settings import ClusteringSettings, TaskSettings
+from polca.tasks.settings import ClusteringSettings, TaskSettings, needs_curvature
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
 from polca.typing import EigenvalueAt, SecondOrder, Strategy, TokenLossFunction
 
@@ -44,6 +44,11 @@ class Analysis:
     strategy: Strategy
     second_order: SecondOrder | None = None
     eigenvalue: EigenvalueAt | None = None
+
+    @property
+    def needs_curvature(self) -> bool:
+        """Whether its own form of eq. 4 asks for bᵀHb at every checkpoint."""
+        return needs_curvature(self.second_order, self.eigenvalue)
 
 
 @dataclass(frozen=True)
