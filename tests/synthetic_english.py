@@ -215,7 +215,8 @@ class SyntheticEnglish:
 
     Attributes:
         vectors: kinds (of `KINDS`) of the clusters of each vector; `loss` those of the exact-loss analysis.
-        finer: kinds of the clusters of each vector in the analysis `polca_fine`, which is left out where it is None.
+        finer: kinds of the clusters of each vector in the analysis `polca_fine`, which is left out where it is None;
+            `finer_loss` the same of `loss_fine`.
         empty: `(analysis, reading)` of which nothing is clustered.
         dropped: vectors (from 1) that the filter dropped.
         scale: factor of the projected losses.
@@ -227,6 +228,7 @@ class SyntheticEnglish:
     vectors: Sequence[Sequence[str]] = VECTORS
     loss: Sequence[str] = LOSS
     finer: Sequence[Sequence[str]] | None = None
+    finer_loss: Sequence[str] | None = None
     empty: Collection[tuple[str, Reading]] = ()
     dropped: Collection[int] = (4,)
     scale: float = 1.0
@@ -263,7 +265,9 @@ class SyntheticEnglish:
         vectors: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
         analyses = {"loss": [self.loss], "polca": self.vectors}
-        for analysis, known in {**analyses, **({"polca_fine": self.finer} if self.finer else {})}.items():
+        analyses |= {"polca_fine": self.finer} if self.finer else {}
+        analyses |= {"loss_fine": [self.finer_loss]} if self.finer_loss else {}
+        for analysis, known in analyses.items():
             fewer = [names[:-1] if self.reading == "raw" else names for names in known]
             kinds = [()] * len(known) if (analysis, self.reading) in self.empty else fewer
             write_npz(paths.cluster(analysis), self._analysis(analysis, kinds, clusters, vectors, contexts))
@@ -287,14 +291,15 @@ class SyntheticEnglish:
         contexts: list[dict[str, Any]],
     ) -> dict[str, NDArray[Any]]:
         labels = np.full((len(kinds), self.tokens), -1, np.int16)
-        kept = np.array([analysis == "loss" or v + 1 not in self.dropped for v in range(len(kinds))])
-        sampled = np.array([-1 if analysis == "loss" else 400 * (v + 1) for v in range(len(kinds))])
+        exact = analysis.startswith("loss")
+        kept = np.array([exact or v + 1 not in self.dropped for v in range(len(kinds))])
+        sampled = np.array([-1 if exact else 400 * (v + 1) for v in range(len(kinds))])
         rows: list[ClusterRow] = []
         for v, names in enumerate(kinds):
             own: list[dict[str, Any]] = []
             if not kept[v]:
                 labels[v] = -3
-            elif analysis != "loss":
+            elif not exact:
                 labels[v, self.rng.random(self.tokens) < 0.4] = -2
             free = self.rng.permutation(self.tokens)
             for c, kind in enumerate(names if kept[v] else ()):

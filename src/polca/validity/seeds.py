@@ -19,7 +19,7 @@ from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.signatures import all_signature_tables, compared_analyses, compared_trajectories
 from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.labels import PLACES
-from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
+from polca.tasks.arithmetic.scores import ROWS, SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
 from polca.typing import Reading
@@ -28,10 +28,6 @@ from polca.validity.settings import SpecificationSettings, of_seed
 from polca.validity.specification import Grid
 from polca.validity.within_class import ALL, within_class_table
 
-_STRATEGIES = {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
-_BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
-ROWS: Mapping[int, Mapping[str, str]] = {8: _STRATEGIES, 9: _STRATEGIES, 10: _BASES, 11: _BASES}
-"""Rows of Tables 8–11 and the analyses behind them."""
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
