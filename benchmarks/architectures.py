@@ -63,8 +63,8 @@ class Outcome:
 
     Attributes:
         way: `jets`, `torch.func.jvp`, or `refused`.
-        reason: why it is not jets.
-        first, second: errors of slopes and curvatures; NaN where it is refused.
+        reason: why it is not jets, and why curvatures are refused where they are.
+        first, second: errors of slopes and curvatures; NaN where they are refused.
     """
 
     way: str
@@ -122,15 +122,18 @@ def outcome(name: str) -> Outcome:
     loss, params, directions, batch = problem(name)
     try:
         check_repeatable(loss, params, batch)
-        check_forward(loss, params, batch, True)
-        reason = missing_rule(loss, params, batch)
-        _, slopes, curvatures = directional_derivatives(loss, params, directions, batch)
+        check_forward(loss, params, batch, False)
     except PolcaError as refusal:
         return Outcome("refused", str(refusal))
-    assert curvatures is not None
+    reason = missing_rule(loss, params, batch)
+    way, note, curved = ("torch.func.jvp" if reason else "jets"), reason or "", True
+    try:
+        check_forward(loss, params, batch, True)
+    except PolcaError as refusal:
+        note, curved = "; ".join([*filter(None, [note]), f"curvatures are refused: {refusal}"]), False
+    _, slopes, curvatures = directional_derivatives(loss, params, directions, batch, second_order=curved)
     first, second = reference(loss, params, directions, batch)
-    way = "jets" if reason is None else "torch.func.jvp"
-    return Outcome(way, reason or "", error(slopes, first), error(curvatures, second))
+    return Outcome(way, note, error(slopes, first), float("nan") if curvatures is None else error(curvatures, second))
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:

@@ -169,9 +169,9 @@ class TestHalfPrecision:
 
 
 class TestFileNames:
-    def test_numbers_without_zeros(self, tmp_path: Path) -> None:
-        for step in (0, 5, 25):
-            save_file({"a": torch.full((2,), float(step))}, tmp_path / f"step_{step}.safetensors")
+    def test_other_forms(self, tmp_path: Path) -> None:
+        for step, name in ((0, "step_0"), (5, "step5"), (25, "step-25")):
+            save_file({"a": torch.full((2,), float(step))}, tmp_path / f"{name}.safetensors")
         files = CheckpointDirectory(tmp_path)
         files.save(30, {"a": torch.full((2,), 30.0)})
         assert files.steps() == [0, 5, 25, 30]

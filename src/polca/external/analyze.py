@@ -71,9 +71,10 @@ def check_forward(token_loss: TokenLossFunction, params: Mapping[str, Tensor], b
     try:
         directional_derivatives(token_loss, params, nothing, batch, second_order=curvature)
     except (RuntimeError, NotImplementedError, TypeError) as error:
+        reason = one_line(error).partition(". ")[0][:160]
         raise PolcaError(
-            f"the loss has no derivative in forward mode ({one_line(error)[:160]}): use PyTorch's own "
-            "operations, or give it a rule in polca.method.forward_rules"
+            f"the loss has no derivative in forward mode ({reason}): use PyTorch's own operations, or "
+            "give it a rule in polca.method.forward_rules"
         ) from error
 
 

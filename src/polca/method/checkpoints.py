@@ -105,7 +105,7 @@ class CheckpointDirectory:
         PolcaError: the directory holds no checkpoint; a file is damaged, foreign or not finite.
     """
 
-    _NAME = re.compile(r"step_(\d+)\.safetensors")
+    _NAME = re.compile(r"step[-_]?(\d+)\.safetensors")
 
     def __init__(self, directory: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         self.directory = Path(directory)
