@@ -62,11 +62,13 @@ def test_measured_run() -> None:
 def test_sentence() -> None:
     memory = Memory(weights=GIB, basis=6 * GIB, lanczos=3 * GIB, lanczos_most=19 * GIB, batch=2 * GIB)
     said = memory.sentence(20 * GIB)
-    assert "basis 6 GiB, Lanczos 3 (at most 19), a batch 2, weights 1; together 12 of 20 GiB that are free" in said
+    assert "basis 6.0 GiB, Lanczos 3.0 GiB (at most 19.0 GiB), a batch 2.0 GiB, weights 1.0 GiB" in said
+    assert "together 12.0 GiB, and 20.0 GiB are free" in said
     assert "may not fit" not in said
     assert "this may not fit. Lower --vectors first (--max-matvecs, --batch, --context, --workers" in memory.sentence(
         GIB
     )
+    assert "a batch 300 MiB" in Memory(GIB, GIB, GIB, GIB, 300 * 2**20).sentence(GIB)
     # Workers project at once, with one copy of the basis each.
     assert Memory(GIB, 6 * GIB, 0, 0, 2 * GIB, workers=4).total == 4 * 6 * GIB
 

@@ -45,15 +45,15 @@ class Memory:
         return max(making, self.workers * (self.weights + self.basis // 2 + self.batch))
 
     def sentence(self, free: int) -> str:
-        """In GiB, against what is free, with the way to lower it where that is less."""
+        """Against what is free, with the way to lower it where that is less."""
 
-        def gib(size: int) -> str:
-            return f"{size / 2**30:.2g}" if size < 10 * 2**30 else f"{size / 2**30:.0f}"
+        def size(count: int) -> str:
+            return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
 
         said = (
-            f"memory, roughly: basis {gib(self.basis)} GiB, Lanczos {gib(self.lanczos)} (at most "
-            f"{gib(self.lanczos_most)}), a batch {gib(self.batch)}, weights {gib(self.weights)}; "
-            f"together {gib(self.total)} of {gib(free)} GiB that are free"
+            f"memory, roughly: basis {size(self.basis)}, Lanczos {size(self.lanczos)} (at most "
+            f"{size(self.lanczos_most)}), a batch {size(self.batch)}, weights {size(self.weights)}; together "
+            f"{size(self.total)}, and {size(free)} are free"
         )
         if self.total <= free:
             return said
