@@ -230,14 +230,6 @@ def test_forms_come_from_metrics_or_the_specification(paths: PresetPaths) -> Non
     assert "eigenvalue of the basis step" in text[start : start + 600]
 
 
-def test_a_section_on_directions_is_shown_if_it_is_there(paths: PresetPaths) -> None:
-    section = paths.root / "paper" / "directions.typ"
-    section.write_text('#import "lib.typ": *\n= Directions of a test\nSome words.\n', encoding="utf-8")
-    assert "Directions of a test Some words. " in report_words(paths)
-    section.unlink()
-    assert "Directions of a test" not in report_words(paths)
-
-
 def has_figure(paths: PresetPaths, number: int) -> bool:
     return (paths.figures / f"figure_{number:02d}.pdf").is_file()
 
