@@ -40,16 +40,18 @@ def linear(function: Function) -> Function:
     """
 
     def rule(x: Jet, *args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(a, Jet) for a in (*args, *kwargs.values())):
-            raise UnsupportedOperation(f"{function.__name__} of two jets")
+        if any(isinstance(a, Jet) for a in (*args, *kwargs.values())) or kwargs.get("out") is not None:
+            raise UnsupportedOperation(f"{function.__name__} of two jets, or into one that is there")
 
         def apply(part: Tensor) -> Any:
             return function(part, *args, **kwargs)
 
         value, first, second = parts(x)
         values = apply(value)
-        many = None if first is None else torch.vmap(apply)(first)
-        more = None if second is None else torch.vmap(apply)(second)
+        try:
+            many, more = mapped(torch.vmap(apply), first), mapped(torch.vmap(apply), second)
+        except RuntimeError as error:  # it worked on the value: the form of the call is what `vmap` cannot take
+            raise UnsupportedOperation(f"{function.__name__}: {str(error).splitlines()[0]}") from error
         if isinstance(values, Tensor):
             return Jet.make(values, many, more)
         return tuple(
@@ -116,6 +118,20 @@ for _function in _KNOWN:
     register(_or_linear(RULES[_function], _function), _function)
 
 
+def _transposed(x: Jet) -> Any:
+    return RULES[torch.transpose](x, -2, -1)
+
+
+def _transposed_matrix(x: Jet) -> Any:
+    if x.value.ndim != 2:
+        raise UnsupportedOperation("T of anything but a matrix")
+    return _transposed(x)
+
+
+register(_transposed, Tensor.mT.__get__)  # type: ignore[attr-defined]
+register(_transposed_matrix, Tensor.T.__get__)  # type: ignore[attr-defined]
+
+
 def _reshape(x: Jet, *shape: Any) -> Jet:
     """Views, too: derivatives need not lie in memory as the value does."""
     if len(shape) == 1 and isinstance(shape[0], torch.dtype):
@@ -134,8 +150,10 @@ register(_reshape, Tensor.view, Tensor.reshape, torch.reshape)
 register(lambda x, *_, **__: x, Tensor.contiguous)
 
 
-def _to(x: Jet, *args: Any, **kwargs: Any) -> Jet:
+def _to(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Another type or device; nothing where it is that already."""
+    if not isinstance(x, Jet):
+        return x.to(*args, **kwargs)
     target = x.value.to(*args, **kwargs)
     if (target.dtype, target.device) == (x.value.dtype, x.value.device):
         return x
@@ -199,9 +217,9 @@ register(lambda a, b: _quotient(b, a), Tensor.__rtruediv__, Tensor.__rdiv__)
 
 def _addmm(bias: Any, x: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """c + xW, as GPT-2's `Conv1D` has it."""
-    if beta != 1 or alpha != 1:
-        raise UnsupportedOperation("addmm with factors")
-    transposed = RULES[torch.transpose](weight, -2, -1) if isinstance(weight, Jet) else weight.mT
+    if beta != 1 or alpha != 1 or parts(bias)[0].ndim != 1:
+        raise UnsupportedOperation("addmm with factors, or of a matrix")
+    transposed = _transposed(weight) if isinstance(weight, Jet) else weight.mT
     return RULES[F.linear](x, transposed, bias)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from inspect import Signature, signature
 from typing import Any, cast
 
 import torch
@@ -46,6 +48,28 @@ def order(second: bool) -> Iterator[None]:
         yield
     finally:
         _second_order = previous
+
+
+Around = Callable[[Function, Function, Any, Any], Any]
+"""What `watched` calls in a rule's place, with the operation, its rule, its arguments and its named arguments."""
+
+_around: Around | None = None
+
+
+@contextmanager
+def watched(around: Around) -> Iterator[None]:
+    """Let `around` call the rules inside the context, so that it sees what goes into each and what comes out."""
+    global _around
+    previous, _around = _around, around
+    try:
+        yield
+    finally:
+        _around = previous
+
+
+@cache
+def _signature(rule: Function) -> Signature:
+    return signature(rule)
 
 
 def register(rule: Function, *operations: Function) -> None:
@@ -117,10 +141,12 @@ class Jet(Tensor):
             known = RULES.get(func)
             if known is None:
                 raise UnsupportedOperation(f"no second-order forward rule for {getattr(func, '__name__', func)}")
+            kwargs = kwargs or {}
             try:
-                return known(*args, **(kwargs or {}))
+                _signature(known).bind(*args, **kwargs)
             except TypeError as error:  # called in a form that the rule does not foresee
                 raise UnsupportedOperation(f"{getattr(func, '__name__', func)}: {error}") from error
+            return known(*args, **kwargs) if _around is None else _around(func, known, args, kwargs)
 
 
 def parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
