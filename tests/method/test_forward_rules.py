@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from oracles import by_autograd
 from polca.external.modules import ModuleLoss, parameters_of
 from polca.external.sequences import next_token
 from polca.method.basic_rules import WIDE
@@ -19,24 +20,6 @@ from polca.method.forward_rules import linear, missing_rule
 from polca.method.jets import Jet, PendingLinear, UnsupportedOperation, taylor
 
 Params = Mapping[str, Tensor]
-
-
-def by_autograd(loss: Callable[..., Tensor], params: Params, directions: Params, batch: Any) -> tuple[Tensor, Tensor]:
-    """⟨b, ∇L(x)⟩ and bᵀH(x)b `[K, N, targets]`, one token and direction after the other."""
-    leaves = {n: p.clone().requires_grad_() for n, p in params.items()}
-    losses = loss(leaves, batch)
-    k = len(next(iter(directions.values())))
-    first, second = torch.zeros(k, *losses.shape).double(), torch.zeros(k, *losses.shape).double()
-    for at in torch.cartesian_prod(*(torch.arange(s) for s in losses.shape)).view(-1, losses.ndim).tolist():
-        gradient = torch.autograd.grad(losses[tuple(at)], list(leaves.values()), create_graph=True, allow_unused=True)
-        for d in range(k):
-            b = [directions[n][d] for n in leaves]
-            along = sum(((g * v).sum() for g, v in zip(gradient, b, strict=True) if g is not None), torch.zeros(()))
-            first[(d, *at)] = along
-            if along.requires_grad:
-                again = torch.autograd.grad(along, list(leaves.values()), retain_graph=True, allow_unused=True)
-                second[(d, *at)] = sum(float((g * v).sum()) for g, v in zip(again, b, strict=True) if g is not None)
-    return first.detach(), second
 
 
 def agree(loss: Callable[..., Tensor], params: Params, batch: Any, rtol: float, count: int = 2) -> None:

@@ -109,7 +109,10 @@ def test_resumes(run, tmp_path) -> None:
     (tmp_path / "5.npz").write_bytes(b"torn")
     loss = Counting()
     again = project_bases(loss, checkpoints, bases, data, resume=tmp_path, method="backward")
-    assert Counting.calls == 4  # two chunks at the torn and at the new checkpoint, none at the kept one
+    spent, Counting.calls = Counting.calls, 0
+    project_bases(loss, checkpoints, bases, data, resume=tmp_path, method="backward")
+    # Besides the test of the first checkpoint, two chunks at the torn and at the new one, none at the kept one.
+    assert spent - Counting.calls == 4
     assert np.array_equal(again["random"].gradients, whole["random"].gradients)
     assert np.array_equal(first["random"].gradients, whole["random"].gradients[:2])
 

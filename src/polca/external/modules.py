@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from polca.errors import PolcaError
 from polca.method.checkpoints import CheckpointDirectory
-from polca.typing import TokenLossFunction
+from polca.method.guard import check_repeatable
 
-_FUSED = "fused attention has no second derivative"
+__all__ = ["ModuleCheckpoints", "ModuleLoss", "check_repeatable", "parameters_of"]
 
 
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:
@@ -49,47 +49,6 @@ class ModuleLoss:
                 "give logits [N, classes] for targets [N], or [N, T, classes] for targets [N, T]"
             )
         return F.cross_entropy(logits.transpose(-1, -2), targets, reduction="none")
-
-
-def check_repeatable(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any) -> None:
-    """Refuse a loss on which the method cannot be run.
-
-    Raises:
-        PolcaError: loss or gradient differ between two calls (dropout, say), are not finite, or leave a parameter out;
-            losses are not `[sequences, targets]`; or the loss has no second derivative.
-    """
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
-
-    def once(create_graph: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        losses = token_loss(leaves, batch)
-        if losses.dim() != 2:
-            raise PolcaError(f"token_loss gives {tuple(losses.shape)}: it must give losses [sequences, targets]")
-        found = torch.autograd.grad(losses.mean(), list(leaves.values()), create_graph=create_graph, allow_unused=True)
-        for name, gradient in zip(leaves, found, strict=True):
-            if gradient is None:
-                raise PolcaError(f"parameter {name!r} is not used by the loss: leave it out of the parameters")
-        return losses, found
-
-    (first, before), (second, after) = once(False), once(True)
-    if not torch.equal(first, second):
-        raise PolcaError(
-            "the loss of the same batch differs between two calls: switch dropout and other random parts off "
-            "(module.eval())"
-        )
-    for name, a, b in zip(leaves, before, after, strict=True):
-        if not torch.isfinite(a).all():
-            raise PolcaError(f"the gradient with respect to {name!r} is NaN or infinite: check the checkpoint")
-        if not torch.equal(a, b):
-            raise PolcaError(
-                f"the gradient with respect to {name!r} differs between two calls on the same batch: use "
-                "deterministic operations only"
-            )
-    try:
-        torch.autograd.grad(sum(g.sum() for g in after), list(leaves.values()), allow_unused=True)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        raise PolcaError(
-            f"the loss has no second derivative ({str(error).splitlines()[0]}): use plain attention ({_FUSED})"
-        ) from error
 
 
 class ModuleCheckpoints:

@@ -25,6 +25,7 @@ from polca.machine.progress import progress
 from polca.machine.runtime import warn_unpinned
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator, Layout, Which, inner, lanczos, norm
+from polca.method.guard import check_repeatable
 from polca.typing import TokenLossFunction
 
 Operator = Callable[[Tensor], Tensor]
@@ -231,6 +232,7 @@ def hessian_basis(
         PolcaError: more vectors than parameters; a product that is not finite.
     """
     warn_unpinned()
+    check_repeatable(token_loss, checkpoints.load(steps[0]), data[0])
     return projected_basis(
         kind,
         lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),

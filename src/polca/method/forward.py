@@ -42,12 +42,25 @@ def directional_derivatives(
     Returns:
         Losses `[N, targets]`, projections `[K, N, targets]`, curvatures `[K, N, targets]` (None unless asked for).
     """
+    found = by_jets(token_loss, params, directions, batch, second_order=second_order)
+    return found or nested_jvp(token_loss, params, directions, batch, second_order=second_order)
+
+
+def by_jets(
+    token_loss: TokenLossFunction,
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    *,
+    second_order: bool,
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """As `directional_derivatives`, None where an operation has no rule."""
     try:
         return taylor(token_loss, params, directions, batch, second_order)
     except UnsupportedOperation:
         if not load_further_rules():
-            return nested_jvp(token_loss, params, directions, batch, second_order=second_order)
-    return directional_derivatives(token_loss, params, directions, batch, second_order=second_order)
+            return None
+    return by_jets(token_loss, params, directions, batch, second_order=second_order)
 
 
 def load_further_rules() -> bool:

@@ -50,23 +50,6 @@ def order(second: bool) -> Iterator[None]:
         _second_order = previous
 
 
-Around = Callable[[Function, Function, Any, Any], Any]
-"""What `watched` calls in a rule's place, with the operation, its rule, its arguments and its named arguments."""
-
-_around: Around | None = None
-
-
-@contextmanager
-def watched(around: Around) -> Iterator[None]:
-    """Let `around` call the rules inside the context, so that it sees what goes into each and what comes out."""
-    global _around
-    previous, _around = _around, around
-    try:
-        yield
-    finally:
-        _around = previous
-
-
 @cache
 def _signature(rule: Function) -> Signature:
     return signature(rule)
@@ -146,7 +129,7 @@ class Jet(Tensor):
                 _signature(known).bind(*args, **kwargs)
             except TypeError as error:  # called in a form that the rule does not foresee
                 raise UnsupportedOperation(f"{getattr(func, '__name__', func)}: {error}") from error
-            return known(*args, **kwargs) if _around is None else _around(func, known, args, kwargs)
+            return known(*args, **kwargs)
 
 
 def parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:
