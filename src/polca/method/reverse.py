@@ -78,7 +78,7 @@ class Recorder(TorchFunctionMode):
         padding = None
         if func not in _ARGUMENTS or used != set(roles.values()):
             raise NotCovered(
-                f"parameter {min(used)!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections "
+                f"parameter {min(used - set(roles.values()) or used)!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections "
                 "do not cover: pass method='forward'"
             )
         if func is F.linear:
