@@ -44,7 +44,9 @@ def dense_hessian(problem) -> torch.Tensor:
     )
 
 
-def by_autograd(loss: Callable[..., Tensor], params: Mapping[str, Tensor], directions: Mapping[str, Tensor], batch: Any) -> tuple[Tensor, Tensor]:
+def by_autograd(
+    loss: Callable[..., Tensor], params: Mapping[str, Tensor], directions: Mapping[str, Tensor], batch: Any
+) -> tuple[Tensor, Tensor]:
     """⟨b, ∇L(x)⟩ and bᵀH(x)b `[K, N, targets]`, one token and direction after the other."""
     leaves = {n: p.clone().requires_grad_() for n, p in params.items()}
     losses = loss(leaves, batch)

@@ -141,13 +141,20 @@ class TestCrossEntropy:
             return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=ignored)
 
         agree(loss, params, None, 1e-10)
-        _, first, second = taylor(loss, params, {n: torch.ones(1, *p.shape).double() for n, p in params.items()}, 0, True)
+        _, first, second = taylor(
+            loss, params, {n: torch.ones(1, *p.shape).double() for n, p in params.items()}, 0, True
+        )
         assert second is not None
         assert (first[0] != 0).tolist() == (targets != ignored).tolist() == (second[0] != 0).tolist()
 
     @pytest.mark.parametrize(
         "options",
-        [{"weight": torch.linspace(1, 2, 120).double()}, {"label_smoothing": 0.1}, {"target": "soft"}, {"target": "one"}],
+        [
+            {"weight": torch.linspace(1, 2, 120).double()},
+            {"label_smoothing": 0.1},
+            {"target": "soft"},
+            {"target": "one"},
+        ],
         ids=str,
     )
     def test_other_options(self, options: dict[str, Any], params: dict[str, Tensor]) -> None:
@@ -158,7 +165,9 @@ class TestCrossEntropy:
         def loss(p: Params, _: Any) -> Tensor:
             return F.cross_entropy((p["x"].tanh() @ p["w"].mT).transpose(1, 2), chosen, reduction="none", **others)
 
-        b = {n: torch.randn(2, *p.shape, generator=torch.Generator().manual_seed(2)).double() for n, p in params.items()}
+        b = {
+            n: torch.randn(2, *p.shape, generator=torch.Generator().manual_seed(2)).double() for n, p in params.items()
+        }
         found = directional_derivatives(loss, params, b, None)
         for part, expected in zip(found[1:], by_autograd(loss, params, b, None), strict=True):
             torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-12)
@@ -319,7 +328,6 @@ class TestNoRule:
 
         def broken(q: Params, _: Any) -> Tensor:
             return torch.cat([q["w"]], dim="none")  # type: ignore[call-overload]
-
 
         p, b = {"w": torch.ones(1, 2)}, {"w": torch.ones(1, 1, 2)}
         assert "cat" in str(missing_rule(loss, p, None))

@@ -1,4 +1,4 @@
-"""Which operation of a model has other derivatives than PyTorch gives it: slow, and only for the message of a failure."""
+"""Which operation of a model has other derivatives than PyTorch's: slow, and for the message of a failure alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

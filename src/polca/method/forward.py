@@ -74,8 +74,8 @@ def load_further_rules() -> bool:
 class _Composed(TorchFunctionMode):
     """`layer_norm` and `mish` from elementary operations: in nested forward mode PyTorch's own are wrong, or not there.
 
-    Layer norm's forward derivative reads the saved mean and deviation as constants, so that a second derivative misses their
-    change (seen with PyTorch 2.13: a test compares with central differences).
+    Layer norm's forward derivative reads the saved mean and deviation as constants, so that a second derivative misses
+    their change (seen with PyTorch 2.13: a test compares with central differences).
     """
 
     def __torch_function__(

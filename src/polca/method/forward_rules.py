@@ -147,7 +147,7 @@ def _reshape(x: Jet, *shape: Any) -> Jet:
 
 register(_reshape, Tensor.view, Tensor.reshape, torch.reshape)
 # Whether memory is contiguous means nothing for a jet.
-register(lambda x, *_, **__: x, Tensor.contiguous)
+register(lambda x, memory_format=None: x, Tensor.contiguous)
 
 
 def _to(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -168,7 +168,7 @@ register(_to, Tensor.to, Tensor.type_as)
 register(lambda x: _to(x, torch.float32), Tensor.float)
 
 
-def _type(x: Jet, dtype: Any = None, **_: Any) -> Any:
+def _type(x: Jet, dtype: Any = None, non_blocking: bool = False) -> Any:
     return _to(x, dtype) if isinstance(dtype, torch.dtype) else x.value.type()
 
 
@@ -205,8 +205,8 @@ register(_difference, Tensor.sub, torch.sub, Tensor.__sub__)
 register(lambda a, b: _difference(b, a), Tensor.__rsub__, torch.rsub)
 
 
-def _quotient(a: Any, b: Any, **options: Any) -> Any:
-    if options:
+def _quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is not None:
         raise UnsupportedOperation("div with rounding")
     return multiplied(a, _power(b, -1) if isinstance(b, Jet) else 1 / b)
 

@@ -1,12 +1,12 @@
 r"""Whether forward and reverse mode give the derivatives of the model itself, tested on every run.
 
-Forward mode goes by rules of our own (`jets`) and reverse mode by taps (`reverse`); both trust that what they know of an
-operation is what PyTorch does. With random weights w_x of the tokens, what they give must fit plain reverse mode:
+Forward mode goes by rules of our own (`jets`) and reverse mode by taps (`reverse`); both trust that what they know of
+an operation is what PyTorch does. With random weights w_x of the tokens, what they give must fit plain reverse mode:
 
     Σ_x w_x G[x, b] = ⟨b, ∇ Σ_x w_x L(x)⟩,      Σ_x w_x bᵀH(x)b = ⟨b, ∇⟨b, ∇ Σ_x w_x L(x)⟩⟩,
 
-which takes a backward pass for all directions, and a double one for the first and the last of them. It is done for every
-trace, the operations of a pass and their shapes, before its first result is used.
+which takes a backward pass for all directions, and a double one for the first and the last of them. It is done for
+every trace, the operations of a pass and their shapes, before its first result is used.
 """
 
 import hashlib

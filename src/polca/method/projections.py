@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.errors import PolcaError
+from polca.errors import PolcaError, check_choice
 from polca.machine.arrays import Arrays
 from polca.machine.distributed import rank, sum_over_ranks, world_size
 from polca.machine.parallel import map_processes
@@ -278,11 +278,19 @@ def project_bases(
         resume: folder in which finished checkpoints lie until all are done.
 
     Raises:
-        PolcaError: an unknown method, a basis with parameters that the checkpoints lack, or a loss that is not finite.
+        PolcaError: an unknown method or basis, no steps or data, a basis with parameters that the checkpoints lack, a
+            loss that is not the same twice, has not one row a sequence or is not finite, or one of which neither
+            forward nor reverse mode gives the gradient.
     """
-    if method not in get_args(Method):
-        raise PolcaError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
+    check_choice("method", method, get_args(Method))
+    for name in curvature_of:
+        check_choice("curvature_of", name, bases)
+        if bases[name].axes:
+            raise PolcaError(f"curvature_of: basis {name!r} is made of single parameters: leave it out")
     chosen = list(checkpoints.steps() if steps is None else steps)
+    for what, given in (("steps", chosen), ("data", data), ("bases", bases)):
+        if not len(given):
+            raise PolcaError(f"projections: {what} is empty: give one at least")
     params = checkpoints.load(chosen[0])
     for label, basis in bases.items():
         wrong = [n for n, v in basis.vectors.items() if n not in params or v.shape[1:] != params[n].shape]

@@ -31,6 +31,12 @@ class NotCovered(PolcaError):
     """A model that reverse-mode projections do not cover; forward mode does."""
 
 
+def _not_covered(names: set[str], what: str) -> NotCovered:
+    return NotCovered(
+        f"parameter {min(names)!r} is used by {what}, which reverse-mode projections do not cover: pass method='forward'"
+    )
+
+
 @dataclass
 class _Tap:
     """One use of parameters: z = output, a = source, and for an embedding which ids are padding, without a gradient."""
@@ -77,30 +83,21 @@ class Recorder(TorchFunctionMode):
         roles = {role: name for role in ("weight", "bias") if (name := self._name(given.get(role))) is not None}
         padding = None
         if func not in _ARGUMENTS or used != set(roles.values()):
-            raise NotCovered(
-                f"parameter {min(used - set(roles.values()) or used)!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections "
-                "do not cover: pass method='forward'"
-            )
+            raise _not_covered(used - set(roles.values()) or used, getattr(func, "__name__", str(func)))
         if func is F.linear:
             kind, source = "linear", given["input"]
         elif func is F.embedding:
             kind, source = "embedding", given["input"]
             if given.get("max_norm") is not None or given.get("scale_grad_by_freq"):
-                raise NotCovered(
-                    f"parameter {min(used)!r} is used by embedding with max_norm or scale_grad_by_freq, which "
-                    "reverse-mode projections do not cover: pass method='forward'"
-                )
+                raise _not_covered(used, "embedding with max_norm or scale_grad_by_freq")
             if (index := given.get("padding_idx")) is not None:
                 padding = source == index % len(given["weight"])
         else:
             kind = "layer_norm"
+            if len(given["normalized_shape"]) != 1:
+                raise _not_covered(used, "layer_norm over several dimensions")
             with torch.no_grad():
                 source = F.layer_norm(given["input"], given["normalized_shape"], eps=given.get("eps", 1e-5))
-            if len(given["normalized_shape"]) != 1:
-                raise NotCovered(
-                    f"parameter {min(used)!r} is used by layer_norm over several dimensions, which reverse-mode "
-                    "projections do not cover: pass method='forward'"
-                )
         if not output.requires_grad:
             output.requires_grad_()
         self.taps.append(_Tap(kind, roles, source.detach(), output, output._version, padding))
@@ -204,7 +201,9 @@ def projected_gradients(
         except RuntimeError as error:
             if "in-place" not in str(error):
                 raise
-            raise NotCovered(f"reverse-mode projections: {str(error).splitlines()[0]}: pass method='forward'") from error
+            raise NotCovered(
+                f"reverse-mode projections: {str(error).splitlines()[0]}: pass method='forward'"
+            ) from error
         missing = set(leaves) - {name for tap in recorder.taps for name in tap.names.values()}
     if missing:
         raise PolcaError(f"parameter {min(missing)!r} is not used by the token loss: leave it out of the parameters")
@@ -234,7 +233,9 @@ def projected_gradients(
                     "features]): pass method='forward'"
                 )
             # All dimensions between sequences and features are positions.
-            deltas = torch.stack([g[index] for g in gradients], dim=-1).reshape(len(losses), -1, shape[-1], len(gradients))
+            deltas = torch.stack([g[index] for g in gradients], dim=-1).reshape(
+                len(losses), -1, shape[-1], len(gradients)
+            )
             tap.source = tap.source.reshape(*deltas.shape[:2], *tap.source.shape[len(shape) - 1 :])
             if tap.padding is not None:
                 deltas = deltas.masked_fill(tap.padding.reshape(*deltas.shape[:2], 1, 1), 0.0)
