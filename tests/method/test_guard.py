@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 
 from oracles import InMemory, Problem, by_autograd
 from polca.errors import PolcaError
-from polca.external.modules import ModuleLoss, parameters_of
+from polca.external.modules import ModuleCheckpoints, ModuleLoss, parameters_of
 from polca.method.bases import dense_basis, hessian_basis, random_basis
+from polca.method.checkpoints import CheckpointDirectory
 from polca.method.curvature import Layout
 from polca.method.decomposition import allocations
 from polca.method.guard import Guard, check_repeatable
@@ -335,3 +337,51 @@ def test_quadratic_loss_is_split_exactly() -> None:
         projections = project(loss, checkpoints, basis, [(a[:3], c[:3]), (a[3:], c[3:])], curvature=True)
         change = np.diff(projections.losses, axis=0)
         assert np.abs(allocations(projections, "trapezoid").sum(axis=2) - change).max() < 1e-10
+
+
+class TestFrozen:
+    @pytest.fixture
+    def model(self) -> nn.Module:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+        model[:-1].requires_grad_(False)
+        return model
+
+    def test_no_direction_lies_in_what_is_frozen(self, model: nn.Module, tmp_path: Path) -> None:
+        """The basis is the top eigenvector of the last layer's own Hessian."""
+        files = CheckpointDirectory(tmp_path)
+        batch = (draw(9, 4), torch.arange(9) % 3)
+        for step in (0, 1):
+            with torch.no_grad():
+                model[-1].weight.add_(0.1 * draw(3, 6, seed=step))
+            files.save(step, model.state_dict())
+        loss, checkpoints = ModuleLoss(model), ModuleCheckpoints(tmp_path, model)
+        basis = hessian_basis(loss, checkpoints, [batch], steps=[1], tolerance=1e-12)
+        assert set(basis.vectors) == {"4.weight", "4.bias"}
+        params = checkpoints.load(1)
+        layout = Layout.of(params)
+        dense = torch.autograd.functional.hessian(
+            lambda flat: loss(layout.split(flat), batch).mean(), layout.flatten(params)
+        )
+        assert basis.eigenvalues[0] == pytest.approx(torch.linalg.eigvalsh(dense)[-1].item(), rel=1e-10)
+        found = project(loss, checkpoints, basis, [batch], curvature=True)
+        expected, _ = by_autograd(loss, params, basis.vectors, batch)
+        np.testing.assert_allclose(found.gradients[1], expected.flatten(1).T, rtol=1e-10, atol=1e-13)
+
+    def test_frozen_values_of_another_model(self, model: nn.Module, tmp_path: Path) -> None:
+        CheckpointDirectory(tmp_path).save(0, {n: t + 1 for n, t in model.state_dict().items()})
+        with pytest.raises(PolcaError, match="is frozen in the model, and differs"):
+            ModuleCheckpoints(tmp_path, model).load(0)
+        with pytest.raises(PolcaError, match="every parameter of the model is frozen"):
+            parameters_of(model.requires_grad_(False))
+
+    def test_a_loss_of_ones_own(self, model: nn.Module) -> None:
+        """Who gives all of a model's weights hears which of them never moved; integers are no weights."""
+        first = {n: p.detach().clone() for n, p in model.named_parameters()}
+        last = {n: p + 0.1 * ("4" in n) for n, p in first.items()}
+        batch = (draw(9, 4), torch.arange(9) % 3)
+        with pytest.warns(UserWarning, match=r"parameter '0.weight' and 3 more did not move from step 0 to step 5"):
+            hessian_basis(ModuleLoss(model), InMemory({0: first, 5: last}), [batch], steps=[5])
+        counted = InMemory({0: {**first, "count": torch.tensor(3)}})
+        with pytest.raises(PolcaError, match=r"'count' is torch\.int64, not floats"):
+            hessian_basis(ModuleLoss(model), counted, [batch], steps=[0])

@@ -26,7 +26,7 @@ from polca.machine.progress import progress
 from polca.machine.runtime import warn_unpinned
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator, Layout, Which, check_lanczos, inner, lanczos, norm
-from polca.method.guard import check_repeatable
+from polca.method.guard import check_repeatable, warn_of_still_parameters
 from polca.typing import TokenLossFunction
 
 Operator = Callable[[Tensor], Tensor]
@@ -262,6 +262,7 @@ def hessian_basis(
     if not len(steps) or not len(data):
         raise PolcaError(f"hessian_basis: {'data' if len(steps) else 'steps'} is empty: give one at least")
     check_repeatable(token_loss, checkpoints.load(steps[0]), data[0])
+    warn_of_still_parameters(checkpoints)
     return projected_basis(
         kind,
         lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),

@@ -131,7 +131,7 @@ def _bilinear(
 
 @rule(torch.matmul, Tensor.matmul, Tensor.__matmul__)
 def _matmul(a: Any, b: Any) -> Jet:
-    """ab with the broadcasting of `torch.matmul`; a vector is a matrix of one row, or column, that the product loses."""
+    """ab with the broadcasting of `torch.matmul`; a vector is a matrix of one row or column that the product loses."""
     if parts(b)[0].ndim == 1:
         return linearly(lambda part: part.squeeze(-1), _matmul(a, linearly(lambda part: part.unsqueeze(-1), b)))
     if parts(a)[0].ndim == 1:

@@ -25,6 +25,7 @@ from polca.errors import PolcaError
 from polca.machine.products import PortableProducts
 from polca.machine.runtime import on_device
 from polca.method.audit import differing_operation, operations_of_its_own
+from polca.method.checkpoints import Checkpoints
 from polca.method.forward import by_jets, nested_jvp
 from polca.method.reverse import NotCovered, projected_gradients
 from polca.typing import TokenLossFunction
@@ -260,6 +261,9 @@ def check_repeatable(
         PolcaError: loss or gradient differ between the calls by more than rounding (dropout, say), are not finite, or
             leave a parameter out; losses are not `[sequences, targets]`; or the loss has no second derivative.
     """
+    for name, p in params.items():
+        if not p.is_floating_point():
+            raise PolcaError(f"parameter {name!r} is {p.dtype}, not floats: leave buffers out of the checkpoints")
     leaves = {name: on_device(p.detach().clone()).requires_grad_() for name, p in params.items()}
     batch = on_device(batch)
 
@@ -308,3 +312,17 @@ def check_repeatable(
             f"the loss has no second derivative ({str(error).splitlines()[0]}): use plain attention (fused attention "
             "has no second derivative)"
         ) from error
+
+
+def warn_of_still_parameters(checkpoints: Checkpoints) -> None:
+    """Say which parameters training did not move at all: directions have parts in them nevertheless."""
+    steps = list(checkpoints.steps())
+    first, last = checkpoints.load(steps[0]), checkpoints.load(steps[-1])
+    still = [name for name, p in first.items() if name in last and torch.equal(p, last[name])]
+    if 0 < len(still) < len(first):
+        warnings.warn(
+            f"parameter {still[0]!r}{f' and {len(still) - 1} more' if len(still) > 1 else ''} did not move from step "
+            f"{steps[0]} to step {steps[-1]}: if it is frozen, leave it out of the checkpoints, since directions have "
+            "parts in it too",
+            stacklevel=3,
+        )

@@ -33,7 +33,8 @@ class NotCovered(PolcaError):
 
 def _not_covered(names: set[str], what: str) -> NotCovered:
     return NotCovered(
-        f"parameter {min(names)!r} is used by {what}, which reverse-mode projections do not cover: pass method='forward'"
+        f"parameter {min(names)!r} is used by {what}, which reverse-mode projections do not cover: pass "
+        "method='forward'"
     )
 
 
