@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class PolcaError(ValueError):
-    """Bad input or an impossible setting: one line that names the file or parameter and the mend."""
+    """Bad input or an impossible setting: one line that names the file or parameter and the way out."""
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

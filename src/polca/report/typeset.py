@@ -21,6 +21,8 @@ SOURCE = Path("paper") / "paper.typ"
 BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}
 """Presets whose English results a preset's report shows beside its own, where they are there."""
 STATIC = (
+    "CITATION.cff",
+    "paper/directions.typ",
     "data/published.yaml",
     "data/tagger/metrics.json",
     "benchmarks/arithmetic_clusters.csv",
@@ -97,6 +99,6 @@ def compile_report(
         )
     except typst.TypstError as error:
         raise PolcaError(
-            f"{SOURCE}: does not compile: {error}: mend it, or make the file that it names anew"
+            f"{SOURCE}: does not compile: {error}: correct it, or make the file that it names anew"
         ) from error
     return made if isinstance(made, list) else [made]
