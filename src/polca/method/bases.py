@@ -155,10 +155,6 @@ def projected_basis(
     Raises:
         PolcaError: more vectors than parameters, an impossible option, or a product that is not finite.
     """
-    check_choice("which", options.which, get_args(Which))
-    if options.per_step < 1:
-        raise PolcaError(f"per_step = {options.per_step}: must be at least 1")
-    check_lanczos(options.per_step, options.tolerance, options.max_matvecs)
     layout = Layout.of(params)
     per_step = options.per_step
     wanted = len(steps) * per_step
@@ -166,6 +162,10 @@ def projected_basis(
         raise PolcaError(
             f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
         )
+    check_choice("which", options.which, get_args(Which))
+    if options.per_step < 1:
+        raise PolcaError(f"per_step = {options.per_step}: must be at least 1")
+    check_lanczos(options.per_step, options.tolerance, options.max_matvecs)
     rows = torch.zeros(wanted, layout.size, dtype=next(iter(params.values())).dtype)
     facts: list[dict[str, float]] = []
     guess: Tensor | None = None

@@ -270,7 +270,8 @@ def _softmax(x: Jet, dim: int, dtype: torch.dtype | None = None) -> Jet:
 def _functional_softmax(x: Jet, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Jet:
     if dim is None:
         raise UnsupportedOperation("softmax without a dimension")
-    return _softmax(x, dim, dtype)
+    jet: Jet = _softmax(x, dim, dtype)
+    return jet
 
 
 @rule(F.layer_norm)
@@ -336,8 +337,12 @@ def _cross_entropy(
     ignored = target == ignore_index
     if not ignored.any():
         return Jet.make(value, *_entropy_derivatives(logits, target))
-    derivatives = _entropy_derivatives(logits, target.masked_fill(ignored, 0))
-    return Jet.make(value, *(mapped(lambda part: part.masked_fill(ignored, 0.0), part) for part in derivatives))
+    first, second = _entropy_derivatives(logits, target.masked_fill(ignored, 0))
+
+    def counted(part: Tensor) -> Tensor:
+        return part.masked_fill(ignored, 0.0)
+
+    return Jet.make(value, mapped(counted, first), mapped(counted, second))
 
 
 def _entropy_derivatives(logits: Jet, target: Tensor) -> tuple[Tensor | None, Tensor | None]:

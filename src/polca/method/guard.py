@@ -36,7 +36,7 @@ Triple = tuple[Tensor, Tensor, Tensor | None]
 
 def tolerance(precision: float) -> float:
     """Largest relative difference that rounding can explain, 4√ε: 1.4e-3 in single precision, 6e-8 in double."""
-    return 4 * precision**0.5
+    return 4 * math.sqrt(precision)
 
 
 class Trace(TorchFunctionMode):
