@@ -124,6 +124,16 @@ class TestSpoiltRules:
             found = project(loss, InMemory({0: params}), basis, [x], curvature=True)
         exact(found, loss, params, basis, x, 1e-10 if dtype == torch.float64 else 1e-4)
 
+    def test_a_rule_that_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(x: Jet) -> Jet:
+            raise TypeError("not a number of dimensions")
+
+        monkeypatch.setitem(RULES, Tensor.tanh, broken)
+        basis = random_basis(PARAMS, 3, steps=[0] * 3)
+        with pytest.warns(UserWarning, match=r"the rule of tanh .* \(not a number of dimensions\)"):
+            found = project(attention, InMemory({0: PARAMS}), basis, [X], method="forward")
+        exact(found, attention, PARAMS, basis, X)
+
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
     def test_nothing_is_said_of_the_rules_as_they_are(self, dtype: torch.dtype) -> None:
         params, x = {n: p.to(dtype) for n, p in PARAMS.items()}, X.to(dtype)
