@@ -12,7 +12,9 @@ import typst
 from polca.errors import PolcaError
 from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
-from polca.report.figures import FURTHER
+from polca.method.probes import NEIGHBOURS
+from polca.report.figures import FURTHER, FURTHER_ENGLISH
+from polca.report.figures.directions import NAMED
 from polca.report.verdicts import LEVEL
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
@@ -37,14 +39,10 @@ STATIC = (
 def _of_preset(paths: PresetPaths) -> list[str]:
     """Every file of a preset that the report can show, whether it is there or not."""
     name, params = paths.name, paths.params.relative_to(paths.root).as_posix()
-    tables = [
-        f"paper/{name}/tables/{table}.csv"
-        for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims", "readings")
-    ]
-    numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER)
+    numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER, *FURTHER_ENGLISH)
     figures = [f"figures/{name}/figure_{number}.pdf" for number in numbers]
     alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
-    return [*alone, *tables, *figures]
+    return [*alone, *_in_folder(paths, paths.tables), *figures]
 
 
 def _in_folder(paths: PresetPaths, folder: Path) -> list[str]:
@@ -75,7 +73,10 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
         "preset": paths.name,
         "presets": presets,
         "files": [file for file in files if (paths.root / file).is_file()],
-        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
+        "constants": {
+            **{"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
+            **{"named": NAMED, "neighbours": NEIGHBOURS},
+        },
     }
     return {"report": json.dumps(told, sort_keys=True)}
 

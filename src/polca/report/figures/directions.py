@@ -67,9 +67,8 @@ def skill_colors(place: NDArray[np.integer], carry: NDArray[np.bool_]) -> NDArra
 
 def _agreements(table: pd.DataFrame, analysis: str, labels: Sequence[str]) -> list[str]:
     own = table[table["analysis"] == analysis].set_index("label")
-    return [
-        f"{100 * own.loc[label, 'agreement']:.0f} % (chance {100 * own.loc[label, 'chance']:.0f} %)" for label in labels
-    ]
+    found = own.loc[list(labels), ["agreement", "chance"]].to_numpy(np.float64)
+    return [f"{100 * agreement:.0f} % (chance {100 * chance:.0f} %)" for agreement, chance in found]
 
 
 def arithmetic_maps(
