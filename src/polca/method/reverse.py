@@ -7,8 +7,9 @@ parameter. One backward pass for target position τ gives δ_τ = ∂ Σ_n L(n, 
     ⟨b_W, ∇_W L(n, τ)⟩ = Σ_t δ_τ[n, t]ᵀ B_W a[n, t],
 
 summed over positions t, so that no gradient of a token is ever formed. `B_W a` does not depend on τ and is shared by
-all targets: K directions cost about one forward pass each. On a GPU it is the other way round (`token_gradients`). (Splitting the gradient of a whole *sequence* by position
-would not do: with attention a token's loss depends on weights used at other positions.)
+all targets: K directions cost about one forward pass each. (Splitting the gradient of a whole *sequence* by position
+would not do: with attention a token's loss depends on weights used at other positions.) On a GPU the same sum is
+multiplied out in the other order (`token_gradients`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Bases whose vectors never leave the device: those of `study.stages.basis` within rounding, from the same random draws."""
+"""Bases whose vectors never leave the device: those of `study.stages.basis` within rounding, from the same draws."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,11 +4,13 @@ Projections lie in a scratch folder, of which a job maps its own vector. Everyth
 which each step treats vectors apart.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
+from heapq import heappop, heappush
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
@@ -155,6 +157,7 @@ def joined(archives: Sequence[Archive]) -> Archive:
     )
 
 
+Done = Callable[["Future[tuple[float, Any]]"], None]
 _shared: dict[str, Shared] = {}
 
 
@@ -171,21 +174,45 @@ def _call(function: Callable[..., Any], shared: Shared, *arguments: Any) -> tupl
 
 
 class Cores:
-    """Processes beside the one that drives the GPU."""
+    """Processes beside the one that drives the GPU: what is urgent first, otherwise in the order of asking."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start)
         for _ in range(workers):  # a process starts with its first job, and takes seconds to import what it needs
             self._pool.submit(int)
+        self._lock = threading.RLock()
+        self._queue: list[tuple[bool, int, Done, tuple[Any, ...]]] = []
+        self._asked = self._running = 0
 
-    def submit(self, function: Callable[..., Any], shared: Shared, *arguments: Any) -> "Future[tuple[float, Any]]":
-        """Have `function(shared, …)` done after all that was submitted before; gives its seconds and result."""
-        return self._pool.submit(_call, function, shared, *arguments)
+    def submit(
+        self, done: Done, function: Callable[..., Any], shared: Shared, *arguments: Any, urgent: bool = False
+    ) -> None:
+        """Have `function(shared, …)` done, and `done` told of its seconds and result, in another thread."""
+        with self._lock:
+            self._asked += 1
+            heappush(self._queue, (not urgent, self._asked, done, (function, shared, *arguments)))
+        self._fill()
+
+    def _fill(self) -> None:
+        with self._lock:
+            # One more than there are processes, so that none waits for the next.
+            while self._queue and self._running <= self.workers:
+                *_, done, job = heappop(self._queue)
+                self._running += 1
+                self._pool.submit(_call, *job).add_done_callback(partial(self._ended, done))
+
+    def _ended(self, done: Done, future: "Future[tuple[float, Any]]") -> None:
+        with self._lock:
+            self._running -= 1
+        self._fill()
+        done(future)
 
     def stop(self) -> None:
         """End all processes, whatever they are at."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._queue.clear()
+            processes = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()

@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,24 +81,28 @@ class Results:
         self._analyses: dict[str, _Analysis] = {}
         self._waiting, self._seconds = 0, [0.0]
         self.facts: dict[str, Any] = {}
-        self.error: BaseException | None = None
+        self._reports = self._reported = 0
+        self._errors: list[Exception] = []
 
-    def _submit(self, keep: Callable[[Any], None], function: Callable[..., Any], *arguments: Any) -> None:
+    def _submit(
+        self, keep: Callable[[Any], None], function: Callable[..., Any], *arguments: Any, urgent: bool = False
+    ) -> None:
         def done(future: "Future[tuple[float, Any]]") -> None:
             with self._lock:
                 self._waiting -= 1
-                if future.cancelled():
-                    return
+                if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
+                    return  # the run is at its end
                 try:
                     seconds, value = future.result()
                     self._seconds.append(seconds)
                     keep(value)
-                except BaseException as error:  # a callback's own would only be logged
-                    self.error = self.error or error
+                except Exception as error:  # nobody waits for this thread; `check` raises it
+                    self._errors.append(error)
+                    self._say(f"error: {error}")
 
         with self._lock:
             self._waiting += 1
-        self._cores.submit(function, self._shared, *arguments).add_done_callback(done)
+        self._cores.submit(done, function, self._shared, *arguments, urgent=urgent)
 
     def begin(self, name: str, analysis: str, source: str, vectors: int, keep: bool) -> None:
         """Archive (with `keep`) and cluster one analysis' vectors."""
@@ -109,13 +114,21 @@ class Results:
             self._submit(lambda found, k=k: self._clustered(name, one, k, found), clustered, one.job(k))
 
     def report(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Add the facts that `function(shared, …)` gives."""
-        self._submit(self.facts.update, function, *arguments)
+        """Add the facts that `function(shared, …)` gives; a later report replaces an earlier one."""
+        self._reports += 1
+
+        def keep(found: dict[str, Any], number: int = self._reports) -> None:
+            if number > self._reported:
+                self.facts, self._reported = found, number
+
+        self._submit(keep, function, *arguments, urgent=True)
 
     def _archive(self, name: str, one: _Analysis) -> None:
         one.archives = {}
         for k in range(one.vectors):
-            self._submit(lambda found, k=k: self._archived(name, one, k, found), archived, one.job(k), one.error)
+            self._submit(
+                lambda found, k=k: self._archived(name, one, k, found), archived, one.job(k), one.error, urgent=True
+            )
 
     def _archived(self, name: str, one: _Analysis, k: int, found: Archive) -> None:
         assert one.archives is not None
@@ -146,6 +159,15 @@ class Results:
                     keep = lambda found, one=one, k=k: one.agreement.update({k: found})  # noqa: E731
                     assert one.archives is not None
                     self._submit(keep, agreement, one.job(k), one.archives[k], one.clusters[k].labels)
+
+    def check(self) -> None:
+        """Raise what went wrong first in a job.
+
+        Raises:
+            Exception: that.
+        """
+        if self._errors:
+            raise self._errors[0]
 
     @property
     def comparable(self) -> int:

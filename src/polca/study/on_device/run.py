@@ -124,6 +124,7 @@ class Run:
         self.checkpoints = BudgetedCheckpoints(options.checkpoint_bytes)
         self.bases: dict[str, Directions] = {}
         self.left_out: list[str] = []
+        self.app_c: dict[str, Any] = {}
         self.facts: dict[str, Any] = {
             "seed": task.settings.seed,
             "training_steps": last,
@@ -141,7 +142,12 @@ class Run:
         if device().type == "cuda":
             kept["peak_bytes_on_device"] = torch.cuda.max_memory_allocated()
         bases = {name: basis.facts() for name, basis in self.bases.items()}
-        own = {"bases": bases, "seconds": dict(self.clock.seconds), "left_out": list(self.left_out)}
+        own = {
+            "bases": bases,
+            "seconds": dict(self.clock.seconds),
+            "left_out": list(self.left_out),
+            "app_c": self.app_c,
+        }
         return self.facts | self.results.summary() | kept | own
 
     def write(self) -> None:
@@ -246,7 +252,7 @@ class Run:
         """App. C."""
         if self.fits("App. C", 10):
             with self.optional("App. C"):
-                self.facts["app_c_published_subset"] = app_c(self.task, self.checkpoints, projected)
+                self.app_c = app_c(self.task, self.checkpoints, projected)
 
     def compared_bases(self, steps: Sequence[int]) -> None:
         """The shuffled and the random basis."""
@@ -280,22 +286,16 @@ class Run:
             self.write()
 
     def finish(self) -> None:
-        """Wait for the cores as long as there is time.
-
-        Raises:
-            Exception: what a job raised.
-        """
-        while self.results.waiting and self.clock.left > 0 and self.results.error is None:
+        """Wait for the cores as long as there is time."""
+        while self.results.waiting and self.clock.left > 0:
             time.sleep(0.1)
-        if self.results.error is not None:
-            raise self.results.error
 
 
 def run_whole(task: TransformerTask, options: Options) -> None:
     """Trajectories, clusters, scores and facts of a task into `options.out`, at most eight files.
 
     Raises:
-        PolcaError: a folder that cannot be written, or as the pieces.
+        PolcaError: a folder that cannot be written, or as the pieces; of a job on the cores when all else is done.
     """
     clock, cores = Clock(options.minutes), Cores(options.workers)
     try:
@@ -315,6 +315,7 @@ def run_whole(task: TransformerTask, options: Options) -> None:
             run.results.write_clusters()
             run.write()
             clock.say(f"done; left out: {', '.join(run.left_out) or 'nothing'}")
+            run.results.check()
     finally:
         cores.stop()
 
@@ -352,5 +353,7 @@ def run_seeds(task: TransformerTask, seeds: Sequence[int], options: Options) -> 
                 run.finish()
             cores.stop()
             write()
+            for run in runs:
+                run.results.check()
     finally:
         cores.stop()
