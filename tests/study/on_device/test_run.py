@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +27,7 @@ from polca.study.on_device.bases import Directions
 from polca.study.on_device.jobs import Job, Shared, archived, clustered, facts, joined
 from polca.study.on_device.projections import Projected
 from polca.study.paths import PresetPaths
+from polca.study.published import read_published_scale
 from polca.study.settings import Preset
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis, known_facts
@@ -151,6 +154,26 @@ class TestWhole:
                 assert (own["n_clusters"] == np.maximum(labels.max(axis=1) + 1, 0)).all()
             assert len(found[f"{reading}/clusters.csv"]) == vectors["n_clusters"].sum() > 0
         assert not np.array_equal(found["raw/labels/loss.npy"], found["standardised/labels/loss.npy"])
+
+    def test_can_be_read_again(self, out: Path, tmp_path: Path) -> None:
+        """As a run at the published scale, without the bases that were left out as well."""
+        found = read_published_scale(out)
+        assert list(found.archives) == [name for name in ARCHIVES if name != "polca_5_steps"]
+        tokens = np.load(out / "tokens.npz")
+        for name in ("tokens", "place", "carry", "losses", "steps", "training_loss"):
+            np.testing.assert_array_equal(getattr(found, name), tokens[name])
+        for path in out.iterdir():
+            shutil.copy(path, tmp_path)
+        for name in ("polca_random", "polca_shuffled_hessian"):
+            (tmp_path / f"{name}.npz").unlink()
+        assert list(read_published_scale(tmp_path).archives) == ["polca_first_order", "polca"]
+        (tmp_path / "polca.npz").unlink()
+        with pytest.raises(PolcaError, match=r"polca.npz: no such file"):
+            read_published_scale(tmp_path)
+        archive = Archive.load(out / "polca.npz")
+        replace(archive, values=archive.values[:, :8]).save(tmp_path / "polca.npz")
+        with pytest.raises(PolcaError, match=r"polca.npz: trajectories of 8 tokens, where tokens.npz has 80"):
+            read_published_scale(tmp_path)
 
     def test_is_not_overwritten(self, out: Path, params: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = (out / "summary.json").read_bytes()

@@ -13,10 +13,10 @@ import torch
 from polca.errors import PolcaError
 from polca.machine.parallel import default_workers
 from polca.machine.runtime import start_pinned, use_device
-from polca.study.on_device.run import Options, run_seeds, run_whole
+from polca.study.on_device.run import Options, changed, run_seeds, run_whole
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
-from polca.tasks.task import TransformerTask
+from polca.tasks.task import Task
 
 GPU_BATCH = 625
 """Sequences projected at once on a GPU, in whose memory they are nothing."""
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def chosen_task(given: argparse.Namespace) -> TransformerTask:
+def chosen_task(given: argparse.Namespace) -> Task:
     """The preset's task, with the steps and vectors of the command line.
 
     Raises:
@@ -56,7 +56,7 @@ def chosen_task(given: argparse.Namespace) -> TransformerTask:
         changes["basis"] = {"vectors": given.vectors}
     if given.device == "cuda":
         changes["polca"] = {"batch_sequences": GPU_BATCH}
-    return type(task)(task.settings.changed(**changes), task.folder)
+    return changed(task, **changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise PolcaError(f"{last}: is there already: name another folder with --out, or move it away")
         use_device(given.device)
         if given.device == "cuda":
-            torch.use_deterministic_algorithms(False)  # type: ignore[no-untyped-call]
+            torch.use_deterministic_algorithms(False)
         options = Options(
             out=given.out,
             minutes=given.minutes,

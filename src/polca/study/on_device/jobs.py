@@ -77,9 +77,14 @@ class Shared:
         folder, own, basis = self.scratch / source, projected.vectors(name), projected.bases[name]
         folder.mkdir(parents=True)
         np.save(folder / "gradients.npy", projected.gradients[own])
-        small = {"steps": projected.steps, "losses": projected.losses, "movements": projected.movements[:, own]}
-        eigenvalues = basis.eigenvalues.astype(np.float32)
-        write_npz(folder / "others.npz", {**small, "vector_steps": basis.steps, "eigenvalues": eigenvalues})
+        arrays: dict[str, NDArray[Any]] = {
+            "steps": projected.steps,
+            "losses": projected.losses,
+            "movements": projected.movements[:, own],
+            "vector_steps": basis.steps,
+            "eigenvalues": basis.eigenvalues.astype(np.float32),
+        }
+        write_npz(folder / "others.npz", arrays)
         return len(basis)
 
     def projections(self, source: str, own: slice = slice(None)) -> Projections:

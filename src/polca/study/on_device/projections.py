@@ -179,12 +179,15 @@ def app_c(task: Task, checkpoints: Checkpoints, projected: Projected) -> dict[st
     Exact curvature is computed for that subset alone, which needs a minute where all of it would need hours.
     """
     hessian = projected.of("hessian")
-    steps, tokens = hessian.steps[: APP_C.intervals.stop + 1], hessian.losses.shape[1]
-    vectors = projected.bases["hessian"].first(APP_C.vectors.stop)
+    points, tokens, count = hessian.gradients.shape
+    # Its tokens, intervals and vectors are the first ones.
+    sizes = zip((tokens, points - 1, count), APP_C, strict=True)
+    wanted, intervals, few = (len(np.arange(size)[chosen]) for size, chosen in sizes)
+    steps, vectors = hessian.steps[: intervals + 1], projected.bases["hessian"].first(few)
     layout = Layout.of(checkpoints.load(int(steps[0])))
     directions = {name: v.contiguous() for name, v in layout.split(vectors.rows).items()}
     batches = task.evaluation_batches()
-    wanted, targets = min(APP_C.tokens.stop, tokens), tokens // sum(len(batch[0]) for batch in batches)
+    targets = tokens // sum(len(batch[0]) for batch in batches)
     some = on_device(tuple(torch.cat(part)[: -(-wanted // targets)] for part in zip(*batches, strict=True)))
     # The subset alone is looked at: elsewhere nothing is known.
     exact = np.full((len(steps), tokens, len(vectors)), np.nan, np.float32)

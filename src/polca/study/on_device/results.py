@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class Results:
         if keep:
             self._archive(name, one)
         for k in range(vectors):
-            self._submit(lambda found, k=k: self._clustered(name, one, k, found), clustered, one.job(k))
+            self._submit(partial(self._clustered, name, one, k), clustered, one.job(k))
 
     def report(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Add the facts that `function(shared, …)` gives; a later report replaces an earlier one."""
@@ -126,9 +127,7 @@ class Results:
     def _archive(self, name: str, one: _Analysis) -> None:
         one.archives = {}
         for k in range(one.vectors):
-            self._submit(
-                lambda found, k=k: self._archived(name, one, k, found), archived, one.job(k), one.error, urgent=True
-            )
+            self._submit(partial(self._archived, name, one, k), archived, one.job(k), one.error, urgent=True)
 
     def _archived(self, name: str, one: _Analysis, k: int, found: Archive) -> None:
         assert one.archives is not None
@@ -156,8 +155,8 @@ class Results:
         with self._lock:
             for one in self._analyses.values():
                 for k in sorted(one.clusters.keys() & (one.archives or {}).keys()):
-                    keep = lambda found, one=one, k=k: one.agreement.update({k: found})  # noqa: E731
                     assert one.archives is not None
+                    keep = partial(one.agreement.__setitem__, k)
                     self._submit(keep, agreement, one.job(k), one.archives[k], one.clusters[k].labels)
 
     def check(self) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,11 +33,11 @@ from polca.study.on_device.jobs import Cores, Shared, facts
 from polca.study.on_device.projections import Projected, Projector, app_c
 from polca.study.on_device.results import Results, write_packed, write_packed_arrays
 from polca.study.on_device.training import BudgetedCheckpoints, train_on_device
-from polca.tasks.task import TransformerTask
+from polca.study.published import ARCHIVED
+from polca.tasks.task import Task
 
 FIRST = ("loss", "loss_change", "polca_first_order", "polca")
 """Analyses that come first, and the only ones of further seeds."""
-ARCHIVED = ("polca_first_order", "polca", "polca_random", "polca_shuffled_hessian")
 FINE_INTERVAL, FINE_LAST, FINE_VECTORS = 5, 4000, 20
 """Table 3's interval, where the text has 20; to the step at which the paper's figures end."""
 MARGIN = 15.0
@@ -103,6 +103,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def changed(task: Task, **changes: Any) -> Task:
+    """A task with other settings (`Section.changed`).
+
+    Raises:
+        PolcaError: an impossible one.
+    """
+    return replace(cast(Any, task), settings=task.settings.changed(**changes))  # type: ignore[no-any-return]
+
+
 class Run:
     """One task's run.
 
@@ -110,12 +119,10 @@ class Run:
         whole: everything; otherwise what further seeds need, without files of its own.
     """
 
-    def __init__(
-        self, task: TransformerTask, options: Options, clock: Clock, cores: Cores, scratch: Path, whole: bool
-    ) -> None:
+    def __init__(self, task: Task, options: Options, clock: Clock, cores: Cores, scratch: Path, whole: bool) -> None:
         self.task, self.options, self.clock, self.whole = task, options, clock, whole
         # Stability clusters ten times more than the analyses themselves.
-        plain = replace(task, settings=task.settings.changed(stability={"analyses": ()}))
+        plain = changed(task, stability={"analyses": ()})
         self.shared = Shared(plain, task.token_labels(), scratch)
         self.results = Results(self.shared, cores, options.out if whole else None, clock.say)
         last = task.settings.training.steps
@@ -262,7 +269,9 @@ class Run:
         if not kinds or not self.fits("bases compared", seconds, 2 * len(kinds) * count):
             return
         with self.optional("bases compared"):
-            new = {kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds}
+            new: dict[str, Directions] = {
+                kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds
+            }
             projector = Projector(self.task, self.checkpoints, new, self.options.tf32)
             projected = projector.run(steps, self.over(len(steps)))
             if len(projected.steps) < len(steps):
@@ -291,7 +300,7 @@ class Run:
             time.sleep(0.1)
 
 
-def run_whole(task: TransformerTask, options: Options) -> None:
+def run_whole(task: Task, options: Options) -> None:
     """Trajectories, clusters, scores and facts of a task into `options.out`, at most eight files.
 
     Raises:
@@ -320,7 +329,7 @@ def run_whole(task: TransformerTask, options: Options) -> None:
         cores.stop()
 
 
-def run_seeds(task: TransformerTask, seeds: Sequence[int], options: Options) -> None:
+def run_seeds(task: Task, seeds: Sequence[int], options: Options) -> None:
     """Scores of further seeds into `seeds.zip`: `seed_<n>/` with the members of `clusters.zip` and a `summary.json`.
 
     Raises:
@@ -341,8 +350,14 @@ def run_seeds(task: TransformerTask, seeds: Sequence[int], options: Options) -> 
             for seed in seeds:
                 if runs and not runs[-1].fits(f"seed {seed}", sum(runs[-1].clock.seconds.values())):
                     break
-                chosen = replace(task, settings=task.settings.changed(seed=seed))
-                run = Run(chosen, options, replace(clock, seconds={}), cores, Path(scratch) / str(seed), whole=False)
+                run = Run(
+                    changed(task, seed=seed),
+                    options,
+                    replace(clock, seconds={}),
+                    cores,
+                    Path(scratch) / str(seed),
+                    whole=False,
+                )
                 clock.say(f"{task.name}, seed {seed}, on {run.facts['machine']['device']}")
                 run.train()
                 run.hessian()

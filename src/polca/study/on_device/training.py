@@ -66,7 +66,7 @@ def prepared(
     try:
         if stream is not None:
             stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 update()
         if stream is not None:
