@@ -45,7 +45,7 @@ VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(FOLDER)dvc.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help active-python pipelines repro validity report corpus treebank verify bench test reliability lint format lock clean distclean
+.PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test reliability lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -93,6 +93,9 @@ validity: $(STAMP) corpus treebank ## check the claims beyond what the paper sho
 report: $(STAMP) ## tables, figures and report alone, from results that are there
 	@mkdir -p paper/$(PRESET)/validity
 	$(BIN)python pipelines/run.py --preset $(PRESET) --report
+
+docs: $(STAMP) ## numbers and tables of README and docs/, from the committed results
+	$(BIN)python -m polca.report.documents
 
 verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the committed results, byte for byte
 	@git rev-parse --is-inside-work-tree >/dev/null
@@ -142,7 +145,7 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)python -m ruff format --check
 	$(BIN)python -m mypy
 
-format: $(STAMP) ## mend what ruff can mend
+format: $(STAMP) ## format, and fix what ruff can fix
 	$(BIN)python -m ruff check --fix
 	$(BIN)python -m ruff format
 

@@ -18,6 +18,7 @@ import pandas as pd
 import typer
 
 from polca.machine.files import read_npz, write_csv
+from polca.method.decomposition import forms_of
 from polca.method.projections import Projections
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
@@ -35,7 +36,7 @@ def main() -> None:
     projections, labels = Projections.load(out.projection("hessian")), read_npz(out.labels, EVALUATION_FORM)
     place, carry = labels["place"], labels["carry"].astype(bool)
     rows: list[dict[str, object]] = []
-    for form in FORMS:
+    for form in [form for form in FORMS if form in forms_of(projections)]:
         trajectories = polca.decompose(projections, second_order=form)
         for size in (own, own // 2):
             for divisor in DIVISORS:

@@ -3,6 +3,7 @@
 No stage: the run was made on a GPU by `python -m polca.study.in_memory` (docs/gpu.md), and comes back as a folder.
 """
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,14 @@ import typer
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_params, write_csv
 from polca.machine.runtime import start_pinned
+from polca.report.figures.directions import arithmetic_maps, draw_maps
 from polca.report.figures.specification import draw_specification
 from polca.report.figures.style import encode, save, styled
 from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.published import read_published_scale
 from polca.study.settings import Preset
 from polca.validity.published_scale import Run, published_scale_tables
+from polca.validity.published_tables import probe_tables
 from polca.validity.settings import SpecificationSettings, read
 
 
@@ -30,7 +33,13 @@ def main(
         task = Preset.read(PresetPaths.named("paper")).arithmetic()
         grid = read(Preset.read(PresetPaths.named(DEFAULT)), "specification", SpecificationSettings)
         published = read_params(ROOT / "data" / "published.yaml")
-        for name, table in published_scale_tables(Run(read_published_scale(folder), task), published, grid):
+        scale = Run(read_published_scale(folder), task)
+        trajectories = scale.trajectories()
+        tables, maps = probe_tables(task, trajectories, scale.labels)
+        with styled():
+            drawn = draw_maps(arithmetic_maps(maps, scale.labels, tables["signatures"]))
+            save(encode(drawn), out / "directions")
+        for name, table in chain(tables.items(), published_scale_tables(scale, trajectories, published, grid)):
             write_csv(out / f"{name}.csv", table)
             typer.echo(f"{out / name}.csv: {len(table)} rows")
         with styled():

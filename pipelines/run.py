@@ -20,7 +20,7 @@ from polca.machine.files import ROOT
 from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.settings import Preset
 
-CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
+CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster", "signatures")
 LAST = ("tables", "figures")
 LAST_LINES = 20
 GIVE_WAY = ("nice", "-n", "10")

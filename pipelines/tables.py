@@ -16,6 +16,9 @@ def main(preset: Preset) -> None:
         save_tables(results, folder)
         write_csv(folder / "claims.csv", check_claims(results, paths))
         write_csv(folder / "readings.csv", tidy(readings(results), COLUMNS))
+        for task in results.all:
+            for name in task.signature_tables():
+                write_csv(folder / f"{task.setting}_{name}.csv", task.signature_table(name))
     with writing(paths.paper / "plots") as folder:
         for task in results.all:
             write_csv(folder / f"training_loss_{task.setting}.csv", training_losses(task))

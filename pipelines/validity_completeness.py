@@ -15,7 +15,8 @@ def main(preset: Preset) -> None:
     arithmetic, english = preset.paths.task("arithmetic"), preset.paths.task("english")
     projections = {k: Projections.load(arithmetic.projection(k)) for k in preset.arithmetic().bases}
     path = PathGradients.load(out.path)
-    for name, table in tables(projections, path, Projections.load(english.projection("hessian"))).items():
+    further = Projections.load(english.projection("hessian")), Projections.load(out.curvature)
+    for name, table in tables(projections, path, *further).items():
         write_csv(out.table("completeness", name), table)
     write_json(out.summary("completeness"), summary(projections["hessian"], path, validity.path_tolerance))
 

@@ -29,7 +29,7 @@ def main(preset: Preset) -> None:
         values = table_values(tables["clusters"], tables["vectors"])
         matches, agreement = compare_profiles(tables["profiles"], seeds.permutations)
         tables |= {"values": values, "summary": summarize_values(values, published), "matches": matches}
-        tables["probe_summary"] = summarize_probes(tables["probes"], tables["signatures"])
+        tables["probe_summary"] = summarize_probes(tables)
         with writing(preset.paths.validity / "seeds") as folder:
             for name, table in tables.items():
                 write_csv(folder / f"seeds_{name}.csv", table)

@@ -12,10 +12,11 @@ from polca.validity.specification import Grid
 
 def main(preset: Preset) -> None:
     settings, out = read(preset, "specification", SpecificationSettings), preset.paths.task("arithmetic")
+    validity = ValidityPaths(preset.paths)
     labels = read_npz(out.labels, EVALUATION_FORM)
     grid = Grid.of(labels, preset.arithmetic().settings, settings)
-    table = grid.of_projections(Projections.load(out.projection("hessian")))
-    write_csv(ValidityPaths(preset.paths).specification, table)
+    table = grid.of_projections(Projections.load(out.projection("hessian")), Projections.load(validity.curvature))
+    write_csv(validity.specification, table)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ PLAIN = """\
 """
 """What HTML would leave out, without its layout."""
 
-POINTERS = r"Figures?|Table|Section|Appendix|Algorithm|[Ee]quation|\(?eq\.|\[|,|\d{1,2},"
+POINTERS = r"Figures?|Tables?|Section|Appendix|Algorithm|[Ee]quation|\(?eq\.|\[|,|\d{1,2},"
 """Words after which a number is one of a figure, table, section, equation or reference."""
 
 
@@ -95,9 +95,9 @@ def named(words: list[str], previous: str) -> bool:
     """Whether the first word's number is no quantity: of a place, figure, equation, reference, heading or file."""
     word = words[0]
     place = re.fullmatch(r"\(?10{0,3}s[),.]*", word)
-    name = re.fullmatch(r"F1,?|SHA-256", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
+    name = re.fullmatch(r"F1,?|S[12],?", word) or re.search(r"\.(?:pdf|csv|json|yaml|py|md)", word)
     follows = re.fullmatch(POINTERS, previous)
-    pointer = follows and re.fullmatch(r"[BDRSV]?\d{1,2}(?:\.\d)?[,.;:)]*", word)
-    equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;]?(?:–\(7\),)?", word)
+    pointer = follows and re.fullmatch(r"S?\d{1,2}(?:\.\d|–\d{1,2})?[,.;:)]*", word)
+    equation = re.fullmatch(r"\((?:\d|1[03])\)[,.;:]?(?:–\(7\),)?", word)
     heading = re.fullmatch(r"\d{1,2}(?:\.\d)?", word) and words[1:2] and words[1][:1].isupper()
     return bool(place or name or pointer or equation or heading)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from polca.machine.files import write_csv, write_json, write_npz
 from polca.study.paths import TaskPaths
 from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.probes import skills
 from polca.tasks.arithmetic.scores import ANALYSES
 from polca.typing import Reading
+from synthetic_signatures import write_signatures
 
 READINGS: tuple[Reading, ...] = get_args(Reading)
 
@@ -206,6 +208,10 @@ class Synthetic:
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 1e-5}
         write_csv(paths.training_log, pd.DataFrame(log))
         write_npz(paths.projected_losses, self._projected())
+        asked = skills({"tokens": self.tokens, "place": self.place, "carry": self.carry})
+        compared = ["loss", "loss_change", "polca_first_order", *STABLE_ANALYSES]
+        labels = {name: skill.values for name, skill in asked.items()}
+        write_signatures(paths, list(dict.fromkeys(compared)), labels, asked["digit"].among)
         for reading in READINGS:
             self._clusters(paths.of_reading(reading))
         return self

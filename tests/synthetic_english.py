@@ -14,6 +14,7 @@ from polca.machine.files import write_csv, write_json, write_npz
 from polca.study.paths import TaskPaths
 from polca.typing import Reading
 from synthetic import READINGS, ClusterRow, cluster_arrays, falling
+from synthetic_signatures import write_signatures
 
 PASSAGE = """\
 The harbour of the old town lies between two hills, and for most of its history the only road to it ran along \
@@ -214,7 +215,8 @@ class SyntheticEnglish:
 
     Attributes:
         vectors: kinds (of `KINDS`) of the clusters of each vector; `loss` those of the exact-loss analysis.
-        finer: kinds of the clusters of each vector in the analysis `polca_fine`, which is left out where it is None.
+        finer: kinds of the clusters of each vector in the analysis `polca_fine`, which is left out where it is None;
+            `finer_loss` the same of `loss_fine`.
         empty: `(analysis, reading)` of which nothing is clustered.
         dropped: vectors (from 1) that the filter dropped.
         scale: factor of the projected losses.
@@ -226,6 +228,7 @@ class SyntheticEnglish:
     vectors: Sequence[Sequence[str]] = VECTORS
     loss: Sequence[str] = LOSS
     finer: Sequence[Sequence[str]] | None = None
+    finer_loss: Sequence[str] | None = None
     empty: Collection[tuple[str, Reading]] = ()
     dropped: Collection[int] = (4,)
     scale: float = 1.0
@@ -246,6 +249,10 @@ class SyntheticEnglish:
         write_npz(paths.losses, {"steps": self.steps, "losses": self.losses})
         log = {"step": self.steps, "loss": self.losses.mean(axis=1), "learning_rate": 2e-4}
         write_csv(paths.training_log, pd.DataFrame(log))
+        words = np.array(["the", ".", " of", "\n"])[np.arange(self.tokens) % 4]
+        speech = np.array(["NOUN", "VERB"])[np.arange(self.tokens) % 2]
+        among = np.arange(self.tokens) < 400
+        write_signatures(paths, ["loss", "polca", "loss_change"], {"token": words, "part_of_speech": speech}, among)
         for reading in READINGS:
             self._clusters(paths.of_reading(reading))
         return self
@@ -258,7 +265,9 @@ class SyntheticEnglish:
         vectors: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
         analyses = {"loss": [self.loss], "polca": self.vectors}
-        for analysis, known in {**analyses, **({"polca_fine": self.finer} if self.finer else {})}.items():
+        analyses |= {"polca_fine": self.finer} if self.finer else {}
+        analyses |= {"loss_fine": [self.finer_loss]} if self.finer_loss else {}
+        for analysis, known in analyses.items():
             fewer = [names[:-1] if self.reading == "raw" else names for names in known]
             kinds = [()] * len(known) if (analysis, self.reading) in self.empty else fewer
             write_npz(paths.cluster(analysis), self._analysis(analysis, kinds, clusters, vectors, contexts))
@@ -282,14 +291,15 @@ class SyntheticEnglish:
         contexts: list[dict[str, Any]],
     ) -> dict[str, NDArray[Any]]:
         labels = np.full((len(kinds), self.tokens), -1, np.int16)
-        kept = np.array([analysis == "loss" or v + 1 not in self.dropped for v in range(len(kinds))])
-        sampled = np.array([-1 if analysis == "loss" else 400 * (v + 1) for v in range(len(kinds))])
+        exact = analysis.startswith("loss")
+        kept = np.array([exact or v + 1 not in self.dropped for v in range(len(kinds))])
+        sampled = np.array([-1 if exact else 400 * (v + 1) for v in range(len(kinds))])
         rows: list[ClusterRow] = []
         for v, names in enumerate(kinds):
             own: list[dict[str, Any]] = []
             if not kept[v]:
                 labels[v] = -3
-            elif analysis != "loss":
+            elif not exact:
                 labels[v, self.rng.random(self.tokens) < 0.4] = -2
             free = self.rng.permutation(self.tokens)
             for c, kind in enumerate(names if kept[v] else ()):

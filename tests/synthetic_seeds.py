@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from polca.validity.seeds import ROWS, table_values
+from polca.tasks.arithmetic.scores import ROWS
+from polca.validity.seeds import table_values
 from synthetic import READINGS
 
 SEEDS = range(5)

@@ -38,7 +38,7 @@ class Stage(NamedTuple):
         return ["--params", str(params), *([] if self.task is None else ["--task", self.task])]
 
 
-CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
+CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster", "signatures")
 
 STAGES = (
     Stage("code"),
@@ -56,6 +56,7 @@ OUTPUTS = {
     "project": ("runs/tiny/{task}/projections", "runs/tiny/results/{task}/losses.npz"),
     "trajectories": ("runs/tiny/{task}/trajectories", "runs/tiny/results/{task}/projected_losses.npz"),
     "cluster": tuple(f"runs/tiny/results/{{task}}/{name}" for name in ("standardised", "raw")),
+    "signatures": ("runs/tiny/results/{task}/signatures",),
     "tables": ("paper/tiny/tables", "paper/tiny/plots", "paper/tiny/metrics.json"),
     "figures": ("figures/tiny",),
     "paper": ("paper/tiny/paper.pdf",),

@@ -1,4 +1,4 @@
-"""`polca …`: what one wants from a finished run without DVC, and the method on one's own checkpoints."""
+"""`polca …`: results of a finished run without DVC, and the method on checkpoints of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +83,7 @@ def verify(
     console.print(table)
     for setting, others in found.numbers.other_settings.items():
         words = (
-            f"not the paper's, so no result is judged; other settings: {', '.join(others)}" if others else "the paper's"
+            f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"
         )
         console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
     console.print(f"Claims: {counted([c.verdict for c in found.claims])}.", highlight=False)
@@ -103,7 +103,7 @@ def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
 
 @app.command()
 def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
-    """Say what a preset will take before it is run: arithmetic, disk, memory, time on this machine."""
+    """Estimate what a run of a preset takes: arithmetic, disk, memory, time on this machine."""
     from polca.machine.parallel import default_workers
 
     paths = _preset(preset, root)
@@ -122,8 +122,8 @@ def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     wall = planning.wall_seconds(costs, rate, workers, cores)
     typer.echo(
         f"{rate / 1e9:.0f} GFLOP/s a core, {cores} cores, {workers} workers: about {wall / 60:,.0f} minutes "
-        f"without the light stages; {sum(c.disk for c in costs) / 2**30:.1f} GiB of results. "
-        "Estimates, good to a factor of two."
+        f"without the light stages, {sum(c.disk for c in costs) / 2**30:.1f} GiB of results. "
+        "These are estimates, good to a factor of two."
     )
 
 
@@ -133,8 +133,8 @@ def explore(
         str,
         typer.Argument(
             metavar="PRESET|FOLDER",
-            help="Name of a folder in presets/, or a folder that polca analyze wrote. A preset comes first; with a "
-            "slash (laptop/) the folder is meant.",
+            help="Name of a preset (a folder in presets/), or a folder that polca analyze wrote. A preset comes first "
+            "if both exist; a slash (laptop/) means the folder.",
         ),
     ] = "laptop",
     output: Annotated[
@@ -143,7 +143,7 @@ def explore(
     ] = None,
     root: Root = CHECKOUT,
 ) -> None:
-    """Write one HTML page in which to look around in results: clusters, their losses, every token."""
+    """Write one HTML page of results for a browser: clusters, their losses, every token."""
     with needs("explore"):
         from polca.explorer import analysis_page, preset_page, write_page
 

@@ -2,4 +2,4 @@
 
 
 class PolcaError(ValueError):
-    """Bad input or an impossible setting: one line that names the file or parameter and the mend."""
+    """Bad input or an impossible setting: one line that names the file or parameter and the way out."""

@@ -93,7 +93,7 @@ def test_first_view(opened: Opened) -> None:
     opened.go()
     assert opened.tab.title() == "Hidden breakthroughs: preset made_up"
     assert opened.texts("#vector-title") == [FIRST]
-    assert "less its own mean over time" in opened.texts("#vector-note")[0]
+    assert "minus its own mean over time" in opened.texts("#vector-note")[0]
     assert opened.texts('input[name="setting"] + span') == ["Arithmetic", "English"]
     assert opened.tab.locator("#projected .scatterlayer .trace").count() > 4
     assert not opened.tab.locator("#problem").is_visible()

@@ -260,9 +260,7 @@ class TestReadings:
         assert [a["title"] for a in analyses[half:]] == [a["title"] for a in analyses[:half]]
 
     def test_notes_say_what_the_words_mean(self, settings: dict[str, Any]) -> None:
-        meaning = (
-            "standardised, that is less its own mean over time and divided by its own standard deviation over time"
-        )
+        meaning = "standardised: minus its own mean over time, divided by its own standard deviation over time"
         for setting in settings.values():
             for analysis in setting["analyses"]:
                 assert (meaning in analysis["note"]) == (analysis["reading"] == "standardised")

@@ -7,9 +7,17 @@ import pytest
 
 from oracles import quadratic
 from polca.errors import PolcaError
-from polca.method.completeness import Subset, compare_orders, compare_trajectories, completeness, second_order_rmse
+from polca.method.completeness import (
+    APP_C,
+    Subset,
+    compare_orders,
+    compare_trajectories,
+    completeness,
+    second_order_rmse,
+)
 from polca.method.decomposition import allocations, decompose
-from polca.method.projections import Projections
+from polca.method.projections import Projections, curved_part
+from polca.typing import SecondOrder
 
 
 class TestCompleteness:
@@ -69,6 +77,19 @@ class TestSecondOrderError:
         assert result.rmse == pytest.approx(np.sqrt(np.mean(squares)))
         assert result.rms_exact == pytest.approx(np.sqrt(np.mean(exacts)))
         assert result.terms == 12
+
+    @pytest.mark.parametrize("form", ["paper", "trapezoid", "none"])
+    def test_of_the_first_points(self, form: SecondOrder) -> None:
+        """Curvature at the first two points gives the errors of the first two intervals, as curvature at all does."""
+        p = quadratic(eigenbasis=False)
+        p = replace(p, token_curvatures=np.random.default_rng(8).normal(size=(6, 11, 7)))
+        some = replace(p, curvatures=p.curvatures[:2], token_curvatures=p.token_curvatures[:2])
+        assert curved_part(p) is p
+        right = second_order_rmse(p, form, subset=Subset(intervals=slice(2)))
+        assert second_order_rmse(curved_part(some), form) == right
+        assert second_order_rmse(curved_part(some), form, subset=APP_C._replace(vectors=slice(7))) == right
+        with pytest.raises(PolcaError, match=r"polca\.curvature_points"):
+            second_order_rmse(some, form)
 
     def test_zero_where_the_estimate_is_right(self) -> None:
         p = quadratic(eigenbasis=True)

@@ -157,6 +157,28 @@ class TestDecompose:
                 with pytest.raises(PolcaError):
                     decompose(some, "polca", *options)
 
+    @pytest.mark.parametrize("points", [1, 4])
+    def test_curvature_at_the_first_points_is_too_little(self, points: int) -> None:
+        """Of six checkpoints five open an interval."""
+        p = quadratic(eigenbasis=False)
+        some = replace(p, curvatures=p.curvatures[:points], token_curvatures=p.token_curvatures[:points])
+        assert set(FORMS) - set(forms_of(some)) == {"paper_current", "exact"}
+        words = f"at the first {points} of 6 checkpoints alone: leave out polca.curvature_points and project again, or"
+        for form, instead in (("exact", "trapezoid"), ("paper_current", "basis")):
+            with pytest.raises(PolcaError, match=f"{words} use '{instead}'") as caught:
+                decompose(some, "polca", *FORMS[form])
+            assert "\n" not in str(caught.value)
+
+    def test_the_last_checkpoint_needs_no_curvature(self) -> None:
+        p = quadratic(eigenbasis=False)
+        some = replace(p, curvatures=p.curvatures[:5], token_curvatures=p.token_curvatures[:5])
+        for form, options in FORMS.items():
+            found, right = (decompose(q, "polca", *options).values for q in (some, p))
+            np.testing.assert_array_equal(found, right, err_msg=form)
+        longer = replace(p, token_curvatures=np.concatenate([p.token_curvatures, p.token_curvatures[:1]]))
+        with pytest.raises(PolcaError, match=r"token_curvatures \(7, 11, 7\) does not fit gradients \(6, 11, 7\)"):
+            decompose(longer, "polca", "exact")
+
     def test_trajectories_check_their_shapes(self) -> None:
         values = np.zeros((2, 3, 4), np.float32)
         with pytest.raises(PolcaError, match="steps"):

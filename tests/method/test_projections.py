@@ -1,6 +1,8 @@
 """The engine: G, Δ, λ and losses, by either method, in any chunks, on any number of processes."""
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +154,44 @@ def test_movements_by_tensor_products(run, monkeypatch) -> None:
         np.testing.assert_allclose(other[name].movements, plain[name].movements, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["auto", "backward", "forward"])
+def test_curvature_at_the_first_points(run, method: str) -> None:
+    """Its rows, and the gradients there, are those of the full computation; later gradients are so within rounding."""
+    problem, checkpoints, data = run
+    bases = {str(i): random_basis(problem.params, 2, steps=[0, 0], seed=i) for i in range(2)}
+
+    def made(points: int | None) -> dict[str, Projections]:
+        return project_bases(
+            problem.loss, checkpoints, bases, data, curvature_of=["1"], curvature_points=points, method=method
+        )
+
+    whole, some = made(None), made(2)
+    assert whole["1"].curved_intervals == some["1"].curved_intervals == 2
+    assert len(whole["1"].token_curvatures) == 3
+    np.testing.assert_array_equal(some["1"].token_curvatures, whole["1"].token_curvatures[:2])
+    np.testing.assert_array_equal(some["1"].curvatures, whole["1"].curvatures[:2])
+    assert some["0"].token_curvatures is None
+    for name in bases:
+        np.testing.assert_allclose(some[name].losses, whole[name].losses, rtol=1e-12)
+        np.testing.assert_array_equal(some[name].movements, whole[name].movements)
+        np.testing.assert_array_equal(some[name].gradients[:2], whole[name].gradients[:2])
+        np.testing.assert_allclose(some[name].gradients, whole[name].gradients, rtol=1e-9, atol=1e-12)
+    for points in (3, 100):
+        np.testing.assert_array_equal(made(points)["1"].token_curvatures, whole["1"].token_curvatures)
+    with pytest.raises(PolcaError, match="curvature_points = 0: must be at least 1"):
+        made(0)
+
+
+def test_curvature_at_the_first_points_of_files(run, tmp_path: Path) -> None:
+    problem, checkpoints, data = run
+    basis = random_basis(problem.params, 2, steps=[0, 0])
+    some = project(problem.loss, checkpoints, basis, data, curvature=True, curvature_points=1, resume=tmp_path / "r")
+    some.save(tmp_path / "p.npz")
+    assert Projections.load(tmp_path / "p.npz").curved_intervals == 1
+    again = project(problem.loss, checkpoints, basis, data, curvature=True, curvature_points=1, resume=tmp_path / "r")
+    np.testing.assert_array_equal(again.token_curvatures, some.token_curvatures)
+
+
 def test_unknown_method_is_refused(run) -> None:
     problem, checkpoints, data = run
     with pytest.raises(PolcaError, match="method = 'sideways': expected one of auto, backward, forward"):
@@ -175,5 +215,9 @@ def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None
     np.testing.assert_allclose(thinned.movements, coarse.movements, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(thinned.curvatures, coarse.curvatures)
     np.testing.assert_array_equal(thinned.token_curvatures, coarse.token_curvatures)
+    for points, left in ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3)):
+        cut = replace(fine, curvatures=fine.curvatures[:points], token_curvatures=fine.token_curvatures[:points])
+        np.testing.assert_array_equal(thin(cut, 20).token_curvatures, coarse.token_curvatures[:left])
+        np.testing.assert_array_equal(thin(cut, 20).curvatures, coarse.curvatures[:left])
     with pytest.raises(PolcaError, match="interval = 30"):
         thin(fine, 30)

@@ -431,7 +431,9 @@ def of_finer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EnglishR
 
     def made(*empty: tuple[str, Reading], **plots: Any) -> EnglishResults:
         finer = [("comma", "of", "adp", "det"), (), ("noun", "verb"), *[()] * 4]
-        written = SyntheticEnglish(tmp_path_factory.mktemp("finer"), finer=finer, empty=empty).write()
+        written = SyntheticEnglish(
+            tmp_path_factory.mktemp("finer"), finer=finer, finer_loss=("of", "comma", "noun"), empty=empty
+        ).write()
         paths = written.paths.of_reading(plots.get("reading", "standardised"))
         return EnglishResults(paths, params(plots={"last_step": 2500, **plots}))
 
@@ -460,11 +462,20 @@ class TestFallback:
         found = with_clusters(of_finer(*fine, analysis="polca_fine", reading="raw"))
         assert (found.shown_analysis, found.reading) == ("polca_fine", "raw")
 
-    def test_named_analyses_alone(self, of_finer: Callable[..., EnglishResults]) -> None:
-        found = with_clusters(of_finer(("loss", "standardised")), ("loss",))
-        assert (found.shown_analysis, found.reading) == ("loss", "raw")
-        nothing = of_finer(*(("loss", reading) for reading in READINGS))
-        assert with_clusters(nothing, ("loss",)).reading == "standardised"
+    @pytest.mark.parametrize("first", range(5))
+    def test_named_analyses_have_their_own_finer_clustering(
+        self, first: int, of_finer: Callable[..., EnglishResults]
+    ) -> None:
+        order = tuple(product(("loss", "loss_fine"), READINGS))
+        found = with_clusters(of_finer(*order[:first]), ("loss",))
+        assert (found.shown_analysis, found.reading) == order[first % 4]
+
+    def test_results_without_the_finer_clustering(self, tmp_path: Path) -> None:
+        """As of a run that was made before there was one, and of a task that has none."""
+        nothing = [("loss", reading) for reading in READINGS]
+        written = SyntheticEnglish(tmp_path, empty=nothing).write()
+        found = with_clusters(EnglishResults(written.paths, params()), ("loss",))
+        assert (found.shown_analysis, found.reading) == ("loss", "standardised")
 
     def test_rows_fall_back_one_by_one(self, results: EnglishResults, of_finer: Callable[..., EnglishResults]) -> None:
         """All vectors with clusters of the first view, then those of the next; a vector without is the last resort."""
@@ -508,4 +519,20 @@ class TestFallback:
         assert ", raw" in words(raw)
         assert "standardised" not in words(raw)
         assert "finer" not in words(raw)
-        assert "Clusters of the exact loss, raw" in words(draw_figure(9, of_finer(("loss", "standardised"))))
+
+    @pytest.mark.usefixtures("style")
+    def test_figure_9_shows_finer_clusters_where_there_are_no_others(
+        self, of_finer: Callable[..., EnglishResults]
+    ) -> None:
+        raw = words(draw_figure(9, of_finer(("loss", "standardised"))))
+        assert "Clusters of the exact loss, raw" in raw
+        assert "finer" not in raw
+        results = of_finer(*(("loss", reading) for reading in READINGS))
+        figure = draw_figure(9, results)
+        check_layout(figure, PAGE_WIDTH)
+        assert "Clusters of the exact loss, standardised" in words(figure)
+        assert "all 3 clusters (finer, Table 7)" in words(figure)
+        curves = results.curves("loss_fine")
+        everywhere, *drawn = [line.get_ydata() for line in lines(figure.axes[0])]
+        np.testing.assert_array_equal(drawn, curves.loss_mean[:, curves.loss_steps <= 2500])
+        np.testing.assert_allclose(everywhere, results.losses.losses.mean(axis=1)[: len(everywhere)], rtol=1e-6)

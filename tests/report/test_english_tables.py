@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import synthetic
@@ -16,6 +17,7 @@ from polca.tasks.settings import parse
 from polca.tasks.transformer import parameter_count
 from synthetic import READINGS
 from synthetic_english import CORPUS, SUMMARY, SyntheticEnglish, params
+from synthetic_signatures import write_signatures
 
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
 
@@ -36,6 +38,7 @@ def unfinished(run: Path, preset: dict[str, Any], **summary: Any) -> EnglishResu
     results = EnglishResults(TaskPaths(run, "english"), preset)
     for reading in READINGS:
         write_json(results.paths.of_reading(reading).summary, summary)
+    write_signatures(results.paths, ["polca"], {"token": np.array(["a", "b"])}, np.ones(2, np.bool_))
     return results
 
 

@@ -6,6 +6,7 @@ Its text is taken from Typst's HTML, which is made of the same source as the PDF
 import json
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -21,27 +22,25 @@ from report_words import changed, others_in, report_words, typed_numbers
 PRESET = "smoke"
 
 
+def copied(preset: str, root: Path) -> PresetPaths:
+    """A preset in a folder of its own, with everything that its report reads."""
+    own = PresetPaths(preset)
+    shown = presets_shown(own)
+    folders = [f"{part}/{name}" for name in shown for part in ("paper", "figures")] + ["paper/published_scale"]
+    params = [PresetPaths(name).params.relative_to(ROOT).as_posix() for name in shown]
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "paper").glob("*.typ")]
+    for name in folders:
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.png", "*.partial*"))
+    for name in ("paper/references.bib", *sources, *params, *STATIC):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    return PresetPaths(preset, root)
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> PresetPaths:
-    """The smoke preset in a folder of its own, with everything that its report reads."""
-    folders = ["paper/smoke", "figures/smoke", "paper/published_scale"]
-    files = [
-        "paper/paper.typ",
-        "paper/validity.typ",
-        "paper/validity_seeds.typ",
-        "paper/readings.typ",
-        "paper/speed.typ",
-        "paper/lib.typ",
-        "paper/references.bib",
-        f"presets/{PRESET}/params.yaml",
-        *STATIC,
-    ]
-    for name in folders:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "*.partial*"))
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    return PresetPaths(PRESET, tmp_path)
+    return copied(PRESET, tmp_path)
 
 
 # --- Another run's numbers --------------------------------------------------------------------------------------------
@@ -75,10 +74,18 @@ def change_everything(root: Path) -> None:
             path.write_text(yaml.safe_dump(changed(yaml.safe_load(path.read_text(encoding="utf-8")))), encoding="utf-8")
         elif path.suffix == ".csv":
             change_table(path)
+    released = root / "CITATION.cff"
+    citation = yaml.safe_load(released.read_text(encoding="utf-8"))
+    citation.update({"version": "7.8.9", "date-released": date(2031, 2, 3)})
+    citation["preferred-citation"]["year"] = 2031
+    released.write_text(yaml.safe_dump(citation), encoding="utf-8")
     # The report counts the entries of these: one fewer of each.
     seeds, bases = (root / "paper" / PRESET / "validity" / name for name in ("seeds.json", "bases.csv"))
     told = json.loads(seeds.read_text(encoding="utf-8"))
     seeds.write_text(json.dumps({**told, "seeds": told["seeds"][:-1]}), encoding="utf-8")
+    cells = root / "paper" / PRESET / "validity" / "specification.csv"
+    table = pd.read_csv(cells)
+    table.drop(table.index[table["size"].isna()][0]).to_csv(cells, index=False)
     # A row for each reading.
     bases.write_text("".join(bases.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
 
@@ -93,7 +100,7 @@ def test_the_report_has_no_number_of_its_own(paths: PresetPaths) -> None:
 def test_the_search_for_typed_numbers_finds_them(paths: PresetPaths) -> None:
     source = paths.root / SOURCE
     text = source.read_text(encoding="utf-8")
-    at = text.index("= Method <method>")
+    at = text.index('#include "method.typ"')
     source.write_text(text[:at] + "The best has 0.423 of them and 1039 tokens.\n\n" + text[at:], encoding="utf-8")
     before = report_words(paths)
     change_everything(paths.root)
@@ -109,21 +116,62 @@ def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
     values["english_loss_last"] = 4.32109
     metrics.write_text(json.dumps(values), encoding="utf-8")
     text = report_words(paths)
-    assert "carry homogeneity of 0.988, published 0.973" in text
+    assert "best cluster has 0.988, and" in text
     assert "to 4.32 nats" in text
 
 
-def test_the_abstract_says_what_the_checks_make_of_the_claims(paths: PresetPaths) -> None:
+def test_the_checks_are_told_in_short(paths: PresetPaths) -> None:
     best = paths.metrics.parent / "validity" / "null_best.csv"
     table = pd.read_csv(best)
     row = (table["analysis"] == "polca") & (table["null"] == "labels_within_place")
+    table.loc[row, "vectors_eligible"] = 1
     claim = "POLCA's best cluster of carries is purer than chance"
-    for p_value, words in ((0.9, "They do not bear out that"), (0.001, "does not have ( Section 10 ) bear out that")):
+    for p_value, words in ((0.9, "no"), (0.001, "yes")):
         table.loc[row, "p_value"] = p_value
         table.to_csv(best, index=False)
-        assert f"{words} {claim}" in report_words(paths).replace("’", "'")
+        assert f"{claim} {words} Section" in report_words(paths).replace("’", "'")
     shutil.rmtree(best.parent)
-    assert "Checks that the original does not have ( Section 10 ) are missing here." in report_words(paths)
+    assert f"{claim} not tested Section" in report_words(paths).replace("’", "'")
+
+
+def test_the_conclusion_follows_the_verdicts(paths: PresetPaths) -> None:
+    claims = paths.metrics.parent / "tables" / "claims.csv"
+    table = pd.read_csv(claims)
+    purer = table["claim"] == "polca_is_purer_than_the_loss"
+    for verdict, words in (("fails", "this is not established."), ("holds", "purer than those of the exact loss too.")):
+        table.loc[purer, "verdict"] = verdict
+        table.to_csv(claims, index=False)
+        assert words in abstract(paths).replace("’", "'")
+    claims.unlink()
+    assert "Conclusion: the verdicts are missing." in abstract(paths)
+
+
+# --- Its form ---------------------------------------------------------------------------------------------------------
+
+
+def abstract(paths: PresetPaths) -> str:
+    text = report_words(paths, left_out="<style")
+    return text[text.index("Abstract") + len("Abstract") : text.index("1 Introduction A language")]
+
+
+def test_the_abstract_is_short_and_ends_in_a_conclusion(tmp_path: Path) -> None:
+    words = abstract(copied("laptop", tmp_path))
+    assert len(re.findall(r"\w[\w.,'’-]*", words)) <= 180
+    assert re.search(r"\. In conclusion, [^.]+\. *$", words)
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop"])
+def test_sentences_are_plain(preset: str, tmp_path: Path) -> None:
+    text = report_words(copied(preset, tmp_path))
+    assert not re.findall(r"[a-z)\]][.:!?] (?:That|What|Of) .{0,40}|\bmend\w*|SHA-256", text)
+
+
+def test_figures_and_tables_have_one_numbering(paths: PresetPaths) -> None:
+    text = report_words(paths)
+    for kind in ("Figure", "Table"):
+        numbers = [int(n) for n in re.findall(rf"{kind} S(\d+)\. ", text)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert numbers
 
 
 # --- All of it --------------------------------------------------------------------------------------------------------
@@ -132,13 +180,11 @@ def test_the_abstract_says_what_the_checks_make_of_the_claims(paths: PresetPaths
 def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> None:
     text = report_words(paths)
     for number in range(1, 12):
-        assert text.count(f"Figure {number}. ") == 1, number
+        assert text.count(f"Figure {number} (paper). ") == 1, number
     published = yaml.safe_load((ROOT / "data/published.yaml").read_text(encoding="utf-8"))
     for number in range(1, 13):
-        assert text.count(f"Table {number}. ") == 1, number
+        assert text.count(f"Table {number} (paper). ") == 1, number
         assert f"table_{number:02d}" in published
-    for number in ("I", "II", "III", "IV", "V", "VI", "VII"):
-        assert text.count(f"Table {number}. ") == 1, number
 
 
 def test_results_that_do_not_exist_are_shown_as_missing(paths: PresetPaths) -> None:
@@ -150,17 +196,44 @@ def test_results_that_do_not_exist_are_shown_as_missing(paths: PresetPaths) -> N
     for number in range(1, 13):
         assert f"missing: paper/{PRESET}/tables/table_{number:02d}.csv has not been made" in text
     assert f"missing: paper/{PRESET}/tables/claims.csv has not been made" in text
-    assert "carry homogeneity of missing, published 0.973" in text
+    assert "best cluster has missing, and" in text
 
 
 def test_one_missing_value_is_shown_as_missing(paths: PresetPaths) -> None:
     values = json.loads(paths.metrics.read_text(encoding="utf-8"))
-    del values["arithmetic_completeness_trapezoid_fraction"]
+    del values["arithmetic_best_auc_100s"]
     paths.metrics.write_text(json.dumps(values), encoding="utf-8")
     (paths.figures / "figure_04.pdf").unlink(missing_ok=True)
     text = report_words(paths)
-    assert "account for at all: missing of it" in text
+    assert "missing into the hundreds" in text
     assert text.count("has not been made") == len([n for n in range(1, 12) if not has_figure(paths, n)])
+
+
+def test_forms_come_from_metrics_or_the_specification(paths: PresetPaths) -> None:
+    """Analyses that a preset has not are read from its specification; without that their rows are left out."""
+    values = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    forms = ("polca_exact_", "polca_paper_current_")
+    kept = {name: value for name, value in values.items() if not any(form in name for form in forms)}
+    paths.metrics.write_text(json.dumps(kept), encoding="utf-8")
+    cells = paths.metrics.parent / "validity" / "specification.csv"
+    table = pd.read_csv(cells)
+    own = (table["form"] == "exact") & (table["reading"] == "standardised") & (table["length"] == 1)
+    table.loc[own, ["homogeneity", "recall", "size", "clusters", "hidden"]] = (0.4321, 0.5, 20, 8, 0.25)
+    table.to_csv(cells, index=False)
+    assert "exact curvature 0.432 0.500 2 of 8" in report_words(paths)
+    cells.unlink()
+    text = report_words(paths)
+    start = text.index("POLCA by form of the second-order term")
+    assert "exact curvature" not in text[start : start + 600]
+    assert "eigenvalue of the basis step" in text[start : start + 600]
+
+
+def test_a_section_on_directions_is_shown_if_it_is_there(paths: PresetPaths) -> None:
+    section = paths.root / "paper" / "directions.typ"
+    section.write_text('#import "lib.typ": *\n= Directions of a test\nSome words.\n', encoding="utf-8")
+    assert "Directions of a test Some words. " in report_words(paths)
+    section.unlink()
+    assert "Directions of a test" not in report_words(paths)
 
 
 def has_figure(paths: PresetPaths, number: int) -> bool:
@@ -208,7 +281,7 @@ def commands() -> dict[str, str]:
 
 
 def test_every_stage_is_in_the_report_and_no_other() -> None:
-    source = (ROOT / SOURCE).read_text(encoding="utf-8")
+    source = (ROOT / "paper/speed.typ").read_text(encoding="utf-8")
     start = source.index("#let stages = (")
     named = re.findall(r'\], "(\w+)"\),', source[start : source.index("\n)", start)])
     known = commands()
@@ -216,14 +289,25 @@ def test_every_stage_is_in_the_report_and_no_other() -> None:
     assert sorted([*named, "code"]) == sorted(known)
     for stage in named:
         assert f"python pipelines/{stage}.py" in known[stage]
-    library = (ROOT / "paper/lib.typ").read_text(encoding="utf-8")
-    for stage, script in re.findall(r'made-by\("(\w+)", "([\w/.]+)"\)', source + library):
-        assert script in known[stage]
 
 
-def test_scripts_that_the_readme_names_are_stages() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"pipelines/(\w+)\.py", readme)) - {"run"}
+def test_scripts_that_captions_name_are_there() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "paper").glob("*.typ"))
+    named = re.findall(r'made-by\("\w+", "([\w/.]+)"\)', source)
+    assert "pipelines/tables.py" in named
+    assert all((ROOT / script).is_file() for script in named)
+
+
+def test_the_report_is_typeset_again_when_its_source_changes() -> None:
+    """The stage depends on every file of its source and on every file that is no preset's."""
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["paper"]["do"]["deps"]
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "paper").glob("*.typ")}
+    assert sources | {name for name in STATIC if (ROOT / name).is_file()} <= set(deps)
+
+
+def test_scripts_that_the_page_on_the_pipeline_names_are_stages() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"pipelines/(\w+)\.py", page)) - {"run"}
     assert named
     for name in named:
         assert f"pipelines/{name}.py" in " ".join(commands().values())

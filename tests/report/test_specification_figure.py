@@ -65,12 +65,14 @@ def test_what_is_drawn() -> None:
     assert above.get_facecolors()[0].tolist() == list(to_rgba(BLUE))
     (published,) = [line for line in scores.lines if line.get_label() == "published"]
     assert list(published.get_ydata()) == [0.973, 0.973]
-    bands = {
-        patch.get_label(): patch.get_extents().transformed(scores.transData.inverted()) for patch in scores.patches
-    }
+    bands = {patch.get_label(): patch for patch in scores.patches}
     of_loss, of_null = bands["exact loss, least to largest"], bands["95 % points of the nulls, least to largest"]
-    assert (of_loss.y0, of_loss.y1) == pytest.approx((0, 0.25))
-    assert (of_null.y0, of_null.y1) == pytest.approx((table["null_95"].min(), table["null_95"].max()))
+    for band, low, high in ((of_loss, 0, 0.25), (of_null, table["null_95"].min(), table["null_95"].max())):
+        ends = band.get_extents().transformed(scores.transData.inverted())
+        assert (ends.y0, ends.y1) == pytest.approx((low, high))
+    assert of_loss.get_hatch(), "the bands lie over each other: one that is filled hides the other"
+    assert of_loss.get_facecolor()[3] == 0 < of_null.get_facecolor()[3]
+    assert not of_null.get_hatch()
 
 
 def test_marks_say_which_cell_it_is() -> None:

@@ -3,14 +3,14 @@
 import json
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params, write_json
+from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
 from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text
 from polca.study.paths import PresetPaths, TaskPaths
@@ -281,25 +281,38 @@ def test_metrics(results: Results, english: EnglishResults, tmp_path: Path) -> N
     )
 
 
+def test_metrics_of_the_analyses_that_were_run(tmp_path: Path) -> None:
+    """None of one that the preset does not have, rather than no cluster of it."""
+    made = Synthetic(tmp_path, sequences=20).write()
+    for reading in get_args(Reading):
+        own = made.paths.of_reading(reading)
+        for name in ("clusters", "vectors"):
+            table = read_csv(own.table(name))
+            write_csv(own.table(name), table[~table["analysis"].isin(["polca_exact", "polca_paper_current"])])
+    found = metrics(Results(made.paths, params()))
+    assert "arithmetic_polca_paper_clusters" in found
+    assert not [name for name in found if "polca_exact" in name or "polca_paper_current" in name]
+
+
 @pytest.mark.parametrize("shown", READINGS)
 def test_metrics_of_both_readings(shown: Reading, results: Results, english: EnglishResults) -> None:
-    """What stands without a reading is of the one that is shown; the other stands beside it, with other values."""
+    """Without a reading stands the one that is shown, beside it the other with its name; nothing stands twice."""
     other = next(reading for reading in READINGS if reading != shown)
-    for found, setting, of_both in (
-        (metrics(results.of_reading(shown)), "arithmetic", {"polca_clusters": None, "loss_clusters": None}),
-        (english_metrics(english.of_reading(shown)), "english", dict.fromkeys(f"polca_{name}" for name in RAW_COUNTS)),
-    ):
-        of_reading = {name: [n for n in found if n.startswith(f"{setting}_{name}_")] for name in READINGS}
-        assert len(of_reading[shown]) == len(of_reading[other]) > 3
-        for name in of_reading[shown]:
-            assert found[name] == found[name.replace(f"_{shown}_", "_", 1)], name
-        for name in of_both:
-            assert found[f"{setting}_{name}"] != found[f"{setting}_{other}_{name}"], name
-    for reading in READINGS:
-        rows = [row for row in listed(results, reading, "clusters") if row["analysis"] == "polca"]
-        assert metrics(results)[f"arithmetic_{reading}_polca_clusters"] == len(rows)
-    assert english_metrics(english)["english_raw_polca_vectors_with_simple_label"] == 3
-    assert english_metrics(english)["english_standardised_polca_vectors_with_simple_label"] == 4
+    addition, words = metrics(results.of_reading(shown)), english_metrics(english.of_reading(shown))
+    for found, setting in ((addition, "arithmetic"), (words, "english")):
+        assert not [name for name in found if name.startswith(f"{setting}_{shown}_")]
+        beside = [name for name in found if name.startswith(f"{setting}_{other}_")]
+        assert len(beside) > 3
+        assert {name.replace(f"_{other}_", "_", 1) for name in beside} <= set(found)
+    for analysis in ("polca", "loss"):
+        counts = {r: sum(row["analysis"] == analysis for row in listed(results, r, "clusters")) for r in READINGS}
+        assert addition[f"arithmetic_{analysis}_clusters"] == counts[shown] != counts[other]
+        assert addition[f"arithmetic_{other}_{analysis}_clusters"] == counts[other]
+    standardised = {name: synthetic_english.SUMMARY["analyses"]["polca"][name] for name in RAW_COUNTS}
+    of_reading = {"standardised": standardised, "raw": RAW_COUNTS}
+    for name in RAW_COUNTS:
+        assert words[f"english_polca_{name}"] == of_reading[shown][name] != of_reading[other][name]
+        assert words[f"english_{other}_polca_{name}"] == of_reading[other][name]
 
 
 @pytest.mark.parametrize("setting", ["arithmetic", "english"])

@@ -161,8 +161,7 @@ class TestCitation:
             for author in entry["authors"]:
                 assert ("name" in author) != ({"family-names", "given-names"} <= author.keys()), author
         assert self.citation["message"].strip()
-        released = self.citation.get("date-released")
-        assert released is None or isinstance(released, date)
+        assert isinstance(self.citation["date-released"], date)
 
     def test_names_the_paper(self) -> None:
         paper = self.citation["preferred-citation"]
@@ -175,6 +174,14 @@ class TestCitation:
         assert self.citation["version"] == package["version"]
         assert self.citation["license"] == package["license"] == text("LICENSE").split()[0]
         assert self.citation["authors"] == package["authors"]
+        assert self.citation["keywords"] == package["keywords"]
+        assert package["urls"]["Paper"] == self.citation["preferred-citation"]["url"]
+
+    def test_changelog_begins_with_this_version(self) -> None:
+        first = re.search(r"^## \[(\S+)\] - (\S+)", text("CHANGELOG.md"), flags=re.MULTILINE)
+        assert first is not None
+        assert self.citation["version"].removesuffix(".dev0") == first[1]
+        assert self.citation["version"].endswith(".dev0") == (first[2] == "Unreleased")
 
 
 class TestNothingExecutableIsRead:
@@ -327,19 +334,21 @@ class TestPipeline:
 
 
 class TestDocuments:
-    def test_commands_of_the_readme_exist(self) -> None:
+    PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
+
+    @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+    def test_commands_and_presets_exist(self, path: Path) -> None:
+        page = path.read_text(encoding="utf-8")
         targets = set(re.findall(r"^([a-z]+):", text("Makefile"), flags=re.MULTILINE))
-        commands = re.findall(r"(?:`|^|&& )make ([a-z]+)", text("README.md"), flags=re.MULTILINE)
-        assert {"repro", "test"} <= set(commands) <= targets
+        assert set(re.findall(r"(?:`|^|&& )make ([a-z]+)", page, flags=re.MULTILINE)) <= targets
+        assert set(re.findall(r"PRESET=(\w+)", page)) <= set(PRESETS)
 
-    def test_presets_of_the_readme_exist(self) -> None:
-        named = set(re.findall(r"PRESET=(\w+)", text("README.md")))
-        assert named <= set(PRESETS)
+    def test_readme_names_both_commands(self) -> None:
+        assert {"repro", "test"} <= set(re.findall(r"^make ([a-z]+)", text("README.md"), flags=re.MULTILINE))
 
-    def test_links_of_the_documents_lead_somewhere(self) -> None:
-        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/*.md")]:
-            for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
-                assert "://" in target or (document.parent / target).exists(), f"{document.name}: {target}"
+    def test_links_of_the_data_s_page_lead_somewhere(self) -> None:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text("data/README.md")):
+            assert "://" in target or (ROOT / "data" / target).exists(), target
 
     def test_data_files_are_described(self) -> None:
         described = text("data/README.md")

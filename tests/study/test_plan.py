@@ -16,6 +16,7 @@ from polca.method.reverse import projected_gradients
 from polca.study import plan
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
+from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
 
 SEQUENCES, DIRECTIONS = 3, 5
@@ -89,6 +90,22 @@ def test_checkpoints_of_the_paper_preset_take_what_the_paper_s_interval_asks() -
     train = plan.plan(Preset.read(PresetPaths.named("paper")), workers=2)[0]
     assert train.disk == 9_475_594 * 4 * 501
     assert round(train.disk / 1e9) == 19
+
+
+def test_curvature_costs_at_its_points_alone() -> None:
+    """At each of the 21 points of smoke 16 + 1 passes of four vectors' curvature in place of 4 of their gradients."""
+    task = Preset.read(PresetPaths.named("smoke")).arithmetic()
+
+    def project(points: int | None) -> plan.StageCost:
+        settings = task.settings.changed(polca={"curvature_points": points})
+        changed = ArithmeticTask(settings, task.folder)
+        return next(c for c in plan._costs(changed, changed.bases, 2) if c.stage == "project@arithmetic")
+
+    unit = 100 * plan.forward_flops(task.model(evaluated=True), task.length)
+    everywhere, first = project(None), project(6)
+    assert everywhere.flops - first.flops == pytest.approx(15 * (1 + 4 * 4 - 4) * unit)
+    assert everywhere.disk - first.disk == 4 * 15 * 400 * 4
+    assert project(21) == project(1000) == everywhere
 
 
 @pytest.mark.parametrize(("preset", "kept"), [("laptop", True), ("paper", False)])

@@ -8,6 +8,7 @@ import torch
 
 from polca.errors import PolcaError
 from polca.method.checkpoints import CheckpointDirectory, MemoryCheckpoints
+from polca.method.completeness import Subset, second_order_rmse
 from polca.method.decomposition import FORMS, decompose
 from polca.method.projections import Projections
 from polca.study.paths import PresetPaths
@@ -16,7 +17,7 @@ from polca.study.stages.basis import make_basis
 from polca.study.stages.checkpoints import checkpoint_directory
 from polca.study.stages.cluster import ExactLosses
 from polca.study.stages.project import project
-from polca.study.stages.trajectories import archive_analysis, decompose_analysis
+from polca.study.stages.trajectories import archive_analysis, decompose_analysis, known_facts
 from polca.tasks.arithmetic.task import ArithmeticTask
 
 SMOKE = Preset.read(PresetPaths.named("smoke"))
@@ -97,6 +98,24 @@ class TestProjections:
         assert made["random"].token_curvatures is None
         plain = project(task, checkpoints, found, curvature_of=(), workers=1)
         assert plain["hessian"].token_curvatures is None
+
+    def test_curvature_at_the_first_points(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
+        """Facts then lack what asks for more; App. C, whose intervals these are, is as with all."""
+        found = {kind: make_basis(task, kind, checkpoints) for kind in task.bases}
+        other = ArithmeticTask(task.settings.changed(polca={"curvature_points": 1}), task.folder)
+        whole, some = (project(t, checkpoints, found, workers=1) for t in (task, other))
+        assert some["hessian"].token_curvatures is not None
+        np.testing.assert_array_equal(some["hessian"].token_curvatures, whole["hessian"].token_curvatures[:1])
+        right, facts = known_facts(task, whole), known_facts(other, some)
+        assert set(right["completeness"]) - set(facts["completeness"]) == {"exact"}
+        assert {n for n in right["app_c"] if n not in facts["app_c"]} == {n for n in right["app_c"] if "_all" in n}
+        assert facts["app_c"]["terms_published_subset"] == 20 * 2
+        cut = second_order_rmse(whole["hessian"], "paper", subset=Subset(intervals=slice(1)))
+        assert facts["app_c"]["rmse_paper_published_subset"] == pytest.approx(cut.rmse, rel=1e-3)
+        assert "polca_exact" in task.analyses
+        assert "polca_exact" not in other.analyses
+        with pytest.raises(PolcaError, match=r"analysis 'polca_exact': expected one of loss, .*polca_paper$"):
+            decompose_analysis(other, "polca_exact", some)
 
     def test_other_data(self, task: ArithmeticTask, checkpoints: MemoryCheckpoints) -> None:
         found = {"random": make_basis(task, "random", checkpoints)}

@@ -298,6 +298,10 @@ class TestClusters:
         like_it = clustered(MadeUpTask.write(tmp_path, text, 12), "polca", projections, text)
         assert len(fine.clusters) == len(like_it.clusters) > 0
         assert set(fine.tables["clusters"]["analysis"]) == {"polca_fine"}
+        sizes = coarse.settings.clustering
+        assert {name: coarse.clustering(name) is sizes.finer for name in coarse.analyses} == {
+            **{"loss": False, "polca": False, "polca_fine": True, "loss_fine": True}
+        }
 
     @pytest.mark.parametrize("name", list(ANALYSES))
     def test_nothing_clustered(self, tmp_path: Path, text: TaggedText, name: str) -> None:
@@ -325,7 +329,7 @@ class TestClusters:
     def test_bad_input(self, tmp_path: Path, text: TaggedText) -> None:
         projections, _ = planted(text)
         task = MadeUpTask.write(tmp_path, text)
-        with pytest.raises(PolcaError, match="analysis 'fisher': expected one of loss, polca, polca_fine"):
+        with pytest.raises(PolcaError, match="analysis 'fisher': expected one of loss, polca, polca_fine, loss_fine"):
             clustered(task, "fisher", projections, text)
         other, made = tagged([SENTENCE * 11], 11), clustered(task, "loss", projections, text).clusters
         breaks = pd.DataFrame({"vector": [], "cluster": []})

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from polca.errors import PolcaError
-from polca.tasks.arithmetic.task import ArithmeticSettings, ArithmeticTask
+from polca.tasks.arithmetic.task import ANALYSES, ArithmeticSettings, ArithmeticTask
 from polca.tasks.english.task import EnglishSettings, EnglishTask
 from polca.tasks.settings import ModelSettings, TrainingSettings, parse
 from polca.tasks.task import TransformerTask
@@ -71,6 +71,7 @@ ARITHMETIC: list[tuple[str, Any, str]] = [
     ),
     ("polca.eigenvalue", "last", r"polca\.eigenvalue = 'last': input should be 'basis' or 'current'"),
     ("polca.curvature_of", ["hesian"], r"polca\.curvature_of = \['hesian'\]: 'hesian' is none of hessian, shuffled"),
+    ("polca.curvature_points", 0, r"polca\.curvature_points = 0: input should be greater than or equal to 1"),
     ("polca.curvature_of", "hessian", r"polca\.curvature_of = 'hessian': input should be"),
     ("archive.relative_error", 1, r"archive\.relative_error = 1: input should be less than 1"),
     ("archive.relative_error", -0.1, r"archive\.relative_error = -0\.1: input should be greater than or equal to 0"),
@@ -171,6 +172,7 @@ class TestPublished:
         both = PAPER["arithmetic"]["polca"] | {
             "second_order": "exact",
             "curvature_of": ["hessian", "shuffled_hessian", "random"],
+            "curvature_points": None,
         }
         settings = changed("arithmetic", "polca", both).settings
         assert settings.polca.needs_curvature
@@ -193,6 +195,14 @@ class TestPublished:
                 changed("english", "polca", polca)
         settings = changed("english", "polca", polca | {"curvature_of": ["hessian"]}).settings
         assert settings.polca.needs_curvature is needed
+        some = polca | {"curvature_of": ["hessian"], "curvature_points": 69}
+        if needed:
+            with pytest.raises(PolcaError, match=r"english\.polca\.curvature_points = 69: second_order = .* at every"):
+                changed("english", "polca", some)
+        else:
+            assert changed("english", "polca", some).settings.polca.curvature_points == 69
+        # Of 71 points the last opens no interval.
+        assert changed("english", "polca", some | {"curvature_points": 70}).settings.curved_everywhere("hessian")
 
 
 @pytest.mark.parametrize("name", ["arithmetic", "english"])
@@ -259,3 +269,21 @@ def test_more_examples_than_pairs() -> None:
     """Said when the additions are drawn."""
     with pytest.raises(PolcaError, match=r"more than the 1000000 pairs of summands: lower training\.steps"):
         _ = changed("arithmetic", "data.evaluation_examples", 400_000).data  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("polca", "missing"),
+    [
+        ({"curvature_points": None}, set()),
+        ({"curvature_points": 500}, set()),
+        ({"curvature_points": 499}, {"polca_paper_current", "polca_exact"}),
+        ({"curvature_points": 10}, {"polca_paper_current", "polca_exact"}),
+        ({"curvature_of": ["random"], "curvature_points": None}, {"polca_paper_current", "polca_exact"}),
+    ],
+)
+def test_analyses_need_curvature_at_every_point(polca: dict[str, Any], missing: set[str]) -> None:
+    """Of the paper's 501 points the last opens no interval."""
+    task = changed("arithmetic", "polca", PAPER["arithmetic"]["polca"] | polca)
+    assert set(ANALYSES) - set(task.analyses) == missing
+    assert list(task.analyses) == [name for name in ANALYSES if name not in missing]
+    assert task.bases == ["hessian", "lca", "random", "shuffled_hessian"]

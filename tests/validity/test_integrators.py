@@ -1,9 +1,14 @@
 """Completeness and errors of integrators on losses whose integrals are known."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from polca.method.projections import Projections
+from polca.method.completeness import Subset, second_order_terms
+from polca.method.decomposition import FORMS
+from polca.method.projections import Projections, thin
 from polca.validity.integrators import (
     OnPath,
     against,
@@ -133,7 +138,42 @@ def test_denominators() -> None:
 
 def test_all_tables() -> None:
     p, path = world(3, count=2)
-    made = tables({"hessian": p}, path, p)
+    made = tables({"hessian": p}, path, p, p)
     assert {"totals", "curves", "intervals", "forms", "vectors", "integrators", "errors", "curvature"} <= set(made)
     assert len(errors_by_interval(OnPath.of(p, path))) == T * 5
     assert set(made["curvature"]["where"]) == {"published", "all"}
+    assert set(made["curvature"]["intervals"]) == {T}
+
+
+def test_tables_of_a_run_with_curvature_at_its_first_points() -> None:
+    """What the coarse grid has of the others is taken from there, the rest is as with all curvature."""
+    p, path = world(3, count=2)
+    some = replace(p, curvatures=p.curvatures[:2], token_curvatures=p.token_curvatures[:2])
+    coarse = thin(p, 20)
+    every_second = replace(
+        path, **{n: getattr(path, n)[::2] for n in PathGradients.form if n not in ("fractions", "steps")}
+    )
+    every_second = replace(every_second, steps=path.steps[::2])
+    found = tables({"hessian": some}, every_second, some, coarse)
+    right = tables({"hessian": p}, every_second, p, coarse)
+    # The path's intervals begin on the coarse grid, whose curvature is that of the fine one.
+    for name in ("intervals", "forms", "integrators", "errors"):
+        pd.testing.assert_frame_equal(found[name], right[name])
+    assert set(right["totals"]["form"]) - set(found["totals"]["form"]) == {"exact", "paper_current"}
+    assert {*right["curves"]} - {*found["curves"]} == {"exact", "paper_current"}
+    of_coarse = {row["form"]: row["fraction"] for row in totals("arithmetic", "hessian", coarse)}
+    assert found["coarse"].set_index("form")["fraction"].to_dict() == of_coarse
+    assert set(found["coarse"]["interval"]) == {20}
+    errors = found["curvature"].set_index(["where", "form"])
+    for where, intervals in (("published", [0, 1]), ("all", [0, 2, 4])):
+        for form in ("trapezoid", "paper", "paper_current"):
+            exact, term = (
+                second_order_terms(p, *FORMS[f], subset=Subset(intervals=intervals)) for f in ("exact", form)
+            )
+            row = errors.loc[(where, form)]
+            assert (row["intervals"], row["terms"]) == (len(intervals), len(intervals) * X * 2)
+            assert row["rmse"] == pytest.approx(np.sqrt(np.square(term - exact).mean()))
+    assert "current" not in denominators(some)["wrong_sign"]
+    # One interval of the path begins elsewhere: the forms are then left out.
+    whole_path = tables({"hessian": some}, path, some, coarse)
+    assert set(whole_path["forms"]["form"]) == {"none", "paper", "trapezoid", "path"}

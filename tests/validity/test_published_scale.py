@@ -12,7 +12,6 @@ from polca.study.paths import PresetPaths
 from polca.study.published import PublishedScale
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.validity import published_scale
 from polca.validity.published_scale import Run, best_table, cluster_tables, published_scale_tables, readings_table
 from polca.validity.settings import SpecificationSettings
 
@@ -89,15 +88,10 @@ def test_tables(run: Run) -> None:
     assert {"figure_4_vector_1", "figure_4_vector_2"} <= set(evidence["observable"])
 
 
-def test_all_tables_one_after_the_other(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def probes(kept: PublishedScale) -> dict[str, pd.DataFrame]:
-        return {"probes": pd.DataFrame({"tokens": [len(kept.place)]})}
-
-    monkeypatch.setattr(published_scale, "probe_tables", probes)
+def test_all_tables_one_after_the_other(run: Run) -> None:
     grid = SpecificationSettings(thinning=(1, 2), length=(1.0, 0.4), permutations=10)
-    tables = dict(published_scale_tables(run, PUBLISHED, grid))
-    assert list(tables) == ["clusters", "vectors", "best", "readings", "probes", "specification"]
-    assert tables["probes"]["tokens"].tolist() == [TOKENS]
+    tables = dict(published_scale_tables(run, run.trajectories(), PUBLISHED, grid))
+    assert list(tables) == ["clusters", "vectors", "best", "readings", "specification"]
     cells = tables["specification"]
     assert len(cells) == 2**5
     assert set(cells["form"]) == {"none", "trapezoid"}

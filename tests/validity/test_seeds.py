@@ -10,8 +10,9 @@ from polca.machine.files import ROOT, read_csv, read_params
 from polca.machine.parallel import map_processes
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
+from polca.tasks.arithmetic.scores import ROWS
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.validity.seeds import ROWS, SeedsWork, run_seed, summarize_values, table_values
+from polca.validity.seeds import SeedsWork, run_seed, summarize_values, table_values
 from polca.validity.settings import SeedsSettings, SpecificationSettings, on_grid, read
 from synthetic import READINGS
 

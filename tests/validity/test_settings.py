@@ -16,6 +16,7 @@ from polca.validity.settings import (
     BasesSettings,
     ChanceSettings,
     CompletenessSettings,
+    CurvatureSettings,
     SeedsSettings,
     SensitivitySettings,
     SpecificationSettings,
@@ -28,6 +29,7 @@ from polca.validity.settings import (
 
 KINDS: dict[str, type[Section]] = {
     "completeness": CompletenessSettings,
+    "curvature": CurvatureSettings,
     "chance": ChanceSettings,
     "sensitivity": SensitivitySettings,
     "specification": SpecificationSettings,
@@ -72,7 +74,11 @@ class TestShipped:
         assert read(preset, "chance", ChanceSettings).permutations >= 200
         assert read(preset, "completeness", CompletenessSettings).path_nodes == 9
         assert read(preset, "sensitivity", SensitivitySettings).thinning[0] == 1
-        assert read(preset, "specification", SpecificationSettings).length == (1.0, 0.4)
+        specification = read(preset, "specification", SpecificationSettings)
+        assert specification.length == (1.0, 0.4)
+        own = preset.arithmetic().settings.polca.interval
+        # Otherwise the specification curve could not use it.
+        assert read(preset, "curvature", CurvatureSettings).interval == specification.thinning[-1] * own
         seeds, task = read(preset, "seeds", SeedsSettings), preset.arithmetic()
         assert task.settings.seed not in other_seeds(task, seeds)
         coarse = on_grid(task, seeds)

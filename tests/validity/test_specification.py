@@ -106,6 +106,21 @@ def test_forms_without_curvature(projections: tuple[Projections, dict[str, Any]]
     assert set(table["form"]) == {"none", "paper", "trapezoid"}
 
 
+def test_forms_with_curvature_on_a_longer_interval(projections: tuple[Projections, dict[str, Any]]) -> None:
+    """Where the run has it at its first points, they have cells on that interval alone, the same as with all of it."""
+    p, labels = projections
+    grid = Grid.of(labels, SMOKE, settings(length=(1.0,)))
+    some = replace(p, curvatures=p.curvatures[:10], token_curvatures=p.token_curvatures[:10])
+    whole, found = grid.of_projections(p), grid.of_projections(some, thin(p, 20))
+    curved = whole["form"].isin(("exact", "paper_current"))
+    right = whole[~curved | (whole["interval"] == 20)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, right)
+    assert len(found) == len(whole) - 2 * 2 * 2
+    pd.testing.assert_frame_equal(grid.of_projections(p, thin(some, 20)), whole)
+    for other in (None, thin(p, 40)):
+        assert set(grid.of_projections(some, other)["form"]) == {"none", "paper", "trapezoid"}
+
+
 # --- Trajectories: known clusters -------------------------------------------------------------------------------------
 
 

@@ -35,11 +35,11 @@ _T = TypeVar("_T")
 
 
 def _read(read: Callable[[Path], _T], path: Path) -> _T:
-    """What `read` gives, with the mend that fits these files."""
+    """What `read` gives, with the way out that fits these files."""
     try:
         return read(path)
     except (PolcaError, OSError) as error:
-        # Every message is "file: what: mend", and the readers' mends are of a preset's stages.
+        # Every message is "file: what: way out", and the readers' ways out are of a preset's stages.
         what = str(error).removeprefix(f"{path}: ").rpartition(": ")[0] or type(error).__name__
         raise PolcaError(f"{path}: {what}: {AGAIN}") from error
 

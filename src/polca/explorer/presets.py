@@ -37,6 +37,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "fisher": ("Fisher information", "Squared gradient along Hessian eigenvectors, step by step."),
     "lca": ("LCA", "Loss change allocated to single parameters, those that are largest at the end."),
     "loss": ("Exact loss", "The tokens' own losses; no direction of weight space."),
+    "loss_fine": ("Exact loss, finer clusters", "The same losses with a finer clustering than the paper's."),
     "loss_change": ("Change of the exact loss", "From one checkpoint to the next; no direction of weight space."),
 }
 """Titles and notes of the analyses."""
@@ -44,7 +45,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
 READINGS: Mapping[Reading, tuple[str, str]] = {
     "standardised": (
         "standardised",
-        "HDBSCAN sees each trajectory standardised, that is less its own mean over time and divided by its own "
+        "HDBSCAN sees each trajectory standardised: minus its own mean over time, divided by its own "
         "standard deviation over time: shapes instead of sizes.",
     ),
     "raw": ("raw trajectories", "HDBSCAN sees each trajectory as it is, size and shape."),

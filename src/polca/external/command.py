@@ -82,7 +82,7 @@ def _open(name: str, factory: str | None, steps: str | None, interval: int | Non
     checkpoints = open_causal_lm(name)
     taken = chosen(checkpoints.steps())
     loss = causal_loss(checkpoints, taken[-1])
-    _say("attention: plain (eager), since fused attention has no second derivative; tied weights count once")
+    _say("attention: plain (eager), because fused attention has no second derivative; tied weights count once")
     config = loss.module.config
     limits = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
     return _Model(name, loss, checkpoints, taken, *limits)
@@ -140,36 +140,42 @@ def analyze(
     interval: Annotated[int | None, typer.Option(help="Every checkpoint this many steps apart (all).")] = None,
     vectors: Annotated[int | None, typer.Option(help="Basis vectors (10, or one a checkpoint).")] = None,
     per_step: Annotated[int, typer.Option(help="Basis vectors from each basis step.")] = DEFAULT.per_step,
-    basis_steps: Annotated[str | None, typer.Option(help="Where they are computed (spread evenly).")] = None,
+    basis_steps: Annotated[
+        str | None, typer.Option(help="Steps at which basis vectors are computed (spread evenly).")
+    ] = None,
     hessian_sequences: Annotated[
-        int, typer.Option(help="Sequences of the Hessian sample, the data's first.")
+        int, typer.Option(help="Sequences of the Hessian sample: the first of the data.")
     ] = DEFAULT.hessian_sequences,
-    tokens: Annotated[int, typer.Option(help="Evaluation tokens, from the sequences after those.")] = DEFAULT.tokens,
+    tokens: Annotated[
+        int, typer.Option(help="Evaluation tokens, from the sequences after the Hessian sample.")
+    ] = DEFAULT.tokens,
     batch: Annotated[int, typer.Option(help="Sequences at once: the unit of memory.")] = DEFAULT.batch,
     strategy: Annotated[
         str, typer.Option(help="polca, polca_first_order, fisher, loss, loss_change.")
     ] = DEFAULT.strategy,
     second_order: Annotated[str, typer.Option(help="trapezoid, paper, exact, none.")] = DEFAULT.second_order,
     eigenvalue: Annotated[str, typer.Option(help="λ of the form `paper`: basis, current.")] = DEFAULT.eigenvalue,
-    min_cluster_size: Annotated[int | None, typer.Option(help="HDBSCAN's (3 % of the tokens, as published).")] = None,
+    min_cluster_size: Annotated[
+        int | None, typer.Option(help="Least size of a cluster (3 % of the tokens, as published).")
+    ] = None,
     min_samples_divisor: Annotated[
-        int, typer.Option(help="min_samples = n / this (raise it for finer ones).")
+        int, typer.Option(help="min_samples = n / this. Raise it for finer clusters.")
     ] = DEFAULT.min_samples_divisor,
     standardise: Annotated[
         bool,
         typer.Option(
             "--standardise/--raw",
-            help="Cluster trajectories by shape, each less its own mean over time and divided by its own standard "
-            "deviation over time; or raw, as they are.",
+            help="Cluster trajectories by shape (each minus its own mean over time, divided by its own standard "
+            "deviation over time), or by their raw values.",
         ),
     ] = DEFAULT.standardise,
     delta: Annotated[int | None, typer.Option(help="Δ of eq. 9 in steps (one interval).")] = None,
     flat_step: Annotated[int | None, typer.Option(help="Step at which the mean loss is flat (eq. 10).")] = None,
     tolerance: Annotated[float, typer.Option(help="Relative residual of an eigenvector.")] = DEFAULT.tolerance,
     max_matvecs: Annotated[
-        int, typer.Option(help="Hessian-vector products of a basis step at most.")
+        int, typer.Option(help="Most Hessian-vector products of a basis step.")
     ] = DEFAULT.max_matvecs,
-    seed: Annotated[int, typer.Option(help="Of the eigenvectors' start.")] = DEFAULT.seed,
+    seed: Annotated[int, typer.Option(help="Seed of the start vectors of Lanczos.")] = DEFAULT.seed,
     workers: Annotated[int, typer.Option(help="Processes; results do not depend on it.")] = 1,
 ) -> None:
     """Find hidden breakthroughs in your own checkpoints."""
@@ -205,12 +211,12 @@ def analyze(
     _report(found)
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {out}")
     # With a slash it is a folder even where a preset has its name.
-    _say(f"to look around in them: polca explore {shlex.quote(f'{out}/')}")
+    _say(f"to see them in a browser: polca explore {shlex.quote(f'{out}/')}")
 
 
 def _report(found: Analysis) -> None:
     if found.breaks is None:
-        _say("no breakthrough steps: the checkpoints are not evenly spaced (choose some that are with --steps)")
+        _say("no breakthrough steps: the checkpoints are not evenly spaced (choose evenly spaced ones with --steps)")
     if not len(found.clusters):
         raw = "; or cluster trajectories as they are with --raw" if found.settings.standardise else ""
         _say(f"HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones{raw}")

@@ -28,7 +28,7 @@ def _tree(source: bytes, path: Path) -> ast.Module:
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
-        raise PolcaError(f"{path}: not valid Python ({error}): mend it") from error
+        raise PolcaError(f"{path}: not valid Python ({error}): correct it") from error
 
 
 @dataclass

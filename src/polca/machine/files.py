@@ -45,9 +45,9 @@ def unwritable(target: Path, error: Exception) -> PolcaError:
     """What to say where `target` cannot be written: the disk is full, or the system's own reason."""
     number = getattr(error, "errno", None)
     full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-    mend = "free some space and run again" if full else "make the folder writable and run again"
+    way_out = "free some space and run again" if full else "make the folder writable and run again"
     reason = "the disk is full" if full else (os.strerror(number) if number else str(error))
-    return PolcaError(f"cannot write {target}: {reason}: {mend}")
+    return PolcaError(f"cannot write {target}: {reason}: {way_out}")
 
 
 @contextlib.contextmanager
@@ -94,7 +94,9 @@ def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
     except damage as error:
         raise PolcaError(f"{path}: not {kind} ({type(error).__name__}): delete it and run again") from error
     except OSError as error:
-        raise PolcaError(f"{path}: cannot be read: {error.strerror or error}: mend that and run again") from error
+        raise PolcaError(
+            f"{path}: cannot be read: {error.strerror or error}: remove the cause and run again"
+        ) from error
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PolcaError(f"{path}: not valid YAML ({one_line(error)}): mend the file") from error
+        raise PolcaError(f"{path}: not valid YAML ({one_line(error)}): correct the file") from error
     if not isinstance(params, dict):
         raise PolcaError(f"{path}: expected a mapping of parameters at the top level")
     return params

@@ -79,6 +79,27 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise PolcaError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
 
 
+def _points(curvatures: NDArray[Any] | None, checkpoints: int) -> int:
+    """Rows that curvature may have: those it has, at most one a checkpoint."""
+    return 0 if curvatures is None else min(len(curvatures), checkpoints)
+
+
+def _opens_every_interval(curvatures: NDArray[Any] | None, checkpoints: int) -> bool:
+    """Whether curvature is known wherever an interval begins; that of the last checkpoint is not used."""
+    return curvatures is not None and len(curvatures) >= checkpoints - 1
+
+
+def _check_curvature(option: str, name: str, curvatures: NDArray[Any] | None, checkpoints: int, instead: str) -> None:
+    """Refuse an option that asks for curvature at every interval where there is less."""
+    if curvatures is None:
+        raise PolcaError(f"{option}: the projections have no {name}: project with curvature=True, or use {instead!r}")
+    if not _opens_every_interval(curvatures, checkpoints):
+        raise PolcaError(
+            f"{option}: the projections have {name} at the first {len(curvatures)} of {checkpoints} checkpoints alone: "
+            f"leave out polca.curvature_points and project again, or use {instead!r}"
+        )
+
+
 def check(p: "Projections", second_order: str = "none", eigenvalue: str = "basis") -> None:
     """Refuse arrays that do not fit together, unknown options, and options that ask for arrays that there are not.
 
@@ -93,8 +114,8 @@ def check(p: "Projections", second_order: str = "none", eigenvalue: str = "basis
         "movements": (p.movements, (c - 1, k)),
         "vector_steps": (p.vector_steps, (k,)),
         "eigenvalues": (p.eigenvalues, (k,)),
-        "curvatures": (p.curvatures, (c, k)),
-        "token_curvatures": (p.token_curvatures, (c, x, k)),
+        "curvatures": (p.curvatures, (_points(p.curvatures, c), k)),
+        "token_curvatures": (p.token_curvatures, (_points(p.token_curvatures, c), x, k)),
     }
     for name, (array, shape) in wanted.items():
         if array is not None and array.shape != shape:
@@ -105,15 +126,10 @@ def check(p: "Projections", second_order: str = "none", eigenvalue: str = "basis
         raise PolcaError("projections: need at least two checkpoints in rising order and one token: add checkpoints")
     _one_of("second_order", second_order, get_args(SecondOrder))
     _one_of("eigenvalue", eigenvalue, get_args(EigenvalueAt))
-    if second_order == "exact" and p.token_curvatures is None:
-        raise PolcaError(
-            "second_order = 'exact': the projections have no token_curvatures: "
-            "project with curvature=True, or use 'trapezoid'"
-        )
-    if second_order == "paper" and eigenvalue == "current" and p.curvatures is None:
-        raise PolcaError(
-            "eigenvalue = 'current': the projections have no curvatures: project with curvature=True, or use 'basis'"
-        )
+    if second_order == "exact":
+        _check_curvature("second_order = 'exact'", "token_curvatures", p.token_curvatures, c, "trapezoid")
+    if second_order == "paper" and eigenvalue == "current":
+        _check_curvature("eigenvalue = 'current'", "curvatures", p.curvatures, c, "basis")
     if second_order == "paper" and eigenvalue == "basis" and not np.isfinite(p.eigenvalues).all():
         raise PolcaError(
             "eigenvalue = 'basis': this basis has no eigenvalues: use eigenvalue='current' or second_order='trapezoid'"
@@ -122,7 +138,7 @@ def check(p: "Projections", second_order: str = "none", eigenvalue: str = "basis
 
 def forms_of(p: "Projections") -> dict[str, tuple[SecondOrder, EigenvalueAt]]:
     """Those of `FORMS` that these projections allow."""
-    curved, fixed = p.token_curvatures is not None, bool(np.isfinite(p.eigenvalues).all())
+    curved, fixed = _opens_every_interval(p.token_curvatures, len(p.steps)), bool(np.isfinite(p.eigenvalues).all())
     return {
         name: form
         for name, form in FORMS.items()
@@ -144,7 +160,7 @@ def second_order_term(
         return np.zeros((len(p.steps) - 1, p.gradients.shape[1])), 0
     if form == "exact":
         assert p.token_curvatures is not None
-        return 0.5 * p.token_curvatures[:-1, :, k].astype(np.float64) * displacement**2, 0
+        return 0.5 * p.token_curvatures[: len(displacement), :, k].astype(np.float64) * displacement**2, 0
     gradient_change = np.diff(p.gradients[:, :, k].astype(np.float64), axis=0)
     if form == "trapezoid":
         return 0.5 * displacement * gradient_change, 0
@@ -155,7 +171,7 @@ def second_order_term(
         curvature = np.full((len(displacement), 1), float(p.eigenvalues[k]))
     else:
         assert p.curvatures is not None
-        curvature = p.curvatures[:-1, None, k].astype(np.float64)
+        curvature = p.curvatures[: len(displacement), None, k].astype(np.float64)
     return 0.5 * curvature * ratio * displacement**2, int(negligible.sum())
 
 

@@ -41,8 +41,9 @@ class Projections(Arrays):
         losses: `[C, X]` exact loss L(x; θ_t) in nats.
         gradients: `[C, X, K]` G = ⟨b, ∇L(x; θ_t)⟩.
         movements: `[C − 1, K]` Δ = ⟨b, θ_{t+1} − θ_t⟩.
-        curvatures: `[C, K]` λ = bᵀH_t(X)b, the mean over tokens; None where curvature was not asked for.
-        token_curvatures: `[C, X, K]` bᵀH_t(x)b, exact; None where curvature was not asked for.
+        curvatures: `[D, K]` λ = bᵀH_t(X)b, the mean over tokens, at the first D ≤ C checkpoints; None where curvature
+            was not asked for.
+        token_curvatures: `[D, X, K]` bᵀH_t(x)b, exact; None where curvature was not asked for.
         vector_steps: `[K]` training step at which b was computed, −1 where none.
         eigenvalues: `[K]` bᵀHb there on the Hessian sample, NaN where none.
 
@@ -56,8 +57,8 @@ class Projections(Arrays):
         "movements": "finite C-1 K",
         "vector_steps": "int K",
         "eigenvalues": "float K",
-        "curvatures?": "finite C K",
-        "token_curvatures?": "finite C X K",
+        "curvatures?": "finite D K",
+        "token_curvatures?": "finite D X K",
     }
 
     steps: NDArray[np.int64]
@@ -68,6 +69,20 @@ class Projections(Arrays):
     eigenvalues: NDArray[np.float32]
     curvatures: NDArray[np.float32] | None = None
     token_curvatures: NDArray[np.float32] | None = None
+
+    @property
+    def curved_intervals(self) -> int:
+        """Intervals, from the first on, at whose beginning the exact curvature of every token is known."""
+        return 0 if self.token_curvatures is None else min(len(self.token_curvatures), len(self.steps) - 1)
+
+
+def curved_part(p: Projections) -> Projections:
+    """The first intervals, as far as the exact curvature is known (`curved_intervals`, at least one)."""
+    count = p.curved_intervals
+    if count == len(p.steps) - 1:
+        return p
+    points = {name: getattr(p, name)[: count + 1] for name in ("steps", "losses", "gradients")}
+    return replace(p, **points, movements=p.movements[:count])
 
 
 def thin(projections: Projections, interval: int, name: str = "interval") -> Projections:
@@ -87,8 +102,8 @@ def thin(projections: Projections, interval: int, name: str = "interval") -> Pro
         losses=p.losses[at],
         gradients=p.gradients[at],
         movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(np.float32),
-        curvatures=None if p.curvatures is None else p.curvatures[at],
-        token_curvatures=None if p.token_curvatures is None else p.token_curvatures[at],
+        curvatures=None if p.curvatures is None else p.curvatures[at[at < len(p.curvatures)]],
+        token_curvatures=None if p.token_curvatures is None else p.token_curvatures[at[at < len(p.token_curvatures)]],
     )
 
 
@@ -253,6 +268,7 @@ def project_bases(
     *,
     steps: Sequence[int] | None = None,
     curvature_of: Sequence[str] = (),
+    curvature_points: int | None = None,
     method: Method = "auto",
     workers: int | None = 1,
     resume: Path | None = None,
@@ -264,6 +280,8 @@ def project_bases(
         data: evaluation sequences in batches; the batch is the unit of memory.
         steps: checkpoints to use, all by default.
         curvature_of: names of the bases whose exact token curvatures are computed as well.
+        curvature_points: at how many checkpoints, the first ones; None for all. At the others such a basis costs no
+            more than one without curvature, and its gradients may come by backward passes: the same within rounding.
         method: `backward` (one backward pass per target position), `forward`, or `auto`, which takes the cheaper of the
             two: `forward` where sequences have more targets than there are vectors.
         workers: processes, None for as many as the machine has cores; results do not depend on their number. Under
@@ -272,10 +290,13 @@ def project_bases(
         resume: folder in which finished checkpoints lie until all are done.
 
     Raises:
-        PolcaError: an unknown method, a basis with parameters that the checkpoints lack, or a loss that is not finite.
+        PolcaError: an unknown method, curvature at no checkpoint, a basis with parameters that the checkpoints lack, or
+            a loss that is not finite.
     """
     if method not in get_args(Method):
         raise PolcaError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
+    if curvature_points is not None and curvature_points < 1:
+        raise PolcaError(f"curvature_points = {curvature_points}: must be at least 1: ask for no curvature instead")
     chosen = list(checkpoints.steps() if steps is None else steps)
     params = checkpoints.load(chosen[0])
     for label, basis in bases.items():
@@ -285,16 +306,23 @@ def project_bases(
             raise PolcaError(
                 f"basis {label}: parameter {wrong[0]!r} does not match the checkpoints: make the basis again"
             )
-    if method == "auto":
-        with torch.no_grad():
-            targets = token_loss(params, data[0]).shape[1]
-        vectors = sum(len(b) for n, b in bases.items() if n not in curvature_of and not b.axes)
+    with torch.no_grad():
+        targets = token_loss(params, data[0]).shape[1] if method == "auto" else 0
+
+    def at(part: Sequence[int], along: frozenset[str], description: str) -> list[dict[str, Any]]:
+        vectors = sum(len(b) for n, b in bases.items() if n not in along and not b.axes)
         # In forward passes, forward mode costs 1 + 2K and backward 1 + targets + K.
-        method = "forward" if targets > vectors and not any(b.axes for b in bases.values()) else "backward"
-    job = _Job(token_loss, checkpoints, data, bases, frozenset(curvature_of), method)
-    results = map_processes(
-        _at_checkpoint, job, chosen, workers=workers, description="projections", resume=resume, shared_out=True
-    )
+        cheaper: Method = "forward" if targets > vectors and not any(b.axes for b in bases.values()) else "backward"
+        job = _Job(token_loss, checkpoints, data, bases, along, cheaper if method == "auto" else method)
+        return map_processes(
+            _at_checkpoint, job, part, workers=workers, description=description, resume=resume, shared_out=True
+        )
+
+    curved = frozenset(curvature_of)
+    first = len(chosen) if curvature_points is None or not curved else curvature_points
+    results = at(chosen[:first], curved, "projections" if first >= len(chosen) else "projections with curvature")
+    if first < len(chosen):  # other processes, which then hold no directions for curvature
+        results += at(chosen[first:], frozenset(), "projections")
     losses = np.stack([r["loss"] for r in results])
     if not np.isfinite(losses).all():
         bad = chosen[int(np.argmax(~np.isfinite(losses).all(axis=1)))]
@@ -304,7 +332,7 @@ def project_bases(
     movements = _movements(checkpoints, chosen, bases)
     output = {}
     for name, basis in bases.items():
-        exact = np.stack([r["second"][name] for r in results]) if name in curvature_of else None
+        exact = np.stack([r["second"][name] for r in results[:first]]) if name in curved else None
         output[name] = Projections(
             steps=np.array(chosen, np.int64),
             losses=losses,
@@ -325,6 +353,7 @@ def project(
     data: Sequence[Any],
     *,
     curvature: bool = False,
+    curvature_points: int | None = None,
     steps: Sequence[int] | None = None,
     method: Method = "auto",
     workers: int = 1,
@@ -337,7 +366,7 @@ def project(
         checkpoints: θ_0 … θ_T.
         basis: K directions.
         data: evaluation sequences in batches.
-        steps, method, workers, resume: as in `project_bases`.
+        curvature_points, steps, method, workers, resume: as in `project_bases`.
 
     Raises:
         PolcaError: as `project_bases`.
@@ -351,6 +380,7 @@ def project(
         data,
         steps=steps,
         curvature_of=(name,) if curvature else (),
+        curvature_points=curvature_points,
         method=method,
         workers=workers,
         resume=resume,

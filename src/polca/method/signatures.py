@@ -17,14 +17,13 @@ LIMIT = 5.0
 
 
 def robustly_scaled(columns: NDArray[np.floating]) -> Floats:
-    """Each column of `[n, F]` less its median, divided by its median absolute deviation, clipped at ±`LIMIT`.
+    """Each column of `[n, F]` minus its median, divided by its mean absolute deviation from it, clipped at ±`LIMIT`.
 
-    Without the factor that makes the deviation one of a normal distribution. A column in which it is 0, since more
-    than half of the values are the same, has no scale and becomes 0.
+    A constant column has no scale and becomes 0.
     """
     exact = np.asarray(columns, np.float64)
     centred = exact - np.median(exact, axis=0)
-    deviations = np.median(np.abs(centred), axis=0)
+    deviations = np.abs(centred).mean(axis=0)
     scaled = np.where(deviations > 0, centred, 0.0) / np.where(deviations > 0, deviations, 1.0)
     return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
 
@@ -48,9 +47,8 @@ def signatures(
     """Every token's projected losses along all vectors at a few times, as one row of numbers without unit.
 
     Tokens that the directions treat alike lie next to each other, whatever one direction alone says. Each column (one
-    vector at one time) is scaled over tokens, so that no vector counts for more because its losses are larger: less its
-    median, divided by its median absolute deviation, clipped at ±5. A column in which more than half of the tokens have
-    one value has no scale and becomes 0.
+    vector at one time) is scaled over tokens, so that no vector counts for more because its losses are larger: minus
+    its median, divided by the mean absolute deviation from it, clipped at ±5. A constant column becomes 0.
 
     Args:
         trajectories: `[K, X, P]`, of projected losses or of anything else.
@@ -71,8 +69,8 @@ def signatures(
         >>> second = np.outer([1, 2, 3, 9, 9], [0.0, -1.0, -1.0])
         >>> values = np.stack([first, second]).astype(np.float32)
         >>> trajectories = polca.Trajectories("polca", values, np.array([0, 50, 100]), projected=True)
-        >>> polca.signatures(trajectories, at=(0.5, 1.0)).tolist()[2:]
-        [[0.0, 0.0, 0.0, 0.0], [-1.0, -1.0, -3.0, -3.0], [-2.0, -2.0, -3.0, -3.0]]
+        >>> polca.signatures(trajectories, at=(0.5, 1.0)).round(2).tolist()[2:]
+        [[0.0, 0.0, 0.0, 0.0], [-0.83, -0.83, -2.0, -2.0], [-1.67, -1.67, -2.0, -2.0]]
         >>> polca.signatures(trajectories, vectors=[1]).shape
         (5, 3)
     """
@@ -95,5 +93,7 @@ def token_features(trajectories: Trajectories) -> Floats:
     """What probes and neighbours see of an analysis, `[X, F]`: signatures of projected losses, all points of others.
 
     The exact loss and its change are one number a token at each time, so that they are given every time that there is.
+    So is what has a single time.
     """
-    return signatures(trajectories, SHARES if trajectories.projected else None)
+    whole = not trajectories.projected or len(trajectories.steps) == 1
+    return signatures(trajectories, None if whole else SHARES)

@@ -12,7 +12,9 @@ import typst
 from polca.errors import PolcaError
 from polca.machine.files import read_json
 from polca.method.decomposition import GUARD
-from polca.report.figures import FURTHER
+from polca.method.probes import NEIGHBOURS
+from polca.report.figures import FURTHER, FURTHER_ENGLISH
+from polca.report.figures.directions import NAMED
 from polca.report.verdicts import LEVEL
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
@@ -21,6 +23,8 @@ SOURCE = Path("paper") / "paper.typ"
 BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}
 """Presets whose English results a preset's report shows beside its own, where they are there."""
 STATIC = (
+    "CITATION.cff",
+    "paper/directions.typ",
     "data/published.yaml",
     "data/tagger/metrics.json",
     "benchmarks/arithmetic_clusters.csv",
@@ -39,7 +43,7 @@ def _of_preset(paths: PresetPaths) -> list[str]:
         f"paper/{name}/tables/{table}.csv"
         for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims", "readings")
     ]
-    numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER)
+    numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER, *FURTHER_ENGLISH)
     figures = [f"figures/{name}/figure_{number}.pdf" for number in numbers]
     alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
     return [*alone, *tables, *figures]
@@ -73,7 +77,10 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
         "preset": paths.name,
         "presets": presets,
         "files": [file for file in files if (paths.root / file).is_file()],
-        "constants": {"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
+        "constants": {
+            **{"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
+            **{"named": NAMED, "neighbours": NEIGHBOURS},
+        },
     }
     return {"report": json.dumps(told, sort_keys=True)}
 
@@ -97,6 +104,6 @@ def compile_report(
         )
     except typst.TypstError as error:
         raise PolcaError(
-            f"{SOURCE}: does not compile: {error}: mend it, or make the file that it names anew"
+            f"{SOURCE}: does not compile: {error}: correct it, or make the file that it names anew"
         ) from error
     return made if isinstance(made, list) else [made]

@@ -19,9 +19,8 @@ from polca.machine.files import read_csv
 from polca.method.breakthrough import hidden_fraction
 from polca.study.results import Results
 from polca.tasks.arithmetic.labels import PLACES
-from polca.tasks.arithmetic.scores import ANALYSES, three_best
+from polca.tasks.arithmetic.scores import ANALYSES, ROWS, three_best
 from polca.typing import Reading
-from polca.validity.seeds import ROWS
 
 HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = "holds", "fails", "inconclusive", "not run"
 SEEDS_SHARE = 0.8

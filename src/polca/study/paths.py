@@ -36,6 +36,7 @@ class TaskPaths:
         self.training_log = self.results / "training_log.csv"
         self.losses = self.results / "losses.npz"
         self.projected_losses = self.results / "projected_losses.npz"
+        self.signatures = self.results / "signatures"
         self.clusters = self.results / reading / "clusters"
         self.tables = self.results / reading / "tables"
         self.summary = self.results / reading / "summary.json"

@@ -89,19 +89,18 @@ def _basis(
 
 def _project(
     config: ModelConfig, length: int, sequences: int, batch: int, units: float, kept: int, held: int,
-    checkpoints: int, workers: int, name: str,
+    workers: int, name: str,
 ) -> StageCost:  # fmt: skip
-    """`units`: forward passes a checkpoint; `kept`: numbers stored a token; `held`: vectors in memory."""
+    """`units`: forward passes over all checkpoints; `kept`: numbers stored a token; `held`: vectors in memory."""
     tokens = sequences * (config.targets or length)
     rows = min(batch, sequences) * length
     # Values and derivatives of the widest layer, several at a time.
     buffers = 4 * rows * held * (6 * config.mlp_width + 12 * config.width) + 16 * rows * config.output_vocabulary
     return StageCost(
         f"project@{name}",
-        forward_flops(config, length) * sequences * units * checkpoints,
-        4 * checkpoints * tokens * (1 + kept),
-        workers * (PROCESS_BYTES + 4 * parameter_count(config) * (held + 2) + buffers)
-        + 4 * checkpoints * tokens * (1 + kept),
+        forward_flops(config, length) * sequences * units,
+        4 * tokens * kept,
+        workers * (PROCESS_BYTES + 4 * parameter_count(config) * (held + 2) + buffers) + 4 * tokens * kept,
     )
 
 
@@ -111,11 +110,16 @@ def _costs(task: TransformerTask, kinds: Sequence[str], workers: int) -> list[St
     vectors, targets = basis.vectors * basis.per_step, evaluated.targets or length
     dense = [kind for kind in kinds if kind != "lca"]
     exact = [kind for kind in dense if kind in polca.curvature_of]
-    plain, axes = len(dense) - len(exact), basis.lca_parameters if "lca" in kinds else 0
-    units = sum(1 + 4 * vectors for _ in exact)
-    if plain or axes:
+    axes, points = basis.lca_parameters if "lca" in kinds else 0, training.steps // polca.interval + 1
+    curved = min(polca.curvature_points or points, points) if exact else 0
+
+    def gradients(plain: int) -> int:
+        """Units of a checkpoint's projections on so many dense bases, and on the axes."""
         forward = targets > plain * vectors and not axes
-        units += 1 + (2 * plain * vectors if forward else targets + plain * vectors)
+        return 1 + (2 * plain * vectors if forward else targets + plain * vectors) if plain or axes else 0
+
+    units = curved * (len(exact) * (1 + 4 * vectors) + gradients(len(dense) - len(exact)))
+    units += (points - curved) * gradients(len(dense))
     # Without kept graphs every product makes each batch's anew.
     held = basis.hessian_examples if task.keep_graphs else polca.batch_sequences
     hessians = [vectors for kind in dense if kind != "random"]
@@ -124,8 +128,8 @@ def _costs(task: TransformerTask, kinds: Sequence[str], workers: int) -> list[St
         _basis(config, length, basis.hessian_examples, held, hessians, workers, task.name),
         _project(
             evaluated, length, task.evaluation_sequences, polca.batch_sequences, units,
-            (len(dense) + len(exact)) * vectors + axes, len(dense) * vectors,
-            training.steps // polca.interval + 1, workers, task.name,
+            points * (1 + len(dense) * vectors + axes) + curved * len(exact) * vectors, len(dense) * vectors,
+            workers, task.name,
         ),
     ]  # fmt: skip
 

@@ -165,6 +165,30 @@ class TaskResults:
             )
         return found
 
+    def signature_table(self, name: str) -> pd.DataFrame:
+        """A table of what all vectors together tell apart, such as `signatures` (`signatures/<name>.csv`)."""
+        path = self.paths.signatures / f"{name}.csv"
+        self._require(path, "signatures")
+        return read_csv(path)
+
+    def signature_tables(self) -> list[str]:
+        """Names of these tables."""
+        self._require(self.paths.signatures / "signatures.csv", "signatures")
+        return sorted(path.stem for path in self.paths.signatures.glob("*.csv"))
+
+    def token_map(self, analysis: str) -> dict[str, NDArray[Any]]:
+        """`coordinates [n, 2]` and `clusters [n]` of an analysis' map (`signatures/maps/<analysis>.npz`)."""
+        path = self.paths.signatures / "maps" / f"{analysis}.npz"
+        self._require(path, "signatures")
+        return read_npz(path, {"coordinates": "finite N D", "clusters": "int N"})
+
+    @cached_property
+    def mapped(self) -> dict[str, NDArray[Any]]:
+        """`tokens [n]` that are mapped, and the `values [n]` of the label that chose them (`signatures/mapped.npz`)."""
+        path = self.paths.signatures / "mapped.npz"
+        self._require(path, "signatures")
+        return read_npz(path)
+
     def curves(self, analysis: str) -> Clusters:
         """Clusters of an analysis (`clusters/<analysis>.npz`); read anew at every call, for these files are large."""
         path = self.paths.cluster(analysis)

@@ -31,7 +31,7 @@ def _one_line(error: Exception) -> str | None:
     if isinstance(error, PolcaError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        return f"{error.filename or 'output'}: {error.strerror}: free space or mend the rights"
+        return f"{error.filename or 'output'}: {error.strerror}: free some space, or correct the permissions"
     return None
 
 

@@ -56,6 +56,11 @@ def parse(kind: type[T], values: Any, name: str) -> T:
     raise PolcaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
 
 
+def needs_curvature(second_order: SecondOrder | None, eigenvalue: EigenvalueAt | None) -> bool:
+    """Whether a form of eq. 4 asks for bᵀHb at every checkpoint."""
+    return second_order == "exact" or (second_order == "paper" and eigenvalue == "current")
+
+
 class ModelSettings(Section):
     """Sizes of the transformer; vocabularies and context are the task's."""
 
@@ -125,6 +130,7 @@ class PolcaSettings(Section):
     Attributes:
         batch_sequences: sequences at once; a unit of memory, not of the method.
         curvature_of: bases along which the exact curvature bᵀH(x)b of every token is computed as well.
+        curvature_points: at how many points, the first ones; None for every point.
     """
 
     interval: Count
@@ -132,11 +138,12 @@ class PolcaSettings(Section):
     eigenvalue: EigenvalueAt
     batch_sequences: Count
     curvature_of: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    curvature_points: Count | None = None
 
     @property
     def needs_curvature(self) -> bool:
         """Whether the second-order term asks for bᵀHb at every checkpoint."""
-        return self.second_order == "exact" or (self.second_order == "paper" and self.eigenvalue == "current")
+        return needs_curvature(self.second_order, self.eigenvalue)
 
 
 class ArchiveSettings(Section):
@@ -253,6 +260,11 @@ class TaskSettings(Section):
             )
         return self
 
+    def curved_everywhere(self, basis: str | None) -> bool:
+        """Whether the exact curvature along a basis is known wherever an interval begins."""
+        points, intervals = self.polca.curvature_points, self.training.steps // self.polca.interval
+        return basis in self.polca.curvature_of and (points is None or points >= intervals)
+
     def check_curvature(self, task: str, bases: tuple[str, ...]) -> None:
         """What is asked of curvature must fit the bases whose trajectories POLCA decomposes.
 
@@ -271,4 +283,9 @@ class TaskSettings(Section):
             raise PolcaError(
                 f"{task}.polca.second_order = {self.polca.second_order!r}: needs the curvature along basis "
                 f"{lacking[0]}: add it to {task}.polca.curvature_of"
+            )
+        if self.polca.needs_curvature and not all(map(self.curved_everywhere, bases)):
+            raise PolcaError(
+                f"{task}.polca.curvature_points = {self.polca.curvature_points}: second_order = "
+                f"{self.polca.second_order!r} needs the curvature at every point: leave curvature_points out"
             )

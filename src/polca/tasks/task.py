@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.tasks.settings import ClusteringSettings, TaskSettings
+from polca.tasks.settings import ClusteringSettings, TaskSettings, needs_curvature
 from polca.tasks.transformer import ModelConfig, TokenLoss, initialize
 from polca.typing import EigenvalueAt, SecondOrder, Strategy, TokenLossFunction
 
@@ -44,6 +44,26 @@ class Analysis:
     strategy: Strategy
     second_order: SecondOrder | None = None
     eigenvalue: EigenvalueAt | None = None
+
+    @property
+    def needs_curvature(self) -> bool:
+        """Whether its own form of eq. 4 asks for bᵀHb at every checkpoint."""
+        return needs_curvature(self.second_order, self.eigenvalue)
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Labels of tokens, by which all vectors together are judged (`study.stages.signatures`).
+
+    Attributes:
+        values: `[X]`, of any kind.
+        among: `[X]` which tokens are asked about.
+        within: `[X]` what else is known of them: agreement beyond it is what labels add. None where nothing is.
+    """
+
+    values: NDArray[Any]
+    among: NDArray[np.bool_]
+    within: NDArray[Any] | None = None
 
 
 class Task(Protocol):
@@ -112,6 +132,12 @@ class Task(Protocol):
 
     def cluster_counts(self, tables: Tables) -> dict[str, Any]:
         """Numbers of its own about the tables of all analyses, for `summary.json`."""
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """Labels by which all vectors together are judged, by name; the tokens of the first one are mapped."""
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
+        """Tables of its own about one analysis that need no clusters, by name; `loss` are the exact losses, K = 1."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +233,14 @@ class TransformerTask:
         return plain_tables(analysis, clusters, breaks, labels["name"])
 
     def cluster_counts(self, tables: Tables) -> dict[str, Any]:
+        """None of its own."""
+        return {}
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """The names of the tokens."""
+        return {"name": Skill(labels["name"], np.ones(len(labels["name"]), np.bool_))}
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
         """None of its own."""
         return {}
 

@@ -6,7 +6,7 @@ what the form misses *inside* the subspace, the path integral along the basis le
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.stats import pearsonr
 
 from polca.method.completeness import ALL, APP_C, completeness, ratio, rms, second_order_terms
 from polca.method.decomposition import allocations, forms_of
-from polca.method.projections import Projections
+from polca.method.projections import Projections, curved_part
 from polca.validity.path_integral import PathGradients, levels
 
 Floats = NDArray[np.float64]
@@ -47,12 +47,17 @@ def against(values: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
+def interval_of(p: Projections) -> int:
+    """Training steps from one point to the next."""
+    return int(p.steps[1] - p.steps[0])
+
+
 def totals(setting: str, basis: str, p: Projections) -> list[dict[str, Any]]:
     """Completeness over all tokens and intervals, one row a form.
 
     Returns:
-        allocated and actual (mean over tokens, summed over training, nats), fraction, and over tokens and intervals
-        explained (1 − residual²/actual², root mean squares) and correlation.
+        setting, basis, form; allocated and actual (mean over tokens, summed over training, nats), fraction, and over
+        tokens and intervals explained (1 − residual²/actual², root mean squares) and correlation.
     """
     found = {form: completeness(p, *options) for form, options in forms_of(p).items()}
     return [
@@ -77,6 +82,20 @@ def curves(p: Projections) -> pd.DataFrame:
     return pd.DataFrame({"step": p.steps[1:], "actual": actual, **columns})
 
 
+def with_curvature_of(coarse: Projections, p: Projections) -> tuple[Projections, NDArray[np.int64]]:
+    """`p` with the curvature of `coarse` where both have a point, NaN elsewhere; and the intervals that begin there.
+
+    Where `p` has curvature everywhere, `p` itself and all its intervals.
+    """
+    intervals = np.arange(len(p.steps) - 1)
+    if p.curved_intervals == len(intervals) or coarse.curvatures is None or coarse.token_curvatures is None:
+        return p, intervals[: p.curved_intervals]
+    at = np.searchsorted(p.steps, coarse.steps)
+    of_tokens, mean = np.full_like(p.gradients, np.nan), np.full_like(p.gradients[:, 0], np.nan)
+    of_tokens[at], mean[at] = coarse.token_curvatures, coarse.curvatures
+    return replace(p, curvatures=mean, token_curvatures=of_tokens), at[:-1]
+
+
 @dataclass(frozen=True)
 class OnPath:
     """The loss change on the intervals of a path, and what is allocated of it, in nats.
@@ -92,9 +111,17 @@ class OnPath:
     parts: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, p: Projections, path: PathGradients) -> "OnPath":
-        """Those of projections."""
+    def of(cls, p: Projections, path: PathGradients, coarse: Projections | None = None) -> "OnPath":
+        """Those of projections.
+
+        Args:
+            coarse: the same on a longer interval, with curvature; taken where every interval of the path begins at one
+                of its points, otherwise forms that need curvature are left out.
+        """
         actual = np.diff(p.losses.astype(np.float64), axis=0)[path.intervals]
+        if coarse is not None:
+            curved, known = with_curvature_of(coarse, p)
+            p = curved if np.isin(path.intervals, known).all() else p
         parts = {form: allocations(p, *options)[path.intervals] for form, options in forms_of(p).items()}
         return cls(path.steps[:, 1], actual, {**parts, "path": path.integral()})
 
@@ -206,24 +233,32 @@ def convergence(path: PathGradients, actual: Floats, tolerance: float) -> dict[s
     }
 
 
-def curvature_errors(p: Projections) -> pd.DataFrame:
+def curvature_errors(p: Projections, coarse: Projections) -> pd.DataFrame:
     """App. C: estimates of ½ bᵀH(x)b ⟨b, Δθ⟩² against the exact term, on the published subset and on all.
 
+    Args:
+        p: with curvature at its first points at least, which hold the published subset.
+        coarse: with curvature everywhere on a longer interval: where `p` has less, its intervals that begin there stand
+            for all.
+
     Returns:
-        where (`published`, `all`), form, terms, columns of `against`, and within_two, the share of terms whose estimate
-        has the right sign and is within a factor of two.
+        where (`published`, `all`), intervals, form, terms, columns of `against`, and within_two, the share of terms
+        whose estimate has the right sign and is within a factor of two.
     """
     rows = []
-    for where, subset in (("published", APP_C), ("all", ALL)):
-        truth = second_order_terms(p, "exact", subset=subset)
-        for form, options in forms_of(p).items():
+    everywhere, known = with_curvature_of(coarse, p)
+    for where, chosen, subset in (
+        ("published", curved_part(p), APP_C),
+        ("all", everywhere, ALL._replace(intervals=known)),
+    ):
+        truth = second_order_terms(chosen, "exact", subset=subset)
+        for form, options in forms_of(chosen).items():
             if form in ("none", "exact"):
                 continue
-            term = second_order_terms(p, *options, subset)
+            term = second_order_terms(chosen, *options, subset)
             close = (term * truth > 0) & (np.abs(term) <= 2 * np.abs(truth)) & (np.abs(truth) <= 2 * np.abs(term))
-            rows.append(
-                {"where": where, "form": form, "terms": term.size, **against(term, truth), "within_two": close.mean()}
-            )
+            head = {"where": where, "intervals": term.shape[1], "form": form, "terms": term.size}
+            rows.append({**head, **against(term, truth), "within_two": close.mean()})
     return pd.DataFrame(rows)
 
 
@@ -239,8 +274,9 @@ def denominators(p: Projections) -> dict[str, Any]:
     mean, scale = gradient_change.mean(axis=1), np.sqrt(np.square(gradient_change).mean(axis=1))
     displacement = p.movements.astype(np.float64)
     wrong = {"basis": p.eigenvalues[None].astype(np.float64) * displacement * mean < 0}
-    if p.curvatures is not None:
-        wrong["current"] = p.curvatures[:-1] * displacement * mean < 0
+    if "paper_current" in forms_of(p):
+        assert p.curvatures is not None
+        wrong["current"] = p.curvatures[: len(displacement)] * displacement * mean < 0
     return {
         "pairs": int(mean.size),
         "below": [{"fraction": f, "pairs": int((np.abs(mean) <= f * scale).sum())} for f in DENOMINATORS],
@@ -249,18 +285,20 @@ def denominators(p: Projections) -> dict[str, Any]:
 
 
 def tables(
-    projections: Mapping[str, Projections], path: PathGradients, english: Projections
+    projections: Mapping[str, Projections], path: PathGradients, english: Projections, coarse: Projections
 ) -> dict[str, pd.DataFrame]:
     """All tables of the stage by file name.
 
     Args:
         projections: of the arithmetic setting, by basis.
+        coarse: those of the Hessian's on a longer interval, with curvature everywhere.
     """
     hessian = projections["hessian"]
-    found = OnPath.of(hessian, path)
+    found = OnPath.of(hessian, path, coarse)
     rows = [row for basis, p in projections.items() for row in totals("arithmetic", basis, p)]
     made = {
         "totals": pd.DataFrame([*rows, *totals("english", "hessian", english)]),
+        "coarse": pd.DataFrame(totals("arithmetic", "hessian", coarse)).assign(interval=interval_of(coarse)),
         "curves": curves(hessian),
         "english_curves": curves(english),
         "intervals": parts_by_interval(found),
@@ -270,7 +308,7 @@ def tables(
         "errors": errors_by_interval(found),
     }
     if hessian.token_curvatures is not None:
-        made["curvature"] = curvature_errors(hessian)
+        made["curvature"] = curvature_errors(hessian, coarse)
     return made
 
 

@@ -30,8 +30,9 @@ def arithmetic_tables(preset: Preset, chance: ChanceSettings) -> dict[str, pd.Da
     skills = read_npz(preset.paths.task("arithmetic").labels, EVALUATION_FORM)
     place, carry = skills["place"], skills["carry"].astype(bool)
     rows: dict[str, list[dict[str, Any]]] = {"best": [], "hidden": [], "beside": []}
-    with progress("permutations", len(readings) * len(ANALYSES) * (chance.vector_permutations + 1)) as bar:
-        for reading, (number, (name, (basis, strategy))) in product(readings, enumerate(ANALYSES.items())):
+    own = [(number, row) for number, row in enumerate(ANALYSES.items()) if row[0] in preset.arithmetic().analyses]
+    with progress("permutations", len(readings) * len(own) * (chance.vector_permutations + 1)) as bar:
+        for reading, (number, (name, (basis, strategy))) in product(readings, own):
             out = preset.paths.task("arithmetic", reading)
             vectors, partitions = read_csv(out.table("vectors")), read_csv(out.table("partitions"))
             # A stream of its own for each analysis, so that none depends on which others there are.

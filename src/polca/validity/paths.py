@@ -11,6 +11,7 @@ class ValidityPaths:
     def __init__(self, paths: PresetPaths) -> None:
         self.directory = paths.validity
         self.path = self.directory / "path" / "gradients.npz"
+        self.curvature = self.directory / "curvature" / "hessian.npz"
         self.specification = self.directory / "specification" / "specification.csv"
         self.figures = self.directory / "figures"
 

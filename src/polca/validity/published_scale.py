@@ -18,12 +18,12 @@ from polca.method.decomposition import Trajectories
 from polca.study.published import PublishedScale
 from polca.study.readings import Evidence, evidence_table
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.stages.signatures import change_of
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import SCORES, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
 from polca.typing import Reading
-from polca.validity.published_tables import probe_tables
 from polca.validity.settings import SpecificationSettings
 from polca.validity.specification import Grid
 
@@ -56,15 +56,9 @@ class Run:
 
     def trajectories(self) -> dict[str, Trajectories]:
         """Of the analyses that were kept, and of the exact loss and its change."""
-        steps, losses = self.run.steps, self.run.losses
-        change = np.diff(losses.astype(np.float64), axis=0).astype(np.float32)
-        return {
-            **self.run.trajectories,
-            "loss": Trajectories("loss", np.ascontiguousarray(losses.T[None]), steps, projected=False),
-            "loss_change": Trajectories(
-                "loss_change", np.ascontiguousarray(change.T[None]), steps[1:], projected=False
-            ),
-        }
+        values = np.ascontiguousarray(self.run.losses.T[None])
+        loss = Trajectories("loss", values, self.run.steps, projected=False)
+        return {**self.run.trajectories, "loss": loss, "loss_change": change_of(loss)}
 
 
 def cluster_tables(run: Run, trajectories: Mapping[str, Trajectories]) -> dict[str, pd.DataFrame]:
@@ -134,20 +128,21 @@ def readings_table(
 
 
 def published_scale_tables(
-    run: Run, published: Mapping[str, Any], grid: SpecificationSettings
+    run: Run, trajectories: Mapping[str, Trajectories], published: Mapping[str, Any], grid: SpecificationSettings
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """All tables with their names, each as soon as it is made.
+    """Tables of clusters with their names, each as soon as it is made; those without are of `probe_tables`.
 
-    clusters, vectors, best and readings; probes and signatures; and specification, of first order and trapezoid
-    (`specification.Grid`), which takes longest.
+    clusters, vectors, best and readings; and specification, of first order and trapezoid (`specification.Grid`), which
+    takes longest.
+
+    Args:
+        trajectories: of `Run.trajectories`.
     """
-    trajectories = run.trajectories()
     made = cluster_tables(run, trajectories)
     yield "clusters", made["clusters"]
     yield "vectors", made["vectors"]
     yield "best", best_table(made["clusters"], made["vectors"])
     yield "readings", readings_table(run, made, trajectories, published)
-    yield from probe_tables(run.run).items()
     forms = {form: trajectories[analysis] for form, analysis in FORMS.items()}
     specified = Grid.of(run.labels, run.task.settings, grid)
     yield "specification", specified.of_trajectories(forms, trajectories["loss"])

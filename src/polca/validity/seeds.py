@@ -16,21 +16,18 @@ from polca.method.breakthrough import hidden_fraction
 from polca.method.projections import Projections
 from polca.study import in_memory
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.stages.signatures import all_signature_tables, compared_analyses, compared_trajectories
 from polca.study.stages.trajectories import decompose_analysis
 from polca.tasks.arithmetic.labels import PLACES
-from polca.tasks.arithmetic.probes import PROBED, probe_tables
-from polca.tasks.arithmetic.scores import SCORES, best_clusters, three_best
+from polca.tasks.arithmetic.scores import ROWS, SCORES, best_clusters, three_best
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.tasks.task import Labels
 from polca.typing import Reading
 from polca.validity.profiles import CELLS, cluster_profiles, skill_cells, vector_profiles
 from polca.validity.settings import SpecificationSettings, of_seed
 from polca.validity.specification import Grid
+from polca.validity.within_class import ALL, within_class_table
 
-_STRATEGIES = {n: n for n in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
-_BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
-ROWS: Mapping[int, Mapping[str, str]] = {8: _STRATEGIES, 9: _STRATEGIES, 10: _BASES, 11: _BASES}
-"""Rows of Tables 8–11 and the analyses behind them."""
 SEEDS_ANALYSES = tuple(dict.fromkeys(name for rows in ROWS.values() for name in rows.values()))
 PROFILED = "polca"
 """The analysis whose vectors and clusters are matched between seeds."""
@@ -44,7 +41,7 @@ def _profile_rows(kind: str, keys: Mapping[str, Any], profiles: NDArray[np.float
 def seed_tables(
     task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels, grid: SpecificationSettings
 ) -> dict[str, pd.DataFrame]:
-    """The task's tables for every analysis of Tables 8–11, and `profiles`, `probes`, `signatures` and `specification`.
+    """The task's tables for every analysis of Tables 8–11, and `profiles`, those of `probes_of` and `specification`.
 
     All have a column `seed`. The grid of the specifications is not thinned any further here, and has no form that needs
     curvature, which further seeds lack.
@@ -74,9 +71,11 @@ def seed_tables(
 
 
 def probes_of(task: ArithmeticTask, projections: Mapping[str, Projections], labels: Labels) -> dict[str, pd.DataFrame]:
-    """`probes` and `signatures` (see `tasks.arithmetic.probes`) of every analysis that is probed."""
-    done = [probe_tables(name, decompose_analysis(task, name, projections), labels) for name in PROBED]
-    return {table: stacked(*(tables[table] for tables in done)) for table in done[0]}
+    """What all vectors together tell apart (`study.stages.signatures`), and clusters `within_class`."""
+    trajectories = {name: decompose_analysis(task, name, projections) for name in compared_analyses(task)}
+    inside = within_class_table(trajectories, labels, task.settings.clustering)
+    compared = compared_trajectories(task, trajectories, projections)
+    return {**all_signature_tables(task, compared, labels), "within_class": inside}
 
 
 @dataclass(frozen=True)
@@ -162,19 +161,27 @@ def _over_seeds(values: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summarize_probes(probes: pd.DataFrame, signatures: pd.DataFrame) -> pd.DataFrame:
-    """The same over seeds of every number of the tables `probes` and `signatures` of `seed_tables`.
+def summarize_probes(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same over seeds of every number of the tables of `probes_of`.
 
     Returns:
-        Columns table, analysis, label (of `probes` the place), measure, then those of `summarize_values` but
-        `published`.
+        Columns table, analysis, label (of `probes` and `emergence` the place; of `within_class` the reading, of all
+        digits together), measure, then those of `summarize_values` but `published`. Of `emergence` the vector that
+        tells carries apart best at the end of its seed counts.
     """
     keys = ["table", "analysis", "label", "measure"]
+    emergence, inside = tables["emergence"], tables["within_class"]
+    best = emergence.sort_values("auc_last", kind="stable").groupby(["seed", "analysis", "place"], sort=False).tail(1)
+    plain = {
+        "probes": tables["probes"].rename(columns={"place": "label"}),
+        "signatures": tables["signatures"],
+        "joint": tables["joint"],
+        "emergence": best.drop(columns="vector").rename(columns={"place": "label"}),
+        "within_class": inside[inside["digit"] == ALL].drop(columns="digit").rename(columns={"reading": "label"}),
+    }
     long = [
-        table.assign(table=name)
-        .rename(columns={"place": "label"})
-        .melt(["seed", *keys[:3]], var_name="measure", value_name="value")
-        for name, table in (("probes", probes), ("signatures", signatures))
+        table.assign(table=name).melt(["seed", *keys[:3]], var_name="measure", value_name="value")
+        for name, table in plain.items()
     ]
     return _over_seeds(stacked(*long), keys)
 

@@ -89,6 +89,16 @@ class SpecificationSettings(Section):
         return self
 
 
+class CurvatureSettings(Section):
+    """The grid on which every token's exact curvature is known over the whole training.
+
+    Attributes:
+        interval: in training steps, a multiple of `polca.interval`.
+    """
+
+    interval: Count
+
+
 class GridSettings(Section):
     """A coarser grid than the preset's, on which further runs are analysed without exact curvature.
 

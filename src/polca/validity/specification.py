@@ -4,7 +4,7 @@ The published score is the best of many clusters, found by settings that were ch
 shows the same score for every cell, sorted, beside what the exact loss and chance give. Not in the paper.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, get_args
@@ -59,17 +59,18 @@ class Source:
     loss: Trajectories
 
 
-def sources_of_projections(p: Projections, factors: tuple[int, ...]) -> Iterator[Source]:
-    """All forms that the projections allow, decomposed anew on each interval: `factors` times their own.
+def with_curvature(p: Projections, coarse: Projections | None) -> Projections:
+    """`p` with the curvature of `coarse`, where both are on the same grid and `p` has less."""
+    if coarse is None or "exact" in forms_of(p) or not np.array_equal(p.steps, coarse.steps):
+        return p
+    return replace(p, curvatures=coarse.curvatures, token_curvatures=coarse.token_curvatures)
 
-    Raises:
-        PolcaError: an interval that does not divide the training.
-    """
-    own = int(p.steps[1] - p.steps[0])
-    for factor in factors:
-        thinned = thin(p, factor * own, "validity.specification.thinning × interval")
-        forms = {name: decompose(thinned, "polca", *form) for name, form in forms_of(thinned).items()}
-        yield Source(factor * own, forms, decompose(thinned, "loss"))
+
+def sources_of_projections(grids: Sequence[Projections]) -> Iterator[Source]:
+    """All forms that the projections allow, decomposed anew on each grid."""
+    for p in grids:
+        forms = {name: decompose(p, "polca", *form) for name, form in forms_of(p).items()}
+        yield Source(int(p.steps[1] - p.steps[0]), forms, decompose(p, "loss"))
 
 
 def sources_of_trajectories(
@@ -182,9 +183,20 @@ class Grid:
         """With the labels of the arithmetic task."""
         return cls(labels["place"], labels["carry"].astype(np.bool_), task, grid)
 
-    def of_projections(self, p: Projections) -> pd.DataFrame:
-        """`table` for all forms that the projections allow."""
-        return self._table(sources_of_projections(p, self.grid.thinning), p.losses, p.steps, len(forms_of(p)))
+    def of_projections(self, p: Projections, coarse: Projections | None = None) -> pd.DataFrame:
+        """`table` for all forms that the projections allow.
+
+        Args:
+            coarse: projections of the same run on a longer interval, with the curvature that `p` lacks: the forms that
+                need it then have cells on that interval.
+
+        Raises:
+            PolcaError: an interval that does not divide the training.
+        """
+        own, name = int(p.steps[1] - p.steps[0]), "validity.specification.thinning × interval"
+        grids = [with_curvature(thin(p, factor * own, name), coarse) for factor in self.grid.thinning]
+        forms = sum(len(forms_of(grid)) for grid in grids)
+        return self._table(sources_of_projections(grids), p.losses, p.steps, forms)
 
     def of_trajectories(self, forms: Mapping[str, Trajectories], loss: Trajectories) -> pd.DataFrame:
         """`table` for forms whose trajectories were kept.
@@ -194,12 +206,15 @@ class Grid:
             loss: the exact loss, K = 1.
         """
         made = sources_of_trajectories(forms, loss, self.grid.thinning)
-        return self._table(made, loss.values[0].T, loss.steps, len(forms))
+        return self._table(made, loss.values[0].T, loss.steps, len(forms) * len(self.grid.thinning))
 
     def _table(
         self, sources: Iterator[Source], losses: NDArray[np.floating], steps: NDArray[np.integer], forms: int
     ) -> pd.DataFrame:
         """One row a cell.
+
+        Args:
+            forms: of all sources together.
 
         Returns:
             seed; the cell: form, reading, interval (steps), length (share of the training), min_samples; last_step and
@@ -218,7 +233,7 @@ class Grid:
                 )
         tau = flat_step(losses, steps, self.task.breakthroughs.fall)
         rows: list[dict[str, Any]] = []
-        with progress("specifications", len(grid.thinning) * len(grid.length) * len(readings) * forms) as bar:
+        with progress("specifications", len(grid.length) * len(readings) * forms) as bar:
             for source in sources:
                 for length, reading in product(grid.length, readings):
                     by_loss = partitions(first_part(source.loss, length), reading, sizes)["all"]

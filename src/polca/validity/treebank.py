@@ -101,9 +101,13 @@ def _sentence(lines: Sequence[tuple[int, str]], name: str, first: bool) -> Sente
     heads = [w.head for w in sentence.words]
     sentence.text = text.rstrip(" ")
     if not heads or min(heads) < 0 or max(heads) > len(heads):
-        raise PolcaError(f"{name}: the sentence at line {lines[0][0]} has no words or a head outside it: mend the file")
+        raise PolcaError(
+            f"{name}: the sentence at line {lines[0][0]} has no words or a head outside it: correct the file"
+        )
     if stated and stated[0].rstrip(" ") != sentence.text:
-        raise PolcaError(f"{name}: the sentence at line {lines[0][0]} is not the text stated above it: mend the file")
+        raise PolcaError(
+            f"{name}: the sentence at line {lines[0][0]} is not the text stated above it: correct the file"
+        )
     return sentence
 
 

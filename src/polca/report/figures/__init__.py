@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from polca.report.figures import addition, english, losses, schematic, separation, vectors
+from polca.report.figures import addition, directions, english, losses, schematic, separation, vectors
 from polca.report.figures.style import encode, save, styled
 from polca.report.numbered import Numbered
 from polca.study.results import EnglishResults, PresetResults, Results
@@ -30,8 +30,11 @@ ENGLISH_FIGURES: dict[int, Callable[[EnglishResults], Figure]] = {
 }
 """Figures of the English setting."""
 
-FURTHER: dict[str, Callable[[Results, Path | None], Figure]] = {"D1": separation.draw}
+FURTHER: dict[str, Callable[[Results, Path | None], Figure]] = {"D1": separation.draw, "D2": directions.draw}
 """Figures of addition that are not the paper's; they may show what `make validity` found as well."""
+
+FURTHER_ENGLISH: dict[str, Callable[[EnglishResults], Figure]] = {"D3": directions.draw_english}
+"""The same of English."""
 
 _FIGURES = Numbered("figure", "drawn", FIGURES, ENGLISH_FIGURES)
 
@@ -62,9 +65,13 @@ def save_figure(number: int, results: Results | EnglishResults, directory: Path)
 def save_figures(results: PresetResults, directory: Path, validity: Path | None = None) -> list[Path]:
     """Draw and write all figures of the settings that the preset has, the paper's and those of `FURTHER`."""
     paths = [path for number, own in _FIGURES.sources(results) for path in save_figure(number, own, directory)]
+    drawn: dict[str, Callable[[], Figure]] = {}
     if results.arithmetic is not None:
-        for name, draw in FURTHER.items():
-            with styled():
-                contents = encode(draw(results.arithmetic, validity))
-            paths += save(contents, directory / f"figure_{name}")
+        drawn |= {name: partial(draw, results.arithmetic, validity) for name, draw in FURTHER.items()}
+    if results.english is not None:
+        drawn |= {name: partial(draw, results.english) for name, draw in FURTHER_ENGLISH.items()}
+    for name, draw in drawn.items():
+        with styled():
+            contents = encode(draw())
+        paths += save(contents, directory / f"figure_{name}")
     return paths

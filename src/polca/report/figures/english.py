@@ -24,6 +24,7 @@ from polca.report.figures.selection import (
 from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
 from polca.report.figures.vectors import SENTENCE_HEIGHT
 from polca.study.results import EnglishResults
+from polca.tasks.english.task import FINER
 
 MAXIMUM_CLUSTERS = 5
 """Clusters drawn per vector."""
@@ -82,18 +83,18 @@ def draw(results: EnglishResults, first: int, count: int) -> Figure:
 def draw_loss(results: EnglishResults) -> Figure:
     """Figure 9: (a) mean exact loss of each cluster of exact-loss trajectories, and of all tokens; (b) the table."""
     results = with_clusters(results, ("loss",))
-    rows, table = of_vector(results, results.clusters, 1), _table_rows(results, "loss", 1)
+    rows, table = of_vector(results, results.clusters, 1), _table_rows(results, results.shown_analysis, 1)
     height = row_height([len(contexts) for _, contexts in table])
     figure = new_figure(PAGE_WIDTH, height)
     figure.set_layout_engine("none")
     height = top = height - HEAD
     axes = _place(figure, PANEL_LEFT, top, PANEL_WIDTH, height - FOOT)
     all_tokens_curve(axes, results)
-    _panel(axes, results, "loss", "loss_mean", 1, table)
+    _panel(axes, results, results.shown_analysis, "loss_mean", 1, table)
     heading(axes, all_tokens(results), loss_counts(results, rows))
     letter(axes, "a")
     if table:
-        _place_table(figure, "b", len(rows), table, top, height)
+        _place_table(figure, "b", len(rows), table, top, height, clustering_note(results))
     else:
         beside = _place(figure, TABLE_LEFT, top, TABLE_RIGHT - TABLE_LEFT, LEAST_HEIGHT)
         say(beside, "HDBSCAN found no cluster among the exact-loss trajectories.")
@@ -135,7 +136,7 @@ def contexts_that_fit(clusters: int) -> int:
 
 def clustering_note(results: EnglishResults) -> str:
     """What to say of the clusters shown where they are not those of the published settings."""
-    return "" if results.shown_analysis == "polca" else " (finer, Table 7)"
+    return " (finer, Table 7)" if results.shown_analysis in FINER.values() else ""
 
 
 def _place_table(

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from polca.errors import PolcaError
 from polca.report.figures.style import heading, say
 from polca.study.results import EnglishResults, TaskResults
+from polca.tasks.english.task import FINER
 from polca.typing import Reading
 
 R = TypeVar("R", bound=TaskResults)
@@ -24,11 +25,12 @@ def all_tokens(results: TaskResults) -> str:
 def views(results: R, analyses: Sequence[str] = ()) -> list[R]:
     """The results that a figure may show, in the order in which it takes them.
 
-    Analyses as given, by default `plots.analysis` alone, in English followed by the finer clustering; of each first the
-    reading of `plots.reading`, then the other.
+    Analyses as given, by default `plots.analysis` alone, in English each followed by its finer clustering; of each the
+    reading of `plots.reading` first, then the other.
     """
-    fallback = ("polca_fine",) if isinstance(results, EnglishResults) else ()
-    names = list(analyses) or list(dict.fromkeys((results.shown_analysis, *fallback)))
+    finer = FINER if isinstance(results, EnglishResults) else {}
+    given = analyses or (results.shown_analysis,)
+    names = [name for own in given for name in (own, finer.get(own)) if name is not None]
     readings = sorted(get_args(Reading), key=lambda reading: reading != results.reading)
     return [replace(results.of_reading(reading), analysis=name) for name in names for reading in readings]
 

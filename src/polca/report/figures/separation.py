@@ -1,6 +1,5 @@
 """Figure D1: projected losses of tokens with and without a carry, before any clustering, and how far they differ."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from polca.report.figures.skills import GREYS, PLACE_TONES
 from polca.report.figures.style import INK, PAGE_WIDTH, heading, letter, new_figure, note, say
 from polca.study.results import Results
 from polca.tasks.arithmetic.labels import PLACES
+from polca.tasks.arithmetic.scores import ROWS
 
-BASES: Mapping[str, str] = {"polca": "Hessian", "polca_shuffled_hessian": "shuffled", "polca_random": "random"}
-"""Analyses whose vectors are compared, and what their basis is called."""
+BASES = {"hessian": "Hessian", "shuffled_hessian": "shuffled", "random": "random"}
+"""Bases whose vectors are compared, rows of Table 10, and what they are called."""
 _CLIP = 99.0
 """Per cent of the tokens that a density shows; a few far ones would leave it a line."""
 
@@ -96,14 +96,14 @@ def _densities(axes: Axes, results: Results, place: str, vector: int) -> None:
 def _areas(axes: Axes, results: Results, place: str, seeds: pd.DataFrame | None) -> None:
     """AUC of every vector of each basis, and of every seed's best vector."""
     tones, column = PLACE_TONES[place], f"auc_{place}"
-    rows = results.vectors[results.vectors["analysis"].isin(BASES)].dropna(subset=column)
+    rows = results.vectors.dropna(subset=column)
     above: dict[str, Any] = {"zorder": 3, "clip_on": False}
-    for line, analysis in enumerate(BASES):
-        areas = rows.loc[rows["analysis"] == analysis, column]
+    for line, basis in enumerate(BASES):
+        areas = rows.loc[rows["analysis"] == ROWS[10][basis], column]
         axes.scatter(areas, np.full(len(areas), line), s=14, color=tones.both, linewidth=0, alpha=0.8, **above)
         if seeds is not None:
             own = seeds.query("measure == @column and table == 10").drop_duplicates(["row", "seed"])
-            found = own.loc[own["row"] == analysis.removeprefix("polca_").replace("polca", "hessian"), "value"]
+            found = own.loc[own["row"] == basis, "value"]
             places = np.full(len(found), line + 0.28)
             axes.scatter(found, places, s=12, marker="D", facecolor="none", edgecolor=INK, **above)
     axes.set_yticks(range(len(BASES)), list(BASES.values()))

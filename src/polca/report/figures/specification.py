@@ -12,7 +12,7 @@ from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, RULE, new_figure,
 from polca.report.figures.validity import BLUE, FORM_LOOKS, GREY
 from polca.typing import Reading
 
-PUBLISHED_COLOR, LOSS_COLOR = "#BC5C03", "#E69F00"
+PUBLISHED_COLOR, LOSS_COLOR, PALE = "#BC5C03", "#E69F00", "#E4E4E4"
 
 FACTORS: Mapping[str, str] = {
     "form": "form",
@@ -53,18 +53,19 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_scores(axes: Axes, table: pd.DataFrame, published: float) -> None:
     """Each cell's best homogeneity, with the published one and the ranges of the exact loss and of the null."""
-    bands = (
-        ("null_95", GREY, 0.45, "95 % points of the nulls, least to largest"),
-        ("loss_homogeneity", LOSS_COLOR, 0.35, "exact loss, least to largest"),
-    )
-    for column, color, alpha, label in bands:
+    # One filled and one hatched, since they lie over each other.
+    bands: Mapping[str, dict[str, Any]] = {
+        "null_95": {"facecolor": PALE, "edgecolor": GREY, "label": "95 % points of the nulls, least to largest"},
+        "loss_homogeneity": {
+            **{"facecolor": "none", "edgecolor": LOSS_COLOR, "hatch": "///", "hatch_linewidth": 0.5},
+            "label": "exact loss, least to largest",
+        },
+    }
+    for column, look in bands.items():
         known = table[column].dropna()
         if len(known):
-            # A line at both ends: where all values are the same, a band alone would not be seen.
-            look: dict[str, Any] = {"color": color, "linewidth": 0.8, "zorder": 1}
-            axes.axhspan(known.min(), known.max(), color=color, alpha=alpha, linewidth=0, zorder=0, label=label)
-            for level in (known.min(), known.max()):
-                axes.axhline(level, **look)
+            # With edges: where all values are the same, there is nothing between them.
+            axes.axhspan(known.min(), known.max(), linewidth=0.8, zorder=0, clip_on=False, **look)
     axes.axhline(published, color=PUBLISHED_COLOR, linewidth=1.1, linestyle=(0, (4, 1.5)), label="published")
     at, found = np.arange(len(table)), table["homogeneity"] > 0
     above = found & (table["homogeneity"] > table["null_95"])

@@ -112,13 +112,16 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
     sums = curves.set_index("step")[["actual", *shown]].cumsum()
     sums = sums.reindex([0, *sums.index], fill_value=0)
     whole.plot(sums.index, sums["actual"], color=INK, linewidth=2, label="true change")
-    for form in shown:
-        name, color, dashes = FORM_LOOKS[form]
+    for form, (name, color, dashes) in FORM_LOOKS.items():
         look: dict[str, Any] = {"color": color, "linestyle": dashes, "label": name}
-        whole.plot(sums.index, sums[form], **look)
         own = errors[errors["form"] == form]
-        error.plot(own["step"], own["relative_rmse"], marker="o", markersize=4, markeredgewidth=0, **look)
-        each.scatter(vectors["vector"], vectors[f"all_{form}"], s=14, linewidth=0, color=color)
+        if form in shown:
+            whole.plot(sums.index, sums[form], **look)
+            each.scatter(vectors["vector"], vectors[f"all_{form}"], s=14, linewidth=0, color=color)
+        elif len(own):  # known on the intervals of the path alone
+            whole.plot([], [], **look)
+        if len(own):
+            error.plot(own["step"], own["relative_rmse"], marker="o", markersize=4, markeredgewidth=0, **look)
     _title(whole, "a", "Sum over vectors, mean over tokens", "change since step 0 (nats)")
     error.set_yscale("log")
     _title(error, "b", "Against the path integral", "relative RMS error")

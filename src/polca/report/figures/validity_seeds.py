@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, new_figure, note
 from polca.report.figures.validity import ANALYSES, legend_below, row_marks, rows_axis
+from polca.tasks.arithmetic.scores import ROWS
 from polca.validity.profiles import CELLS
-from polca.validity.seeds import ROWS
 
 PUBLISHED_COLOR, WITHIN_COLOR = "#BC5C03", "#A651AC"
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from polca.machine.files import write_csv
 from polca.report.numbered import Numbered
-from polca.report.tables.clusters import BASES, STRATEGIES, best_clusters, hidden_fractions, table_01, table_12
+from polca.report.tables.clusters import best_clusters, hidden_fractions, table_01, table_12
 from polca.report.tables.metrics import english_metrics, metrics, save_metrics
 from polca.report.tables.parameters import parameters_table
 from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
@@ -28,10 +28,10 @@ __all__ = [
 TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
     1: table_01,
     **{number: partial(parameters_table, number=number) for number in (2, 3, 4)},
-    8: partial(best_clusters, number=8, head="strategy", analyses=STRATEGIES),
-    9: partial(hidden_fractions, number=9, head="strategy", analyses=STRATEGIES),
-    10: partial(best_clusters, number=10, head="basis", analyses=BASES),
-    11: partial(hidden_fractions, number=11, head="basis", analyses=BASES),
+    8: partial(best_clusters, number=8, head="strategy"),
+    9: partial(hidden_fractions, number=9, head="strategy"),
+    10: partial(best_clusters, number=10, head="basis"),
+    11: partial(hidden_fractions, number=11, head="basis"),
     12: table_12,
 }
 """Tables of the arithmetic setting."""

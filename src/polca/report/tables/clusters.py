@@ -1,6 +1,5 @@
 """Tables 1 and 8–12: carry homogeneity and hidden breakthroughs of clusters, by strategy, basis, reading and order."""
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import pandas as pd
@@ -8,13 +7,9 @@ import pandas as pd
 from polca.method.breakthrough import hidden_fraction
 from polca.report.tables.formats import tidy
 from polca.study.results import STABLE, Results
-from polca.tasks.arithmetic.scores import SCORES, three_best
+from polca.tasks.arithmetic.scores import ROWS, SCORES, three_best
 from polca.typing import Reading
 
-STRATEGIES = {name: name for name in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
-"""Analyses of Tables 8 and 9 by strategy."""
-BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
-"""Analyses of Tables 10 and 11 by basis."""
 HEADLINE = ("loss", "loss_change", "lca", "polca")
 """Strategies of Table 1."""
 
@@ -43,7 +38,7 @@ _HIDDEN = {
 }
 
 
-def best_clusters(results: Results, number: int, head: str, analyses: Mapping[str, str]) -> pd.DataFrame:
+def best_clusters(results: Results, number: int, head: str) -> pd.DataFrame:
     """Tables 8 and 10: carry homogeneity of the best clusters, by strategy or basis, in both readings.
 
     Of each as many rows as the paper prints; ours are empty where there is no such cluster. `ari_bootstrap` and
@@ -51,7 +46,7 @@ def best_clusters(results: Results, number: int, head: str, analyses: Mapping[st
     """
     published = results.published_part(f"table_{number:02d}")
     rows: list[dict[str, Any]] = []
-    for name, analysis in analyses.items():
+    for name, analysis in ROWS[number].items():
         for reading in get_args(Reading):
             own = results.of_reading(reading)
             stable = own.vectors.loc[own.vectors["analysis"] == analysis, ["vector", *STABLE]]
@@ -63,14 +58,14 @@ def best_clusters(results: Results, number: int, head: str, analyses: Mapping[st
     return tidy(rows, {head: "str", "reading": "str", **_BEST})
 
 
-def hidden_fractions(results: Results, number: int, head: str, analyses: Mapping[str, str]) -> pd.DataFrame:
+def hidden_fractions(results: Results, number: int, head: str) -> pd.DataFrame:
     """Tables 9 and 11: fraction of clusters with a hidden breakthrough, in both readings.
 
     τ and Δ follow the preset's scale; beside it the sign-corrected onset, and the fraction by the published constants.
     """
     published = results.published_part(f"table_{number:02d}")
     rows: list[dict[str, Any]] = []
-    for name, analysis in analyses.items():
+    for name, analysis in ROWS[number].items():
         for reading in get_args(Reading):
             clusters = results.of_reading(reading).clusters
             fractions = {column: hidden_fraction(clusters, analysis, column) for column in HIDDEN_COLUMNS}
@@ -89,8 +84,8 @@ def hidden_fractions(results: Results, number: int, head: str, analyses: Mapping
 def table_01(results: Results) -> pd.DataFrame:
     """Table 1: the best cluster of Table 8 with the fraction of Table 9, for the four headline strategies."""
     published = results.published_part("table_01")
-    best = best_clusters(results, 8, "strategy", STRATEGIES)
-    hidden = hidden_fractions(results, 9, "strategy", STRATEGIES)
+    best = best_clusters(results, 8, "strategy")
+    hidden = hidden_fractions(results, 9, "strategy")
     keys = ["strategy", "reading"]
     first = best[best["rank"] == 1].merge(hidden[[*keys, "fraction_hidden"]], on=keys)
     rows = [

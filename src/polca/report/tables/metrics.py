@@ -1,8 +1,8 @@
 """Every scalar that the paper's text quotes, and what belongs beside it: `paper/<preset>/metrics.json`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from polca.machine.files import write_json
 from polca.method.breakthrough import hidden_fraction
@@ -13,6 +13,7 @@ from polca.tasks.arithmetic.scores import ANALYSES, SCORES, three_best
 from polca.typing import Reading
 
 Number = float | int | None
+R = TypeVar("R", Results, EnglishResults)
 
 QUOTED_OF_POLCA = ("dropped_vectors", "vectors_with_simple_label", "mean_dropped_tokens")
 """Numbers of `summary.json`, below `analyses.polca`, that the paper quotes of English."""
@@ -34,6 +35,12 @@ def _flat(results: Results | EnglishResults, *parts: Mapping[str, Any]) -> dict[
     return dict(sorted(found.items()))
 
 
+def _other(results: R, of_clusters: Callable[[R], Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By its name, the scalars of the reading that figures do not show."""
+    others = [reading for reading in get_args(Reading) if reading != results.reading]
+    return {reading: of_clusters(results.of_reading(reading)) for reading in others}
+
+
 def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
     """Best cluster, breakthroughs and outliers of one analysis."""
     best = three_best(results.clusters, analysis)
@@ -53,17 +60,26 @@ def _of_analysis(results: Results, analysis: str) -> dict[str, float | int]:
 def metrics(results: Results) -> dict[str, Number]:
     """All scalars by name, sorted, with six significant digits; None where one is not defined.
 
-    `data/published.yaml` lists the published ones under the same names. What follows stands there twice more, for each
-    reading, its name before the analysis'; without, it is of the reading that figures show.
+    `data/published.yaml` lists the published ones under the same names. Numbers of clusters are of the reading that
+    figures show; those of the other reading have its name before the analysis'.
 
     - everything in `summary.json`, nested names joined by underscores;
     - of every analysis the best cluster's scores, the number of clusters, the fraction with a hidden breakthrough (as
       printed, and sign-corrected), and the fraction of the tokens given to HDBSCAN that it left as outliers;
+    - under `directions` what all vectors together tell apart: neighbours with the same label, and the adjusted Rand
+      index of the map's clusters;
     - of POLCA: vectors dropped as rising, vectors with clusters, mean tokens dropped as rising per kept vector, the
       best AUC of carry by place, the best homogeneity of vector 2.
     """
-    readings = {reading: _of_clusters(results.of_reading(reading)) for reading in get_args(Reading)}
-    return _flat(results, results.summary, _of_clusters(results), readings)
+    directions = {"directions": _of_directions(results)}
+    return _flat(results, results.summary, _of_clusters(results), _other(results, _of_clusters), directions)
+
+
+def _of_directions(results: Results | EnglishResults) -> dict[str, Any]:
+    """Of everything that is compared, by label: neighbours that agree, and the map's adjusted Rand index."""
+    scores, joint = results.signature_table("signatures"), results.signature_table("joint")
+    found = {f"neighbours_{r['analysis']}_{r['label']}": float(r["agreement"]) for r in scores.to_dict("records")}
+    return found | {f"ari_{r['analysis']}_{r['label']}": float(r["ari"]) for r in joint.to_dict("records")}
 
 
 def _of_clusters(results: Results) -> dict[str, Any]:
@@ -78,7 +94,8 @@ def _of_clusters(results: Results) -> dict[str, Any]:
         "vector_2_homogeneity": float(second.iloc[0]) if len(second) else float("nan"),
         **{f"best_auc_{place}": float(kept[f"auc_{place}"].max()) for place in ("1000s", "100s", "10s")},
     }
-    return {**{analysis: _of_analysis(results, analysis) for analysis in ANALYSES}, **others}
+    present = [analysis for analysis in ANALYSES if analysis in set(results.vectors["analysis"])]
+    return {**{analysis: _of_analysis(results, analysis) for analysis in present}, **others}
 
 
 def english_metrics(results: EnglishResults) -> dict[str, Number]:
@@ -89,9 +106,9 @@ def english_metrics(results: EnglishResults) -> dict[str, Number]:
       predicted in training, and of POLCA the vectors dropped as rising, those with a simply labelled cluster, and the
       mean number of tokens dropped as rising per kept vector.
     """
-    readings = {reading: _of_english(results.of_reading(reading)) for reading in get_args(Reading)}
     facts = {name: value for name, value in results.summary.items() if name != "analyses"}
-    return _flat(results, facts, _of_english(results), readings)
+    directions = {"directions": _of_directions(results)}
+    return _flat(results, facts, _of_english(results), _other(results, _of_english), directions)
 
 
 def _of_english(results: EnglishResults) -> dict[str, Any]:

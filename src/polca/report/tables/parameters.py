@@ -61,7 +61,7 @@ _VOCABULARY = "with <PAD>; published as 30,000, but the parameter count takes on
 _CONTEXTS = "contexts; published value follows from the evaluation tokens"
 _FLAT = "step (eq. 10): the mean exact loss counts as flat; follows from the next line"
 _FALL = "share of the whole fall, as our run at the published scale had made by the published τ"
-_FINER = "tokens; of the analysis polca_fine, ours"
+_FINER = "tokens; of the analyses polca_fine and loss_fine, ours"
 _TARGETS = f"evaluation set × (context − {BEFORE - 1}): targets with {BEFORE} tokens before them"
 
 ROWS: Mapping[int, Sequence[Row]] = {

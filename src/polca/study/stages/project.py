@@ -24,7 +24,8 @@ def project(
 
     Args:
         bases: by name.
-        curvature_of: bases along which exact curvature is computed; by default the preset's, as far as they are here.
+        curvature_of: bases along which exact curvature is computed, at the preset's first `polca.curvature_points`; by
+            default the preset's bases, as far as they are here.
         data: other sequences than the task's evaluation set, in batches.
         workers: processes; by default as many as the machine has cores.
         resume: folder in which finished checkpoints are kept until all are done.
@@ -38,6 +39,7 @@ def project(
         task.evaluation_batches() if data is None else data,
         steps=select_steps(checkpoints.steps(), polca.interval, f"{task.name}.polca.interval"),
         curvature_of=[name for name in named if name in bases],
+        curvature_points=polca.curvature_points,
         workers=workers,
         resume=resume,
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.method.breakthrough import fall_made, flat_step
 from polca.method.completeness import completeness
-from polca.method.decomposition import Trajectories, decompose
+from polca.method.decomposition import Trajectories, decompose, forms_of
 from polca.method.projections import Projections
 from polca.study.archive import Archive, compress
 from polca.tasks.task import Task
@@ -66,7 +66,7 @@ def known_facts(task: Task, projections: Mapping[str, Projections]) -> dict[str,
     """
     hessian, polca, breaks = projections["hessian"], task.settings.polca, task.settings.breakthroughs
     known = breaks.published
-    forms = [form for form in get_args(SecondOrder) if form != "exact" or hessian.token_curvatures is not None]
+    forms = [form for form in get_args(SecondOrder) if form != "exact" or form in forms_of(hessian)]
     shares: dict[str, Any] = {}
     for form in forms:
         whole = completeness(hessian, form)

@@ -1,7 +1,6 @@
-"""Are digits and carries in the trajectories of all vectors together? Probes and nearest neighbours, no clusters.
+"""Are digits and carries in the trajectories of all vectors together? Labels, probes, and when carries show.
 
-Not the paper's. Projected losses are seen through `signatures`; the exact loss and its change, which have one number
-where those have one for each vector, are given every point of their trajectory.
+Not the paper's. Probes are given what `token_features` gives.
 """
 
 from collections.abc import Mapping
@@ -10,47 +9,57 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from polca.errors import PolcaError
 from polca.method.decomposition import Trajectories
-from polca.method.probes import (
-    NEIGHBOURS,
-    PERMUTATIONS,
-    chance_agreement,
-    nearest_rows,
-    neighbour_null,
-    probe_auc,
-    rounded_auc,
-    same_label,
-    variance_explained,
-)
+from polca.method.probes import probe_auc, rounded_auc
 from polca.method.signatures import token_features
 from polca.tasks.arithmetic.data import OUTPUT_DIGITS
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import auc
+from polca.tasks.task import Skill
 
 Integers = NDArray[np.int64]
 
-PROBED = ("polca", "polca_first_order", "polca_random", "polca_shuffled_hessian", "loss", "loss_change")
-"""The analyses that are probed."""
 PROBED_PLACES = PLACES[:3]
 """The 1s digit never has a carry."""
-NULL_POINT = 0.95
+VISIBLE = 0.5
+"""Share of the way from 0.5 to its last AUC at which a carry counts as visible along a vector."""
 
 PROBE_COLUMNS: Mapping[str, str] = {
-    **{"analysis": "str", "place": "str", "auc": "float64", "best_single": "float64"},
+    **{"analysis": "str", "place": "str", "auc": "float64", "best_single": "float64", "best_within_digit": "float64"},
     **{"tokens": "int64", "features": "int64"},
 }
-SIGNATURE_COLUMNS: Mapping[str, str] = {
-    **{"analysis": "str", "label": "str", "tokens": "int64", "kinds": "int64", "features": "int64"},
-    **dict.fromkeys(("agreement", "chance", "null_95", "within_null_95"), "float64"),
-    **dict.fromkeys(("variance_mean", "variance_max"), "float64"),
+EMERGENCE_COLUMNS: Mapping[str, str] = {
+    **{"analysis": "str", "place": "str", "vector": "int64"},
+    **dict.fromkeys(("auc_first", "auc_last", "visible_step", "loss_half_step", "loss_auc_last"), "float64"),
 }
 
 
 def digit_values(tokens: NDArray[np.integer]) -> Integers:
     """The value of each output digit `[4 S]` of additions `[S, 12]`, in the order of the evaluated tokens."""
     return tokens[:, -OUTPUT_DIGITS:].reshape(-1).astype(np.int64)
+
+
+def skills(labels: Mapping[str, NDArray[Any]]) -> Mapping[str, Skill]:
+    """What is asked of the output tokens.
+
+    `digit` is the value to be written, asked of the 100s, 10s and 1s, since the 1000s digit is 0 or 1 and is the carry.
+    Of all tokens: `place`; `place_carry`, within a place; `digit_place_carry`, within a place and digit, beyond which
+    the carry alone is left.
+
+    Args:
+        labels: `tokens [S, 12]`, `place [4 S]` and `carry [4 S]`.
+    """
+    digit, carry, place = digit_values(labels["tokens"]), labels["carry"].astype(np.int64), labels["place"].astype(int)
+    by_place, every = 10 * place + digit, np.ones(len(place), np.bool_)
+    return {
+        "digit": Skill(digit, place != PLACES.index("1000s")),
+        "place": Skill(place, every),
+        "place_carry": Skill(2 * place + carry, every, place),
+        "digit_place_carry": Skill(2 * by_place + carry, every, by_place),
+    }
 
 
 def best_single_auc(trajectories: Trajectories, positive: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
@@ -71,29 +80,53 @@ def _check(analysis: str, trajectories: Trajectories, **labels: NDArray[Any]) ->
             )
 
 
+def within_class_auc(values: NDArray[np.floating], positive: NDArray[np.bool_], classes: NDArray[np.integer]) -> float:
+    """AUC of `values [n]` for `positive [n]` over pairs of one class `[n]` only, either way round; NaN without a pair.
+
+    Every such pair counts once, and the way round is the same for all classes: chance alone gives little above 0.5.
+    """
+    won = pairs = 0.0
+    for kind in np.unique(classes):
+        here = classes == kind
+        one, two = int(positive[here].sum()), int((~positive[here]).sum())
+        # Mann–Whitney's U: pairs in which the positive one is larger.
+        won += float(rankdata(values[here])[positive[here]].sum()) - one * (one + 1) / 2
+        pairs += one * two
+    return max(won / pairs, 1 - won / pairs) if pairs else float("nan")
+
+
 def carry_probes(
-    analysis: str, trajectories: Trajectories, place: NDArray[np.integer], carry: NDArray[np.bool_]
+    analysis: str,
+    trajectories: Trajectories,
+    place: NDArray[np.integer],
+    carry: NDArray[np.bool_],
+    digit: NDArray[np.integer],
 ) -> pd.DataFrame:
     """A linear probe for carry among the tokens of each place but the 1s, with the columns of `PROBE_COLUMNS`.
 
     Returns:
-        One row a place: auc as in `probes.probe_auc`; best_single as in `best_single_auc`; tokens of the place;
-        features, how many numbers a token the probe is given, without which analyses cannot be compared.
+        One row a place: auc as in `probes.probe_auc`; best_single as in `best_single_auc`; best_within_digit, largest
+        `within_class_auc` of a single vector's last values among tokens of one digit; tokens of the place; features,
+        how many numbers a token the probe is given, without which analyses cannot be compared.
 
     Raises:
         PolcaError: labels that do not fit.
     """
-    _check(analysis, trajectories, place=place, carry=carry)
+    _check(analysis, trajectories, place=place, carry=carry, digit=digit)
     features, flags = token_features(trajectories), carry.astype(bool)
     rows = []
     for name in PROBED_PLACES:
         here = place == PLACES.index(name)
+        last = trajectories.values[:, here, -1] if trajectories.projected else np.zeros((0, int(here.sum())))
         rows.append(
             {
                 "analysis": analysis,
                 "place": name,
                 "auc": rounded_auc(probe_auc(features[here], flags[here])),
                 "best_single": best_single_auc(trajectories, flags, here),
+                "best_within_digit": max(
+                    (within_class_auc(values, flags[here], digit[here]) for values in last), default=float("nan")
+                ),
                 "tokens": int(here.sum()),
                 "features": features.shape[1],
             }
@@ -101,96 +134,73 @@ def carry_probes(
     return pd.DataFrame(rows, columns=list(PROBE_COLUMNS)).astype(dict(PROBE_COLUMNS))
 
 
-def signature_scores(
+def _first_lasting(steps: NDArray[np.integer], reached: NDArray[np.bool_]) -> float:
+    """The first of `steps [P]` from which on `reached [P]` holds; NaN where it does not hold at the end."""
+    missed = np.flatnonzero(~reached)
+    first = int(missed[-1]) + 1 if len(missed) else 0
+    return float(steps[first]) if first < len(steps) else float("nan")
+
+
+def carry_emergence(
     analysis: str,
     trajectories: Trajectories,
-    tokens: NDArray[np.integer],
+    loss: Trajectories,
     place: NDArray[np.integer],
     carry: NDArray[np.bool_],
-    *,
-    neighbours: int = NEIGHBOURS,
-    permutations: int = PERMUTATIONS,
 ) -> pd.DataFrame:
-    """How far tokens that all vectors together treat alike have digit, place and carry in common.
+    """When carries into a place show along each vector, against when their exact loss falls.
 
     Args:
-        tokens: `[S, 12]` additions.
-        place, carry: `[4 S]`.
+        trajectories: projected losses `[K, X, P]`, more than one point; of others there is nothing to say.
+        loss: the exact losses `[1, X, C]`.
 
     Returns:
-        One row for each of `digit` (its value), `place`, `place_carry` and `digit_place_carry`, with the columns of
-        `SIGNATURE_COLUMNS`:
-
-        - tokens, kinds: how many, and of how many different labels. `digit` is asked of the 100s, 10s and 1s, since the
-          1000s digit is 0 or 1 and is the carry; the others of all tokens;
-        - features: how many numbers a token neighbours are sought by;
-        - agreement: share of the nearest neighbours among these tokens with the same label; NaN for too few tokens;
-        - chance, null_95: the same for any two tokens, and the 95 % point of labels permuted among all tokens;
-        - within_null_95: that of labels permuted among tokens of one place, for `digit_place_carry` of one place and
-          digit: what agrees beyond it is the carry. NaN for the two labels without carry;
-        - variance_mean, variance_max: η² of the label in the last value along a vector, mean and largest over vectors
-          with any variance.
+        One row a place but the 1s, and vector (from 1), with the columns of `EMERGENCE_COLUMNS`: auc_first and
+        auc_last, of `scores.auc` after the first interval and at the end; visible_step, from which on the AUC is
+        `VISIBLE` of the way from 0.5 to auc_last; loss_half_step, from which on the mean exact loss of the place's
+        tokens with a carry has made half its fall; loss_auc_last, the AUC of the exact loss at the end.
 
     Raises:
         PolcaError: labels that do not fit.
     """
-    digit, carried, where = digit_values(tokens), carry.astype(np.int64), place.astype(np.int64)
-    _check(analysis, trajectories, tokens=digit, place=place, carry=carry)
-    by_place = 10 * where + digit
-    skills = {
-        "place": (where, None),
-        "place_carry": (2 * where + carried, where),
-        "digit_place_carry": (2 * by_place + carried, by_place),
-    }
-    parts: tuple[tuple[NDArray[np.bool_], Mapping[str, tuple[Integers, Integers | None]]], ...] = (
-        (where != PLACES.index("1000s"), {"digit": (digit, None)}),
-        (np.ones(len(where), np.bool_), skills),
-    )
-    features, last = token_features(trajectories), trajectories.values[:, :, -1]
-    rows = []
-    for among, asked in parts:
-        enough = int(among.sum()) > neighbours
-        nearest = nearest_rows(features[among], neighbours) if enough else None
-        for name, (skill, beyond) in asked.items():
-            row: dict[str, Any] = {"analysis": analysis, "label": name, "features": features.shape[1]}
-            row |= _explained(last[:, among], skill[among])
-            if nearest is not None:
-                row["agreement"] = same_label(nearest, skill[among])
-                row["null_95"] = _null_point(neighbour_null(nearest, skill[among], permutations))
-                if beyond is not None:
-                    null = neighbour_null(nearest, skill[among], permutations, beyond[among])
-                    row["within_null_95"] = _null_point(null)
-            rows.append(row)
-    return pd.DataFrame(rows, columns=list(SIGNATURE_COLUMNS)).astype(dict(SIGNATURE_COLUMNS))
-
-
-def _explained(last: NDArray[np.float32], labels: Integers) -> dict[str, Any]:
-    """What is known of labels `[n]` and of the last values `[K, n]` without neighbours."""
-    shares = np.array([variance_explained(values, labels) for values in last])
-    shares = shares[np.isfinite(shares)]
-    return {
-        "tokens": len(labels),
-        "kinds": len(np.unique(labels)),
-        "chance": chance_agreement(labels),
-        "variance_mean": float(shares.mean()) if len(shares) else float("nan"),
-        "variance_max": float(shares.max()) if len(shares) else float("nan"),
-    }
-
-
-def _null_point(null: NDArray[np.float64]) -> float:
-    return float(np.quantile(null, NULL_POINT, method="higher"))
+    _check(analysis, trajectories, place=place, carry=carry)
+    rows: list[dict[str, Any]] = []
+    for name in PROBED_PLACES if trajectories.projected and len(trajectories.steps) > 1 else ():
+        here = place == PLACES.index(name)
+        flags = carry[here].astype(bool)
+        if flags.all() or not flags.any():
+            continue
+        exact = loss.values[0][here].astype(np.float64)
+        mean = exact[flags].mean(axis=0)
+        halved = _first_lasting(loss.steps, mean <= (mean[0] + mean[-1]) / 2)
+        for k, values in enumerate(trajectories.values[:, here]):
+            areas = np.array([auc(column, flags) for column in values.T[1:]])
+            visible = areas - 0.5 >= VISIBLE * (areas[-1] - 0.5)
+            rows.append(
+                {
+                    "analysis": analysis,
+                    "place": name,
+                    "vector": k + 1,
+                    "auc_first": areas[0],
+                    "auc_last": areas[-1],
+                    "visible_step": _first_lasting(trajectories.steps[1:], visible),
+                    "loss_half_step": halved,
+                    "loss_auc_last": auc(exact[:, -1], flags),
+                }
+            )
+    return pd.DataFrame(rows, columns=list(EMERGENCE_COLUMNS)).astype(dict(EMERGENCE_COLUMNS))
 
 
 def probe_tables(
-    analysis: str, trajectories: Trajectories, labels: Mapping[str, NDArray[Any]]
+    analysis: str, trajectories: Trajectories, loss: Trajectories, labels: Mapping[str, NDArray[Any]]
 ) -> dict[str, pd.DataFrame]:
-    """`probes` and `signatures` of one analysis; `labels` has `tokens`, `place` and `carry`.
+    """`probes` and `emergence` of one analysis; `labels` has `tokens`, `place` and `carry`.
 
     Raises:
         PolcaError: labels that do not fit.
     """
-    tokens, place, carry = labels["tokens"], labels["place"], labels["carry"].astype(bool)
+    place, carry = labels["place"], labels["carry"].astype(bool)
     return {
-        "probes": carry_probes(analysis, trajectories, place, carry),
-        "signatures": signature_scores(analysis, trajectories, tokens, place, carry),
+        "probes": carry_probes(analysis, trajectories, place, carry, digit_values(labels["tokens"])),
+        "emergence": carry_emergence(analysis, trajectories, loss, place, carry),
     }

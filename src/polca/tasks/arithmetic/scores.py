@@ -31,6 +31,11 @@ ANALYSES: Mapping[str, tuple[str, str]] = {
 }
 """Basis and strategy of every analysis of Tables 8–11, and POLCA with the other forms of its second-order term."""
 
+_STRATEGIES = {name: name for name in ("loss", "loss_change", "fisher", "lca", "polca_first_order", "polca")}
+_BASES = {"random": "polca_random", "shuffled_hessian": "polca_shuffled_hessian", "hessian": "polca"}
+ROWS: Mapping[int, Mapping[str, str]] = {8: _STRATEGIES, 9: _STRATEGIES, 10: _BASES, 11: _BASES}
+"""Rows of Tables 8–11, which are strategies or bases, and the analyses behind them."""
+
 BASES = ("hessian", "shuffled_hessian", "random", "lca")
 """Bases of the analyses, whose projections every one of them can be made from."""
 

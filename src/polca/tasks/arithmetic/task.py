@@ -11,7 +11,7 @@ from torch import Tensor
 from polca.machine.files import write_npz
 from polca.tasks.arithmetic.data import CONTEXT, ArithmeticData, batch, make_data, model_config
 from polca.tasks.settings import Count, Section, TaskSettings
-from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
+from polca.tasks.task import Analysis, Labels, Skill, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ ANALYSES: Mapping[str, Analysis] = {
     "polca_paper_current": Analysis("hessian", "polca", "paper", "current"),
     "polca_exact": Analysis("hessian", "polca", "exact", "basis"),
 }
-"""Tables 8–11, and POLCA with the other forms of its second-order term."""
+"""Tables 8–11, and POLCA with the other forms of its second-order term; a task has the last two where its settings give
+the exact curvature at every point (`polca.curvature_points`)."""
 
 
 class DataSettings(Section):
@@ -72,8 +73,9 @@ class ArithmeticTask(TransformerTask):
 
     @property
     def analyses(self) -> Mapping[str, Analysis]:
-        """See `ANALYSES`."""
-        return ANALYSES
+        """Those of `ANALYSES` for which there is curvature enough."""
+        everywhere = self.settings.curved_everywhere
+        return {name: a for name, a in ANALYSES.items() if not a.needs_curvature or everywhere(a.basis)}
 
     @cached_property
     def data(self) -> ArithmeticData:
@@ -134,3 +136,15 @@ class ArithmeticTask(TransformerTask):
         from polca.tasks.arithmetic.scores import score_tables
 
         return score_tables(analysis, clusters, trajectories, breaks, labels["place"], labels["carry"].astype(bool))
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """Digit to be written, place, and carry."""
+        from polca.tasks.arithmetic.probes import skills
+
+        return skills(labels)
+
+    def probe_tables(self, analysis: str, trajectories: "Trajectories", loss: "Trajectories", labels: Labels) -> Tables:
+        """Probes for carry, and when along training it shows."""
+        from polca.tasks.arithmetic.probes import probe_tables
+
+        return probe_tables(analysis, trajectories, loss, labels)

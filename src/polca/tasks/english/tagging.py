@@ -46,21 +46,21 @@ def load_pipeline(name: str, root: Path) -> Language:
         PolcaError: there is none, it is damaged or made for another spaCy, or it does not set parts of speech.
     """
     what = f"english.labels.pipeline {name!r}"
-    mend = "use data/tagger/model, or get a pipeline with `python -m spacy download en_core_web_sm`"
+    way_out = "use data/tagger/model, or get a pipeline with `python -m spacy download en_core_web_sm`"
     folder = root / name
     if not folder.is_dir() and not is_package(name):
-        raise PolcaError(f"{what}: neither a folder of {root} nor an installed package: {mend}")
+        raise PolcaError(f"{what}: neither a folder of {root} nor an installed package: {way_out}")
     try:
         with warnings.catch_warnings(), use_ops("numpy", use_blis=False):
             warnings.filterwarnings("error", message=r"\[W095\]", category=UserWarning)
             pipeline = spacy.load(folder if folder.is_dir() else name, exclude=_UNNEEDED)
             untagged = all(not word.pos_ for word in pipeline(_PROBE))
     except UserWarning as error:
-        raise PolcaError(f"{what}: not made for the installed spaCy {spacy_version}: {mend}") from error
+        raise PolcaError(f"{what}: not made for the installed spaCy {spacy_version}: {way_out}") from error
     except Exception as error:  # spaCy, thinc, srsly and the package itself each raise their own kinds
-        raise PolcaError(f"{what}: not a readable spaCy pipeline ({type(error).__name__}): {mend}") from error
+        raise PolcaError(f"{what}: not a readable spaCy pipeline ({type(error).__name__}): {way_out}") from error
     if untagged:
-        raise PolcaError(f"{what}: sets no parts of speech (components: {pipeline.pipe_names}): {mend}")
+        raise PolcaError(f"{what}: sets no parts of speech (components: {pipeline.pipe_names}): {way_out}")
     return pipeline
 
 

@@ -16,7 +16,7 @@ from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_json, read_npz, write_json, write_npz, write_text
 from polca.tasks.english import text
 from polca.tasks.settings import ClusteringSettings, Count, Fraction, Section, TaskSettings
-from polca.tasks.task import Analysis, Labels, Tables, TransformerTask, in_batches
+from polca.tasks.task import Analysis, Labels, Skill, Tables, TransformerTask, in_batches
 from polca.tasks.transformer import ModelConfig, parameter_count
 
 if TYPE_CHECKING:
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from polca.tasks.english.corpora.documents import Corpus
     from polca.tasks.english.scores import TaggedText
 
+FINER: Mapping[str, str] = {"polca": "polca_fine", "loss": "loss_fine"}
+"""Of an analysis the one with smaller clusters than the paper's, which is ours.
+
+With min_samples = n/15 density is measured over a fifteenth of the clustered tokens, and most constructions are rarer
+than that: a likely reason, not a proven one, why little is found. The finer ones ask what smaller groups there are."""
 ANALYSES: Mapping[str, Analysis] = {
     "loss": Analysis(None, "loss"),
     "polca": Analysis("hessian", "polca"),
     "polca_fine": Analysis("hessian", "polca"),
+    "loss_fine": Analysis(None, "loss"),
 }
-"""Figure 9; Figures 5, 10 and 11; and these with smaller clusters than the paper's.
-
-With min_samples = n/15 density is measured over a fifteenth of the clustered tokens, and most constructions are rarer
-than that: a likely reason, not a proven one, why little is found. `polca_fine` asks what smaller groups there are."""
+"""Figure 9; Figures 5, 10 and 11; and both in finer clusters."""
 
 GRAPH_BYTES = 1 << 28
 """Logits of the Hessian sample up to which its graphs are kept between products (about ten times as much memory)."""
@@ -85,7 +88,7 @@ class LabelSettings(Section):
 
 
 class EnglishClusteringSettings(ClusteringSettings):
-    """The paper's clustering (Table 7), and the finer one of the analysis `polca_fine`, which is ours."""
+    """The paper's clustering (Table 7), and the finer one of the analyses in `FINER`, which is ours."""
 
     finer: ClusteringSettings
 
@@ -151,7 +154,7 @@ class EnglishTask(TransformerTask):
 
     def clustering(self, analysis: str) -> ClusteringSettings:
         """The paper's, or the finer one."""
-        return self.settings.clustering.finer if analysis == "polca_fine" else self.settings.clustering
+        return self.settings.clustering.finer if analysis in FINER.values() else self.settings.clustering
 
     def model(self, evaluated: bool = False) -> ModelConfig:
         """The model; with `evaluated` only the evaluated places predict."""
@@ -298,3 +301,11 @@ class EnglishTask(TransformerTask):
         from polca.tasks.english.scores import analysis_counts
 
         return {"analyses": {name: analysis_counts(name, tables["clusters"], tables["vectors"]) for name in ANALYSES}}
+
+    def skills(self, labels: Labels) -> Mapping[str, Skill]:
+        """The token to be written, of the most frequent ones; and the part of speech of its word, of all."""
+        from polca.tasks.english.skills import skills
+
+        words = text.evaluated(self.evaluation.tokens)
+        spelt = text.load_tokenizer(self.file("tokenizer.json"))
+        return skills(words, text.evaluated(labels["tags"]), labels["names"], spelt.decode)
