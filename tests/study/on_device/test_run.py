@@ -31,8 +31,9 @@ from polca.study.published import read_published_scale
 from polca.study.settings import Preset
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis, known_facts
-from polca.tasks.task import TransformerTask
+from polca.tasks.task import Task
 from polca.typing import Reading
+from polca.validity import published_scale
 from tiny_preset import make_preset
 
 ARCHIVES = {
@@ -66,7 +67,7 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def task(params: Path) -> TransformerTask:
+def task(params: Path) -> Task:
     return Preset.read(PresetPaths.of(params)).arithmetic()
 
 
@@ -175,6 +176,21 @@ class TestWhole:
         with pytest.raises(PolcaError, match=r"polca.npz: trajectories of 8 tokens, where tokens.npz has 80"):
             read_published_scale(tmp_path)
 
+    def test_elsewhere_the_same_clusters_come_of_the_folder(self, out: Path, task: Task) -> None:
+        """Of exact archives the very same, whatever machine clusters them."""
+        kept = published_scale.Run(read_published_scale(out), task)  # type: ignore[arg-type]
+        trajectories = kept.trajectories()
+        tables, found = published_scale.cluster_tables(kept, trajectories), members(out / "clusters.zip")
+        assert len(trajectories) == 6
+        for name in ("clusters", "vectors"):
+            for reading in get_args(Reading):
+                right = found[f"{reading}/{name}.csv"]
+                right = right[right["analysis"].isin(list(trajectories))].set_index(["analysis", "vector"]).sort_index()
+                own = tables[name][tables[name]["reading"] == reading].drop(columns="reading")
+                own = own.set_index(["analysis", "vector"]).sort_index()
+                assert len(own) > 0
+                pd.testing.assert_frame_equal(own, right, check_dtype=False, rtol=1e-7)
+
     def test_is_not_overwritten(self, out: Path, params: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = (out / "summary.json").read_bytes()
         assert command(params, out, "--minutes", "60") == 1
@@ -275,7 +291,7 @@ class TestJobs:
     """One vector at a time gives what all at once give."""
 
     @pytest.fixture
-    def projected(self, task: TransformerTask) -> Projected:
+    def projected(self, task: Task) -> Projected:
         rng, count = np.random.default_rng(5), 3
         drift = np.cumsum(rng.normal(size=(count, 5, 80)), axis=1)
         basis = Directions(None, np.array([20, 40, 40]), rng.normal(size=3), rng.normal(size=3), np.arange(3))  # type: ignore[arg-type]
@@ -288,7 +304,7 @@ class TestJobs:
         )
 
     @pytest.fixture
-    def shared(self, task: TransformerTask, projected: Projected, tmp_path: Path) -> Shared:
+    def shared(self, task: Task, projected: Projected, tmp_path: Path) -> Shared:
         plain = type(task)(task.settings.changed(stability={"analyses": ()}), task.folder)  # type: ignore[call-arg]
         shared = Shared(plain, task.token_labels(), tmp_path)
         assert shared.write("hessian", projected, "hessian") == 3

@@ -190,8 +190,8 @@ def app_c(task: Task, checkpoints: Checkpoints, projected: Projected) -> dict[st
     targets = tokens // sum(len(batch[0]) for batch in batches)
     some = on_device(tuple(torch.cat(part)[: -(-wanted // targets)] for part in zip(*batches, strict=True)))
     # The subset alone is looked at: elsewhere nothing is known.
-    exact = np.full((len(steps), tokens, len(vectors)), np.nan, np.float32)
-    for index, step in enumerate(steps):
+    exact = np.full((intervals, tokens, few), np.nan, np.float32)
+    for index, step in enumerate(steps[:-1]):
         params = on_device(checkpoints.load(int(step)))
         _, _, second = directional_derivatives(task.evaluated_loss, params, directions, some)
         assert second is not None
@@ -200,10 +200,10 @@ def app_c(task: Task, checkpoints: Checkpoints, projected: Projected) -> dict[st
         hessian,
         steps=steps,
         losses=hessian.losses[: len(steps)],
-        gradients=hessian.gradients[: len(steps), :, : len(vectors)],
-        movements=hessian.movements[: len(steps) - 1, : len(vectors)],
+        gradients=hessian.gradients[: len(steps), :, :few],
+        movements=hessian.movements[:intervals, :few],
         vector_steps=vectors.steps,
-        eigenvalues=hessian.eigenvalues[: len(vectors)],
+        eigenvalues=hessian.eigenvalues[:few],
         token_curvatures=exact,
     )
     found: dict[str, Any] = {}
