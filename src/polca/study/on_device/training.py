@@ -73,6 +73,8 @@ def prepared(
             torch.cuda.current_stream().wait_stream(stream)
         replay = capturing(update)
     except RuntimeError as error:
+        if stream is not None:
+            torch.cuda.synchronize()
         note(f"no CUDA graph, training goes step by step: {str(error).splitlines()[0]}")
         replay = update
     reset()
