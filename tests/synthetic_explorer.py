@@ -64,6 +64,7 @@ class SyntheticRun:
         for setting, steps in (("arithmetic", 5000), ("english", 3000)):  # and checkpoints
             params[setting]["training"].update(steps=steps, checkpoint_interval=50)
             params[setting]["polca"]["interval"], params[setting]["breakthroughs"]["delta"] = 50, 100
+            params[setting]["polca"]["curvature_points"] = None  # every analysis
         self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         preset = Preset.read(self.paths)
         self.arithmetic = Synthetic(self.paths.run, sequences=60).write()

@@ -291,6 +291,16 @@ class TestReadings:
         assert np.array_equal(first.clusters.labels, clusters.labels)
         assert english.analyses[0].reading == "standardised"
 
+    def test_analyses_that_the_preset_has_not(self, tmp_path: Path) -> None:
+        """Results of an earlier run, which had the curvature at every point."""
+        run = SyntheticRun(tmp_path).write()
+        text = run.paths.params.read_text(encoding="utf-8")
+        assert text.count("curvature_points: null") == 2
+        run.paths.params.write_text(text.replace("curvature_points: null", "curvature_points: 10"), encoding="utf-8")
+        setting = preset_page(run.paths).settings[0]
+        assert not {a.id for a in setting.analyses} & {"polca_exact", "polca_paper_current"}
+        assert {"polca", "polca_paper"} <= {a.id for a in setting.analyses}
+
     def test_without_clusters_the_page_starts_where_the_figures_do(self, tmp_path: Path) -> None:
         """In the other reading, under the id that it always has."""
         run = SyntheticRun(tmp_path / "checkout").write()

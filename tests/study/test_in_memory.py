@@ -147,7 +147,7 @@ def test_projections(both: Both) -> None:
 
 
 def test_trajectories_and_clusters(both: Both) -> None:
-    assert len(both.task.analyses) == {"arithmetic": 11, "english": 3}[both.task.name]
+    assert len(both.task.analyses) == {"arithmetic": 11, "english": 4}[both.task.name]
     clustered = dict.fromkeys(get_args(Reading), 0)
     for name in both.task.analyses:
         kept, found = Archive.load(both.out.trajectory(name)).trajectories(), both.study.trajectories(name)

@@ -39,14 +39,10 @@ STATIC = (
 def _of_preset(paths: PresetPaths) -> list[str]:
     """Every file of a preset that the report can show, whether it is there or not."""
     name, params = paths.name, paths.params.relative_to(paths.root).as_posix()
-    tables = [
-        f"paper/{name}/tables/{table}.csv"
-        for table in (*(f"table_{n:02d}" for n in range(1, 13)), "claims", "readings")
-    ]
     numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER, *FURTHER_ENGLISH)
     figures = [f"figures/{name}/figure_{number}.pdf" for number in numbers]
     alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
-    return [*alone, *tables, *figures]
+    return [*alone, *_in_folder(paths, paths.tables), *figures]
 
 
 def _in_folder(paths: PresetPaths, folder: Path) -> list[str]:
