@@ -8,7 +8,8 @@ parameter. One backward pass for target position τ gives δ_τ = ∂ Σ_n L(n, 
 
 summed over positions t, so that no gradient of a token is ever formed. `B_W a` does not depend on τ and is shared by
 all targets: K directions cost about one forward pass each. (Splitting the gradient of a whole *sequence* by position
-would not do: with attention a token's loss depends on weights used at other positions.)
+would not do: with attention a token's loss depends on weights used at other positions.) On a GPU the same sum is
+multiplied out in the other order (`token_gradients`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from polca.errors import PolcaError
 from polca.machine.products import PortableProducts, matmul
+from polca.method import token_gradients
 from polca.typing import TokenLossFunction
 
 
@@ -132,6 +134,8 @@ def _contract(tap: _Tap, deltas: Tensor, directions: Mapping[str, Tensor], buffe
             part = matmul(b, summed)
         elif tap.kind == "layer_norm":
             part = matmul(b, (deltas * tap.source.unsqueeze(-1)).sum(1))
+        elif tap.kind == "linear" and b.is_cuda:
+            part = token_gradients.linear_part(tap.source, deltas, b)
         elif tap.kind == "linear":
             part = _linear_part(tap.source, deltas, b, buffer_bytes)
         else:
@@ -186,7 +190,7 @@ def projected_gradients(
         batch: N sequences.
         directions: b by parameter name `[K, *shape]`; may be empty.
         axes: single parameters as (name, index into the flattened parameter).
-        buffer_bytes: bound on the intermediate product B_W a.
+        buffer_bytes: bound on the intermediate product B_W a, on a CPU.
 
     Returns:
         Losses `[N, targets]`, projections on `directions` `[N, targets, K]`, and on `axes` `[N, targets, len(axes)]`.
