@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polca.errors import PolcaError
+from polca.external.outputs import logits_of
 from polca.method.checkpoints import CheckpointDirectory
 from polca.method.guard import check_repeatable
 
@@ -34,7 +35,7 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
 class ModuleLoss:
     """`token_loss(params, (inputs, targets)) → losses [N, targets]`: cross-entropy of a module's logits, in nats.
 
-    The module is put into evaluation mode (no dropout). Its output, or the output's `.logits`, is `[N, classes]` for
+    The module is put into evaluation mode (no dropout). The logits in its output (`logits_of`) are `[N, classes]` for
     targets `[N]` or `[N, 1]`, and `[N, T, classes]` for targets `[N, T]`. Buffers and frozen parameters are the
     module's own. Targets of −100 are ignored: they have no loss.
 
@@ -49,8 +50,10 @@ class ModuleLoss:
 
     def __call__(self, params: Mapping[str, Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, targets = batch
+        if inputs.is_floating_point():  # NumPy's numbers are of double precision, weights as a rule are not
+            inputs = inputs.to(next(iter(params.values())).dtype)
         output = torch.func.functional_call(self.module, dict(params), (inputs,), self._arguments)
-        logits: Tensor = getattr(output, "logits", output)
+        logits = logits_of(output)
         if targets.dim() == 1:
             targets = targets.unsqueeze(-1)
         if logits.dim() == 2:
