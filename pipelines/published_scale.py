@@ -1,6 +1,6 @@
 """What a run at the published scale shows: tables and the specification curve, from its folder of trajectories alone.
 
-No stage: the run is not one of a preset, and its folder is not in git.
+No stage: the run was made on a GPU by `python -m polca.study.in_memory` (docs/gpu.md), and comes back as a folder.
 """
 
 from itertools import chain

@@ -1,4 +1,7 @@
-"""The run at the published scale as it was first made, before this package kept archives: a reader of its folder."""
+"""A run at the published scale, read from its folder: that of `polca.study.in_memory`, or the first one's.
+
+The first run was made before this package kept archives, and has files of its own.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +15,17 @@ from polca.machine.files import read_json, read_npz
 from polca.method.decomposition import Trajectories
 from polca.study.archive import Archive, Factors
 
-ANALYSES = {
+FIRST_RUN = {
     "polca_first_order": ("hessian_first_order", "polca_first_order"),
     "polca": ("hessian_trapezoid", "polca"),
     "polca_random": ("random_trapezoid", "polca"),
 }
-"""File and strategy of each analysis of a run at the published scale."""
+"""File and strategy of each analysis of the first run."""
+
+ARCHIVED = ("polca_first_order", "polca", "polca_random", "polca_shuffled_hessian")
+"""Analyses whose trajectories a run keeps, each in the file of its name."""
+NEEDED = ARCHIVED[:2]
+"""Without which there is nothing to show."""
 
 _FACTORS = {
     "scores": "finite K X R",
@@ -25,6 +33,7 @@ _FACTORS = {
     "mean": "finite K P",
     "relative_error": "finite K",
 }
+_BESIDE = (("hessian", "P", "K"), ("lca", "P", "A"), ("random", "Q", "K"), ("shuffled_hessian", "Q", "K"))
 _TOKENS = {
     "tokens": "int N L",
     "place": "int X",
@@ -35,16 +44,25 @@ _TOKENS = {
     "training_loss": "finite U",
 }
 
+_ARRAYS = ("tokens", "place", "carry", "losses", "steps", "training_loss")
+_RUN = {
+    **{name: _TOKENS[name] for name in _ARRAYS},
+    # One letter a basis: the shuffled and the random one may have been cut at an earlier checkpoint.
+    **{f"movements_{basis}?": f"finite {p}-1 {k}" for basis, p, k in _BESIDE},
+    **{f"mean_gradients_{basis}?": f"finite {p} {k}" for basis, p, k in _BESIDE},
+}
+
 
 @dataclass(frozen=True)
 class PublishedScale:
-    """A run of the arithmetic setting at the published scale, in the form in which it was first made.
+    """A run of the arithmetic setting at the published scale.
 
     Attributes:
-        archives: by name of the analysis: `polca_first_order`, `polca` (trapezoid) and `polca_random` (trapezoid).
+        archives: by name of the analysis: `polca_first_order`, `polca` (trapezoid), `polca_random` (trapezoid) and, but
+            for the first run, `polca_shuffled_hessian` (trapezoid), as far as the folder has them.
         tokens: `[N, L]` evaluation sequences.
         place, carry: `[X]` skills of the evaluation tokens, X = N · targets.
-        losses: `[P, X]` exact losses in nats, to float16's digits.
+        losses: `[P, X]` exact losses in nats, of the first run to float16's digits.
         steps: `[P]` training steps of losses and trajectories.
         training_loss: `[U]` mean loss of each update's batch.
     """
@@ -64,7 +82,34 @@ class PublishedScale:
 
 
 def read_published_scale(directory: Path) -> PublishedScale:
-    """Read a folder of `hessian_first_order.npz`, `hessian_trapezoid.npz`, `random_trapezoid.npz`,
+    """Read a run's folder.
+
+    Raises:
+        PolcaError: a file is missing, damaged, of another form, or does not fit the others.
+    """
+    return _run(directory) if (directory / "summary.json").exists() else _first_run(directory)
+
+
+def _run(directory: Path) -> PublishedScale:
+    """A folder that `polca.study.in_memory` wrote: `tokens.npz`, and the archives of `ARCHIVED` as far as it came."""
+    source = directory / "tokens.npz"
+    found = read_npz(source, _RUN)
+    archives = {}
+    for name in ARCHIVED:
+        path = directory / f"{name}.npz"
+        if name in NEEDED or path.exists():
+            archives[name] = archive = Archive.load(path)
+            tokens = len(archive.matrix(0))
+            if tokens != len(found["place"]):
+                raise PolcaError(
+                    f"{path}: trajectories of {tokens} tokens, where {source.name} has {len(found['place'])}: copy the "
+                    "run's folder again"
+                )
+    return PublishedScale(archives=archives, **{name: found[name] for name in _ARRAYS})
+
+
+def _first_run(directory: Path) -> PublishedScale:
+    """A folder of `hessian_first_order.npz`, `hessian_trapezoid.npz`, `random_trapezoid.npz`,
     `tokens_and_losses.npz` and `facts.json`.
 
     In it a vector's trajectories are `scores[k] @ curves[k].T + mean[k]` less their first column, all of one rank, and
@@ -84,7 +129,7 @@ def read_published_scale(directory: Path) -> PublishedScale:
     found = read_npz(directory / "tokens_and_losses.npz", _TOKENS)
     del found["movements"]
     archives = {}
-    for analysis, (file, strategy) in ANALYSES.items():
+    for analysis, (file, strategy) in FIRST_RUN.items():
         path = directory / f"{file}.npz"
         parts = read_npz(path, _FACTORS)
         vectors, tokens, rank = parts["scores"].shape
