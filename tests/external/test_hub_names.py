@@ -149,6 +149,7 @@ def test_mixture_of_experts(tmp_path: Path) -> None:
     """Experts run one after the other; slopes along two directions against central differences."""
     from transformers import MixtralConfig, MixtralForCausalLM
 
+    from polca.external.modules import check_repeatable
     from polca.external.sequences import next_token
     from polca.method.forward import directional_derivatives
 
@@ -163,6 +164,7 @@ def test_mixture_of_experts(tmp_path: Path) -> None:
     loss.module.double()
     params = {n: p.double() for n, p in params.items()}
     batch = next_token(torch.randint(0, 20, (2, 9))).batches(2)[0]
+    check_repeatable(loss, params, batch)
     directions = {n: 0.1 * torch.randn(2, *p.shape, dtype=p.dtype) for n, p in params.items()}
     _, slopes, _ = directional_derivatives(loss, params, directions, batch, second_order=False)
 

@@ -30,6 +30,8 @@ from polca.method.checkpoints import HALF, CheckpointDirectory, select_steps
 
 DEFAULT = AnalysisSettings()
 DEFAULT_CONTEXT = 128
+IGNORED = -100
+"""Target without a loss, as `ModuleLoss` has it."""
 
 
 def _say(text: str) -> None:
@@ -139,7 +141,8 @@ def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | N
 
         windows = packed_text(Path(data), encode, length, field)
         sequences = next_token(windows, lambda ids: str(encoder.decode(ids)))
-    low, high = int(sequences.targets.min()), int(sequences.targets.max())
+    ids = sequences.targets[sequences.targets != IGNORED]
+    low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
     if model.vocabulary is not None and not 0 <= low <= high < model.vocabulary:
         raise PolcaError(
             f"{data}: token ids outside the model's vocabulary of {model.vocabulary}: use the model's tokenizer"
@@ -325,7 +328,7 @@ def _facts(
             repr((module, getattr(module, "config", None))).encode(),
             code_hash("polca.external.hub").encode(),
             *_own_code(factory, module),
-            *_bytes(*module.buffers()),
+            *_bytes(*module.buffers(), *(p for p in module.parameters() if not p.requires_grad)),
         ],
         basis=[
             repr((s.per_step, s.tolerance, s.max_matvecs, s.seed, s.batch)).encode(),
