@@ -249,6 +249,7 @@ class TestChecks:
             (("--delta", "10", "--steps", "0,10,30,50"), "not evenly spaced"),
             (("--workers", "0"), "workers = 0"),
             (("--tolerance", "0"), "tolerance = 0"),
+            (("--max-matvecs", "1"), "max_matvecs = 1: must be at least 2"),
             (("--tolerance", "nan"), "tolerance = nan"),
             (("--flat-step", "-1"), "flat_step = -1"),
             (("--steps", "0"), "1 checkpoint chosen"),

@@ -9,6 +9,7 @@ import numpy as np
 from polca.errors import PolcaError
 from polca.external.sequences import Sequences
 from polca.method.breakthrough import breakthrough_steps
+from polca.method.curvature import check_lanczos
 from polca.typing import EigenvalueAt, SecondOrder
 
 AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
@@ -133,6 +134,7 @@ def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) 
         raise PolcaError(f"workers = {workers}: must be at least 1")
     if settings.flat_step is not None and settings.flat_step < 0:
         raise PolcaError(f"flat_step = {settings.flat_step}: must be at least 0")
+    check_lanczos(settings.per_step, settings.tolerance, settings.max_matvecs)
     at = basis_steps(steps, settings)
     if settings.delta is not None:
         points = np.array(steps[1:] if settings.strategy == "loss_change" else steps)
