@@ -1,6 +1,8 @@
 """Small problems and slow, plain computations that tests compare with."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +42,26 @@ def dense_hessian(problem) -> torch.Tensor:
     return torch.autograd.functional.hessian(
         lambda flat: problem.loss(layout.split(flat), problem.batch).mean(), layout.flatten(problem.params)
     )
+
+
+def by_autograd(
+    loss: Callable[..., Tensor], params: Mapping[str, Tensor], directions: Mapping[str, Tensor], batch: Any
+) -> tuple[Tensor, Tensor]:
+    """⟨b, ∇L(x)⟩ and bᵀH(x)b `[K, N, targets]`, one token and direction after the other."""
+    leaves = {n: p.clone().requires_grad_() for n, p in params.items()}
+    losses = loss(leaves, batch)
+    k = len(next(iter(directions.values())))
+    first, second = torch.zeros(k, *losses.shape).double(), torch.zeros(k, *losses.shape).double()
+    for at in torch.cartesian_prod(*(torch.arange(s) for s in losses.shape)).view(-1, losses.ndim).tolist():
+        gradient = torch.autograd.grad(losses[tuple(at)], list(leaves.values()), create_graph=True, allow_unused=True)
+        for d in range(k):
+            b = [directions[n][d] for n in leaves]
+            along = sum(((g * v).sum() for g, v in zip(gradient, b, strict=True) if g is not None), torch.zeros(()))
+            first[(d, *at)] = along
+            if along.requires_grad:
+                again = torch.autograd.grad(along, list(leaves.values()), retain_graph=True, allow_unused=True)
+                second[(d, *at)] = sum(float((g * v).sum()) for g, v in zip(again, b, strict=True) if g is not None)
+    return first.detach(), second
 
 
 class InMemory:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from polca.external.analyze import Analysis, AnalysisSettings, analyze
+from polca.external.analyze import Analysis, analyze
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.sequences import Sequences, next_token
+from polca.external.settings import AnalysisSettings
 from polca.method.checkpoints import CheckpointDirectory
 from synthetic_explorer import HOSTILE
 

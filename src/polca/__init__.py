@@ -16,8 +16,9 @@ Importing the package changes nothing in the process: threads, kernels and envir
 """
 
 from polca.errors import PolcaError
-from polca.external.analyze import Analysis, AnalysisSettings, analyze, write_analysis
+from polca.external.analyze import Analysis, analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.external.settings import AnalysisSettings
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import CheckpointDirectory, Checkpoints

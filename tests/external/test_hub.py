@@ -96,3 +96,22 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "list_repo_refs", offline)
     with pytest.raises(PolcaError, match=r"the hub gives no list of its revisions.*no route to host.*step1000"):
         open_causal_lm(NAME)
+
+
+def test_every_revision_is_opened(hub: Path) -> None:
+    """Before anything is computed: a revision that is gone, or whose weights are cut off."""
+    from polca.external.headers import check_hub
+    from polca.external.hub import open_causal_lm
+
+    found = open_causal_lm(NAME)
+    assert check_hub(found, found.steps()) == set()
+    assert [p.name for p in found.files(25)] == ["config.json", "model.safetensors"]
+    model = hub / f"models--{NAME.replace('/', '--')}"
+    weights = next((model / "snapshots" / (model / "refs" / "step50").read_text()).glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(PolcaError, match=r"not a readable safetensors file"):
+        check_hub(found, found.steps())
+    (model / "refs" / "step25").unlink()
+    with pytest.raises(PolcaError, match=f"{NAME}, revision step25: .*") as error:
+        check_hub(found, found.steps())
+    assert "\n" not in str(error.value)

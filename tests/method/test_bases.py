@@ -1,5 +1,7 @@
 """Algorithm 1 against dense linear algebra; the other bases by their definitions."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +111,48 @@ def test_bad_input_is_named(trained, tmp_path) -> None:
     save_file({"x": torch.zeros(1)}, foreign)
     with pytest.raises(PolcaError, match="not a basis file"):
         Basis.load(foreign)
+
+
+class TestConvergence:
+    def test_vectors_that_missed_the_tolerance_are_named(self, make_problem) -> None:
+        problem = make_problem()
+        checkpoints = InMemory({0: problem.params, 1: problem.params})
+        with pytest.warns(UserWarning, match=r"vector 1, 2 of 2 missed the tolerance 0.001 .*raise max_matvecs = 3"):
+            basis = hessian_basis(problem.loss, checkpoints, [problem.batch], steps=[0, 1], max_matvecs=3)
+        # The residual against the operator itself: with three products it is far from an eigenvector.
+        hessian = dense_hessian(problem)
+        flat = basis.flat(list(problem.params))
+        off = hessian @ flat[0] - basis.eigenvalues[0] * flat[0]
+        assert off.norm().item() > 0.01 * abs(basis.eigenvalues[0])
+        assert basis.missed(1e-3).tolist() == [0, 1]
+        assert basis.missed(100).tolist() == []
+
+    def test_nothing_is_said_of_those_that_did_not(self, make_problem) -> None:
+        problem = make_problem()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            basis = hessian_basis(problem.loss, InMemory({0: problem.params}), [problem.batch], steps=[0])
+        assert basis.missed().tolist() == []
+        assert random_basis(problem.params, 2, steps=[0, 0]).missed().tolist() == []
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"max_matvecs": 1}, "max_matvecs = 1: must be at least 2"),
+            ({"max_matvecs": 3, "per_step": 4}, "max_matvecs = 3: must be at least 4"),
+            ({"which": "largest"}, "which = 'largest': expected one of algebraic, magnitude"),
+            ({"tolerance": -1.0}, "tolerance = -1.0"),
+            ({"per_step": 0}, "per_step = 0"),
+            ({"steps": []}, "steps is empty"),
+        ],
+        ids=str,
+    )
+    def test_impossible_options(self, options, message, make_problem) -> None:
+        problem = make_problem()
+        with pytest.raises(PolcaError, match=message):
+            hessian_basis(problem.loss, InMemory({0: problem.params}), [problem.batch], **{"steps": [0], **options})
+
+    def test_no_data(self, make_problem) -> None:
+        problem = make_problem()
+        with pytest.raises(PolcaError, match="data is empty"):
+            hessian_basis(problem.loss, InMemory({0: problem.params}), [], steps=[0])

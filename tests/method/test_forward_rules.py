@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from oracles import by_autograd
 from polca.external.modules import ModuleLoss, parameters_of
 from polca.external.sequences import next_token
 from polca.method.basic_rules import WIDE
@@ -19,24 +20,6 @@ from polca.method.forward_rules import linear, missing_rule
 from polca.method.jets import Jet, PendingLinear, UnsupportedOperation, taylor
 
 Params = Mapping[str, Tensor]
-
-
-def by_autograd(loss: Callable[..., Tensor], params: Params, directions: Params, batch: Any) -> tuple[Tensor, Tensor]:
-    """⟨b, ∇L(x)⟩ and bᵀH(x)b `[K, N, targets]`, one token and direction after the other."""
-    leaves = {n: p.clone().requires_grad_() for n, p in params.items()}
-    losses = loss(leaves, batch)
-    k = len(next(iter(directions.values())))
-    first, second = torch.zeros(k, *losses.shape).double(), torch.zeros(k, *losses.shape).double()
-    for at in torch.cartesian_prod(*(torch.arange(s) for s in losses.shape)).view(-1, losses.ndim).tolist():
-        gradient = torch.autograd.grad(losses[tuple(at)], list(leaves.values()), create_graph=True, allow_unused=True)
-        for d in range(k):
-            b = [directions[n][d] for n in leaves]
-            along = sum(((g * v).sum() for g, v in zip(gradient, b, strict=True) if g is not None), torch.zeros(()))
-            first[(d, *at)] = along
-            if along.requires_grad:
-                again = torch.autograd.grad(along, list(leaves.values()), retain_graph=True, allow_unused=True)
-                second[(d, *at)] = sum(float((g * v).sum()) for g, v in zip(again, b, strict=True) if g is not None)
-    return first.detach(), second
 
 
 def agree(loss: Callable[..., Tensor], params: Params, batch: Any, rtol: float, count: int = 2) -> None:
@@ -57,8 +40,24 @@ def agree(loss: Callable[..., Tensor], params: Params, batch: Any, rtol: float, 
     assert second is not None
 
 
+BLOCK = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(7)).double()
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "view": lambda w, v: (w * v).view(2, -1),
+    "rows of an array times a matrix": lambda w, v: BLOCK @ (w * v),
+    "array times a matrix, both moving": lambda w, v: (BLOCK * w[:, :1].square().mT) @ (w * v),
+    "matrix times a vector": lambda w, v: BLOCK[0] @ (w * v)[:, 0],
+    "array times a vector": lambda w, v: torch.matmul(BLOCK, (w * v)[:, 0]),
+    "vector times a matrix": lambda w, v: (w * v)[:, 0] @ w,
+    "vector times a vector": lambda w, v: (w * v)[0] @ v[1],
+    "matrix times arrays": lambda w, v: (w * v).T @ BLOCK.mT,
+    "arrays in two ways": lambda w, v: (BLOCK[:, None] * w[:, 0]) @ (w * v * BLOCK[:, :3, :1]),
+    "mask wider than what it masks": lambda w, v: (
+        (w * v).masked_fill(torch.ones(5, 3, 4).tril().bool(), 1.0).square().sum(0)
+    ),
+    "indexing with two tensors apart": lambda w, v: (
+        (w * v).expand(2, 3, 4).unsqueeze(-3)[..., torch.tensor([0, 0]), :, torch.tensor([1, 3])]
+    ),
+    "softmax in another type": lambda w, v: torch.softmax((w * v).float(), -1, dtype=torch.float64) * v,
     "view of a transposed one": lambda w, v: (w * v).transpose(0, 1).contiguous().view(-1, 2),
     "reshape": lambda w, v: torch.reshape(w * v, (2, 6)).reshape(3, 4),
     "transpose from the front": lambda w, v: (w * v).transpose(0, 1) * 2,
@@ -103,7 +102,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation(name: str) -> None:
-    """Each in a function with curvature in both operands."""
+    """Each in a function with curvature in both operands, for as many directions as an operand has rows, and others."""
     generator = torch.Generator().manual_seed(1)
     params = {
         "w": torch.randn(3, 4, generator=generator).double(),
@@ -114,7 +113,64 @@ def test_operation(name: str) -> None:
         result = OPERATIONS[name](p["w"] * p["w"], p["v"])
         return (result.reshape(1, -1) * torch.linspace(1, 2, math.prod(result.shape)).double()).tanh()
 
-    agree(loss, params, None, 1e-9)
+    for count in (1, 2, 3, 5):
+        agree(loss, params, None, 1e-5 if "another type" in name else 1e-9, count)
+
+
+class TestCrossEntropy:
+    """Every option is followed or declined; nothing else than the loss of the model itself comes out."""
+
+    TARGETS = torch.tensor([[3, -100, 0], [-100, 2, 5]])
+
+    @pytest.fixture
+    def params(self) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(4)
+        return {"x": torch.randn(2, 3, 4, generator=generator).double(), "w": torch.randn(120, 4).double()}
+
+    @pytest.mark.parametrize("classes", [120, 7])
+    @pytest.mark.parametrize(("ignored", "form"), [(-100, "columns"), (5, "columns"), (-100, "rows")])
+    def test_ignored_targets(self, classes: int, ignored: int, form: str, params: dict[str, Tensor]) -> None:
+        targets = torch.where(self.TARGETS == -100, ignored, self.TARGETS)
+        params = {**params, "w": params["w"][:classes].clone()}
+
+        def loss(p: Params, _: Any) -> Tensor:
+            logits = F.linear(p["x"].tanh(), p["w"])
+            if form == "rows":
+                flat = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=ignored)
+                return flat.view(2, 3)
+            return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=ignored)
+
+        agree(loss, params, None, 1e-10)
+        _, first, second = taylor(
+            loss, params, {n: torch.ones(1, *p.shape).double() for n, p in params.items()}, 0, True
+        )
+        assert second is not None
+        assert (first[0] != 0).tolist() == (targets != ignored).tolist() == (second[0] != 0).tolist()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"weight": torch.linspace(1, 2, 120).double()},
+            {"label_smoothing": 0.1},
+            {"target": "soft"},
+            {"target": "one"},
+        ],
+        ids=str,
+    )
+    def test_other_options(self, options: dict[str, Any], params: dict[str, Tensor]) -> None:
+        soft = torch.softmax(torch.randn(2, 120, 3, generator=torch.Generator().manual_seed(1)).double(), 1)
+        chosen: Any = {"soft": soft, "one": soft.argmax(1)}[options.get("target", "one")]
+        others = {n: o for n, o in options.items() if n != "target"}
+
+        def loss(p: Params, _: Any) -> Tensor:
+            return F.cross_entropy((p["x"].tanh() @ p["w"].mT).transpose(1, 2), chosen, reduction="none", **others)
+
+        b = {
+            n: torch.randn(2, *p.shape, generator=torch.Generator().manual_seed(2)).double() for n, p in params.items()
+        }
+        found = directional_derivatives(loss, params, b, None)
+        for part, expected in zip(found[1:], by_autograd(loss, params, b, None), strict=True):
+            torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-12)
 
 
 class TestUnembedding:
@@ -204,12 +260,12 @@ def architecture(kind: str) -> Any:
     ["GPTNeoX", "GPT2", "Llama", "OPT", "Qwen2", "Qwen3", "Mistral", "Gemma", "Phi", "Olmo", "Olmo2", "GPTJ", "GPTNeo"],
 )
 def test_language_model(kind: str) -> None:
-    """Token 0 is left out: the gradient of a padding token's embedding is 0 by decree, its derivative is not.
+    """Padding included: the gradient of a padding token's embedding is 0 by decree, and so are its derivatives.
 
     No operation falls back; parts in single precision are what keeps the models from agreeing further."""
     module = architecture(kind)
     loss = ModuleLoss(module, use_cache=False)
-    batch = next_token(torch.randint(1, 23, (2, 6), generator=torch.Generator().manual_seed(2))).batches(2)[0]
+    batch = next_token(torch.randint(3, (2, 6), generator=torch.Generator().manual_seed(2))).batches(2)[0]
     assert missing_rule(loss, parameters_of(module), batch) is None
     agree(loss, parameters_of(module), batch, 2e-5)
 
@@ -270,8 +326,13 @@ class TestNoRule:
         def loss(q: Params, _: Any) -> Tensor:
             return torch.cat(tensors=[q["w"] * q["w"], q["w"]], dim=-1)
 
+        def broken(q: Params, _: Any) -> Tensor:
+            return torch.cat([q["w"]], dim="none")  # type: ignore[call-overload]
+
         p, b = {"w": torch.ones(1, 2)}, {"w": torch.ones(1, 1, 2)}
         assert "cat" in str(missing_rule(loss, p, None))
+        with pytest.raises(TypeError):  # a mistake is not a missing rule
+            taylor(broken, p, b, None, True)
         _, first, second = directional_derivatives(loss, p, b, None)
         torch.testing.assert_close(first, torch.tensor([[[2.0, 2, 1, 1]]]))
         torch.testing.assert_close(second, torch.tensor([[[2.0, 2, 0, 0]]]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from oracles import InMemory, random_directions
+from oracles import InMemory, by_autograd, random_directions
 from polca.errors import PolcaError
 from polca.method import projections
 from polca.method.bases import Basis, axis_basis, random_basis
@@ -111,7 +111,10 @@ def test_resumes(run, tmp_path) -> None:
     (tmp_path / "5.npz").write_bytes(b"torn")
     loss = Counting()
     again = project_bases(loss, checkpoints, bases, data, resume=tmp_path, method="backward")
-    assert Counting.calls == 4  # two chunks at the torn and at the new checkpoint, none at the kept one
+    spent, Counting.calls = Counting.calls, 0
+    project_bases(loss, checkpoints, bases, data, resume=tmp_path, method="backward")
+    # Besides the test of the first checkpoint, two chunks at the torn and at the new one, none at the kept one.
+    assert spent - Counting.calls == 4
     assert np.array_equal(again["random"].gradients, whole["random"].gradients)
     assert np.array_equal(first["random"].gradients, whole["random"].gradients[:2])
 
@@ -221,3 +224,42 @@ def test_thinned_projections_are_those_of_the_coarser_grid(make_problem) -> None
         np.testing.assert_array_equal(thin(cut, 20).curvatures, coarse.curvatures[:left])
     with pytest.raises(PolcaError, match="interval = 30"):
         thin(fine, 30)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "backwards"}, "method = 'backwards': expected one of auto, backward, forward"),
+        ({"curvature_of": ("hesian",)}, "curvature_of = 'hesian': expected one of random, lca"),
+        ({"curvature_of": ("lca",)}, "'lca' is made of single parameters"),
+        ({"steps": []}, "steps is empty"),
+        ({"data": []}, "data is empty"),
+        ({"token_loss": lambda p, x: p["final_norm.bias"].sum()}, "one row a sequence"),
+        ({"token_loss": lambda p, x: torch.ones(2, 2)}, "does not depend on the parameters"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-",
+)
+def test_impossible_input(run, options, message) -> None:
+    problem, checkpoints, data = run
+    bases = {"random": random_basis(problem.params, 2, steps=[0, 0]), "lca": axis_basis(problem.params, 2)}
+    given = {"token_loss": problem.loss, "checkpoints": checkpoints, "bases": bases, "data": data} | options
+    with pytest.raises(PolcaError, match=message):
+        project_bases(**given)
+
+
+def test_auto_serves_a_classifier() -> None:
+    """As in the README: logits of rows, no positions."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4)).double()
+    params = {n: p.detach() for n, p in model.named_parameters()}
+
+    def loss(p, batch):
+        logits = torch.func.functional_call(model, dict(p), batch[0])
+        return torch.nn.functional.cross_entropy(logits, batch[1], reduction="none").unsqueeze(-1)
+
+    batch = (torch.randn(7, 6).double(), torch.arange(7) % 4)
+    basis = random_basis(params, 3, steps=[0] * 3)
+    expected, _ = by_autograd(loss, params, basis.vectors, batch)
+    for method in ("auto", "forward", "backward"):
+        found = project(loss, InMemory({0: params}), basis, [batch], method=method)
+        np.testing.assert_allclose(found.gradients[0], expected[..., 0].T, rtol=1e-10, atol=1e-13)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
 HEAVY = {"data", "labels", "train", "basis", "project"}
 """Stages before trajectories, which take nearly all of a run's time."""
-CLUSTERING = {"cluster", "tables", "figures", "paper", "published_scale"} | {
+CLUSTERING = {"cluster", "signatures", "tables", "figures", "paper", "published_scale"} | {
     f"validity_{name}" for name in ("bases", "figures", "null", "seeds", "sensitivity", "specification", "treebank")
 }
 """Scripts that cluster, or read clusters."""

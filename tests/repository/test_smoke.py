@@ -87,7 +87,9 @@ def test_every_figure_and_table_of_the_paper_is_there(runs: Runs) -> None:
     wanted = {f"figures/smoke/figure_{n:02d}.{kind}" for n in range(1, 12) for kind in ("pdf", "png")}
     wanted |= {f"paper/smoke/tables/table_{n:02d}.csv" for n in range(1, 13)}
     wanted |= {f"paper/smoke/plots/training_loss_{task}.csv" for task in TASKS}
-    wanted |= {f"figures/smoke/figure_D1.{kind}" for kind in ("pdf", "png")}
+    wanted |= {f"figures/smoke/figure_D{n}.{kind}" for n in (1, 2, 3) for kind in ("pdf", "png")}
+    directions = {"arithmetic": ("signatures", "joint", "probes", "emergence"), "english": ("signatures", "joint")}
+    wanted |= {f"paper/smoke/tables/{task}_{name}.csv" for task, names in directions.items() for name in names}
     wanted |= {f"paper/smoke/tables/{name}.csv" for name in ("claims", "readings")}
     wanted |= {"paper/smoke/metrics.json", "paper/smoke/paper.pdf", LOCK}
     assert wanted == runs.contents[0].keys()

@@ -13,7 +13,7 @@ from polca.explorer.packing import quantise
 from polca.explorer.presets import SHOWN_VALUES, analysis_view
 from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
-from polca.external.analyze import AnalysisSettings
+from polca.external.settings import AnalysisSettings
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import read_csv, read_json
 from polca.method.clustering import VECTOR_DROPPED, Clusters

@@ -4,76 +4,38 @@ Everything goes through the public functions of the package; nothing here knows 
 """
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
+from polca.external.sentences import sentences, unconverged
 from polca.external.sequences import Sequences
-from polca.machine.files import write_csv, write_json
+from polca.external.settings import CLUSTER_SHARE, AnalysisSettings, chosen_steps, planned
+from polca.machine.files import write_csv, write_json, write_text
+from polca.machine.text import one_line
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import Completeness, completeness, ratio
 from polca.method.decomposition import Trajectories, decompose
+from polca.method.forward import directional_derivatives
 from polca.method.projections import Projections, project
 from polca.tasks.scores import top_tokens
-from polca.typing import EigenvalueAt, SecondOrder, TokenLossFunction
+from polca.typing import TokenLossFunction
 
-AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
-
-DEFAULT_VECTORS = 10
-CLUSTER_SHARE = 0.03
-"""Smallest cluster as a share of the evaluation tokens, where none is given: the paper's 150 of 5,000."""
 CONTEXTS = 3
-
-
-@dataclass(frozen=True)
-class AnalysisSettings:
-    """What can be chosen. None takes what the comment says.
-
-    Raises:
-        PolcaError: an impossible value.
-    """
-
-    vectors: int | None = None  # ten, or as many as the checkpoints after the first give
-    per_step: int = 1
-    basis_steps: tuple[int, ...] | None = None  # spread evenly over the checkpoints after the first
-    hessian_sequences: int = 16
-    tokens: int = 2000
-    batch: int = 4
-    strategy: AnalysisStrategy = "polca"
-    second_order: SecondOrder = "trapezoid"
-    eigenvalue: EigenvalueAt = "basis"
-    min_cluster_size: int | None = None  # CLUSTER_SHARE of the tokens, five at least
-    min_samples_divisor: int = 15
-    standardise: bool = True  # cluster shapes (see `analyze`); False clusters raw trajectories, as they are
-    delta: int | None = None  # one interval between checkpoints
-    flat_step: int | None = None  # nothing is called hidden
-    tolerance: float = 1e-3
-    max_matvecs: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise PolcaError(f"{name} = {value}: must be at least 1")
-        for name, kind in (
-            ("strategy", AnalysisStrategy),
-            ("second_order", SecondOrder),
-            ("eigenvalue", EigenvalueAt),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                raise PolcaError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(kind))}")
-        if not isinstance(self.standardise, bool):
-            raise PolcaError(f"standardise = {self.standardise!r}: must be true or false")
 
 
 @dataclass(frozen=True)
@@ -85,6 +47,7 @@ class Analysis:
         parameters: number of them, tied weights counted once.
         breaks: one row a cluster, as `breakthroughs` gives it; None where the checkpoints are not evenly spaced.
         complete: how much of the true loss change the allocations along the basis add up to.
+        fallback: what of the model has no rule in `forward_rules`; None where all vectors took one pass.
     """
 
     settings: AnalysisSettings
@@ -95,70 +58,24 @@ class Analysis:
     clusters: Clusters
     breaks: pd.DataFrame | None
     complete: Completeness
+    fallback: str | None = None
 
 
-def chosen_steps(available: Sequence[int], wanted: Sequence[int] | None, name: str = "steps") -> list[int]:
-    """The steps wanted, in rising order; all where `wanted` is None.
-
-    Raises:
-        PolcaError: some do not exist, or fewer than two are left.
-    """
-    if wanted is None:
-        wanted = available
-    missing = sorted(set(wanted) - set(available))
-    if missing:
-        raise PolcaError(
-            f"{name}: no checkpoint of step {missing[0]}: there are {len(available)}, from {min(available)} to "
-            f"{max(available)} ({_some(available)})"
-        )
-    return sorted(set(wanted))
-
-
-def _some(steps: Sequence[int]) -> str:
-    shown = [str(s) for s in sorted(steps)]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:5], "…", *shown[-2:]])
-
-
-def basis_steps(steps: Sequence[int], settings: AnalysisSettings) -> tuple[int, ...]:
-    """Where basis vectors are computed: as asked, or spread evenly over the checkpoints after the first.
+def check_forward(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any, curvature: bool) -> None:
+    """Refuse a loss that forward mode cannot follow, before the basis is computed.
 
     Raises:
-        PolcaError: no such checkpoints, or more vectors than they can give.
+        PolcaError: an operation has neither a rule here nor a forward derivative in PyTorch.
     """
-    if settings.basis_steps is not None:
-        if settings.vectors not in (None, len(settings.basis_steps) * settings.per_step):
-            raise PolcaError(
-                f"vectors = {settings.vectors}: the {len(settings.basis_steps)} basis steps give {settings.per_step} "
-                "each: leave vectors out"
-            )
-        chosen_steps(steps, settings.basis_steps, "basis_steps")
-        return settings.basis_steps
-    after = list(steps)[1:]
-    vectors = settings.vectors or min(DEFAULT_VECTORS, len(after) * settings.per_step)
-    count, rest = divmod(vectors, settings.per_step)
-    if rest or count > len(after):
+    nothing = {name: torch.zeros(1, *p.shape, dtype=p.dtype) for name, p in params.items()}
+    try:
+        directional_derivatives(token_loss, params, nothing, batch, second_order=curvature)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        reason = one_line(error).partition(". ")[0][:160]
         raise PolcaError(
-            f"vectors = {vectors}: must be per_step = {settings.per_step} times at most {len(after)} checkpoints: "
-            "change vectors or per_step, or name basis_steps"
-        )
-    places = np.linspace(0, len(after), count + 1)[1:] - 1
-    return tuple(after[int(p)] for p in np.round(places))
-
-
-def split(sequences: Sequences, settings: AnalysisSettings) -> tuple[Sequences, Sequences]:
-    """Hessian sample and evaluation set: the first sequences, and those after them.
-
-    Raises:
-        PolcaError: too few sequences for both.
-    """
-    evaluated = max(1, settings.tokens // sequences.targets.shape[1])
-    wanted = settings.hessian_sequences + evaluated
-    if len(sequences) < wanted:
-        raise PolcaError(
-            f"data: {len(sequences)} sequences of {sequences.targets.shape[1]} targets, but hessian_sequences = "
-            f"{settings.hessian_sequences} and tokens = {settings.tokens} need {wanted}: give more data or lower one"
-        )
-    return sequences.part(0, settings.hessian_sequences), sequences.part(settings.hessian_sequences, wanted)
+            f"the loss has no derivative in forward mode ({reason}): use PyTorch's own operations, or "
+            "give it a rule in polca.method.forward_rules"
+        ) from error
 
 
 def analyze(
@@ -184,34 +101,22 @@ def analyze(
         evaluation_data: batches of which every token gets a trajectory; other sequences than `hessian_data`.
         steps: checkpoints to use, all by default.
         workers: processes; results do not depend on their number.
-        resume: folder in which finished vectors and checkpoints are kept, so that a killed run goes on where it was;
-            the caller removes it, and gives another for another analysis.
+        resume: folder in which the finished basis and projected checkpoints are kept, so that a killed run goes on
+            where it was; the caller removes from it what was made from other data, settings or checkpoints.
 
     Raises:
         PolcaError: a loss that is not the same twice, steps that do not exist, or an impossible setting.
     """
+    from polca.method.forward_rules import missing_rule  # as late as `method.forward` would load them
+
     settings = settings or AnalysisSettings()
     chosen = chosen_steps(checkpoints.steps(), steps)
-    if len(chosen) < 2:
-        raise PolcaError(f"steps: {len(chosen)} checkpoint chosen: give two at least")
-    at = basis_steps(chosen, settings)
-    settings = replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
+    settings = planned(settings, chosen, workers)
     params = checkpoints.load(chosen[0])
     check_repeatable(token_loss, params, evaluation_data[0])
-    basis = hessian_basis(
-        token_loss,
-        checkpoints,
-        hessian_data,
-        steps=at,
-        per_step=settings.per_step,
-        tolerance=settings.tolerance,
-        max_matvecs=settings.max_matvecs,
-        seed=settings.seed,
-        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
-        keep_graphs=len(hessian_data) == 1,
-        resume=None if resume is None else resume / "basis",
-    )
-    curvature = settings.second_order == "exact" or settings.eigenvalue == "current"
+    check_forward(token_loss, params, evaluation_data[0], settings.curvature)
+    fallback = missing_rule(token_loss, params, evaluation_data[0])
+    basis = _basis(token_loss, checkpoints, params, hessian_data, settings, resume)
     # Forward mode serves every model; reverse mode knows only some operations.
     projections = project(
         token_loss,
@@ -219,7 +124,7 @@ def analyze(
         basis,
         evaluation_data,
         steps=chosen,
-        curvature=curvature,
+        curvature=settings.curvature,
         method="forward",
         workers=workers,
         resume=None if resume is None else resume / "projections",
@@ -250,7 +155,43 @@ def analyze(
         clusters=clusters,
         breaks=breaks,
         complete=completeness(projections, settings.second_order, settings.eigenvalue),
+        fallback=fallback,
     )
+
+
+def _basis(
+    token_loss: TokenLossFunction,
+    checkpoints: Checkpoints,
+    params: Mapping[str, Tensor],
+    data: Sequence[Any],
+    settings: AnalysisSettings,
+    resume: Path | None,
+) -> Basis:
+    """Algorithm 1, or its result where `resume` holds it."""
+    whole = None if resume is None else resume / WHOLE_BASIS
+    if whole is not None and whole.is_file():
+        with suppress(PolcaError):  # a damaged file is made again
+            found = Basis.load(whole, {name: tuple(p.shape) for name, p in params.items()})
+            # In the order in which it was made, in which sums over parameters are taken.
+            return replace(found, vectors={name: found.vectors[name] for name in params})
+    assert settings.basis_steps is not None
+    basis = hessian_basis(
+        token_loss,
+        checkpoints,
+        data,
+        steps=settings.basis_steps,
+        per_step=settings.per_step,
+        tolerance=settings.tolerance,
+        max_matvecs=settings.max_matvecs,
+        seed=settings.seed,
+        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
+        keep_graphs=len(data) == 1,
+        resume=None if resume is None else resume / "basis",
+    )
+    if resume is not None and whole is not None:
+        basis.save(whole)
+        shutil.rmtree(resume / "basis", ignore_errors=True)
+    return basis
 
 
 def _breaks(
@@ -331,6 +272,8 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "clusters": len(a.clusters),
         "outlier_fraction": ratio(outliers, outliers + clustered),
         "guarded": a.trajectories.guarded,
+        "unconverged": unconverged(a),
+        "fallback": a.fallback,
         "completeness": {
             "allocated": c.total_allocated,
             "actual": c.total_actual,
@@ -346,8 +289,8 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, and last `summary.json`, so that where it is, the rest is whole. An
-        `explorer.html` that is there is removed.
+        `projected_losses.pdf` and `.png`, `summary.txt` (`sentences`), and last `summary.json`, so that where it is,
+        the rest is whole. An `explorer.html` that is there is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
@@ -370,7 +313,8 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
     paths += save(render(analysis.clusters, table), directory / "projected_losses")
-    paths.append(directory / "summary.json")
+    paths += [directory / "summary.txt", directory / "summary.json"]
+    write_text(paths[-2], "".join(f"{line}\n" for line in sentences(analysis)))
     # Through JSON once, so that tuples and NumPy's numbers are JSON's.
     write_json(paths[-1], json.loads(json.dumps(summary(analysis))))
     return paths

@@ -15,13 +15,18 @@ import typer
 from torch import nn
 
 from polca.errors import PolcaError
-from polca.external.analyze import Analysis, AnalysisSettings, chosen_steps, split, write_analysis
 from polca.external.analyze import analyze as run
+from polca.external.analyze import write_analysis
+from polca.external.headers import check_files, check_hub
 from polca.external.hub import HubCheckpoints, causal_loss, load_tokenizer, open_causal_lm
+from polca.external.kept import Facts, basis_at_other_steps, kept, keys, share_basis
+from polca.external.memory import estimated, free_memory
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
+from polca.external.sentences import sentences
 from polca.external.sequences import Sequences, from_batches, imported, next_token, packed_text
-from polca.machine.resume import files_as_they_are, resumable
-from polca.method.checkpoints import select_steps
+from polca.external.settings import AnalysisSettings, chosen_steps, planned, split
+from polca.machine.code import code_hash
+from polca.method.checkpoints import HALF, CheckpointDirectory, select_steps
 
 DEFAULT = AnalysisSettings()
 DEFAULT_CONTEXT = 128
@@ -69,32 +74,54 @@ class _Model:
     vocabulary: int | None = None
 
 
-def _open(name: str, factory: str | None, steps: str | None, interval: int | None) -> _Model:
+def _open(name: str, factory: str | None, names: str | None, steps: str | None, interval: int | None) -> _Model:
+    """The model, with every chosen checkpoint opened once.
+
+    Raises:
+        PolcaError: no such model, or a checkpoint that is damaged or of another model.
+    """
+
     def chosen(available: Sequence[int]) -> list[int]:
         return chosen_steps(available, parsed_steps(steps, available, interval))
 
     if factory is not None:
+        if names is not None:
+            raise PolcaError(
+                "--names and --factory are both given: files are all named step_*.safetensors: leave --names out"
+            )
         module = imported(factory, "--factory")()
         if not isinstance(module, nn.Module):
             raise PolcaError(f"--factory {factory!r}: gives a {type(module).__name__}, not a torch.nn.Module")
-        files = ModuleCheckpoints(Path(name), module)
-        return _Model(name, ModuleLoss(module), files, chosen(files.steps()))
-    checkpoints = open_causal_lm(name)
-    taken = chosen(checkpoints.steps())
-    loss = causal_loss(checkpoints, taken[-1])
-    _say("attention: plain (eager), because fused attention has no second derivative; tied weights count once")
-    config = loss.module.config
-    limits = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
-    return _Model(name, loss, checkpoints, taken, *limits)
+        if any(t.dtype in HALF for t in (*module.parameters(), *module.buffers())):
+            module = module.float()
+        files, taken = ModuleCheckpoints(Path(name), module), chosen(CheckpointDirectory(Path(name)).steps())
+        types = check_files(CheckpointDirectory(Path(name)).path, taken, files.load(taken[0]))
+        model = _Model(name, ModuleLoss(module), files, taken)
+    else:
+        checkpoints = open_causal_lm(name, names)
+        taken = chosen(checkpoints.steps())
+        types = check_hub(checkpoints, taken)
+        loss = causal_loss(checkpoints, taken[-1])
+        _say("attention: plain (eager), because fused attention has no second derivative; tied weights count once")
+        if old := sorted(checkpoints.leftovers):
+            _say(f"buffers of an older version are passed over: {old[0]}{', …' if len(old) > 1 else ''}")
+        config = loss.module.config
+        limits = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
+        model = _Model(name, loss, checkpoints, taken, *limits)
+    if types:
+        _say(f"weights are {' and '.join(sorted(types))}: computed in float32")
+    return model
 
 
-def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | None) -> Sequences:
+def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | None, field: str | None) -> Sequences:
     """The batches or the text that `data` names, in contexts that the model can read.
 
     Raises:
         PolcaError: no such data, or not for this model.
     """
     if ":" in data and not Path(data).exists():
+        if field is not None:
+            raise PolcaError(f"--field {field!r}: is of text files, and {data} gives batches: leave it out")
         sequences = from_batches(imported(data, "--data")(), data)
     else:
         if isinstance(model.checkpoints, HubCheckpoints):
@@ -106,7 +133,11 @@ def _sequences(data: str, model: _Model, tokenizer: str | None, context: int | N
         length = min(DEFAULT_CONTEXT, model.context or DEFAULT_CONTEXT) if context is None else context
         if model.context is not None and length > model.context:
             raise PolcaError(f"context = {length}: the model reads at most {model.context} tokens: lower it")
-        windows = packed_text(Path(data), lambda text: encoder(text, add_special_tokens=False)["input_ids"], length)
+
+        def encode(text: str) -> list[int]:
+            return list(encoder(text, add_special_tokens=False)["input_ids"])
+
+        windows = packed_text(Path(data), encode, length, field)
         sequences = next_token(windows, lambda ids: str(encoder.decode(ids)))
     low, high = int(sequences.targets.min()), int(sequences.targets.max())
     if model.vocabulary is not None and not 0 <= low <= high < model.vocabulary:
@@ -131,11 +162,20 @@ def analyze(
             "Face model with step… revisions; or, with --factory, folder of step_*.safetensors files."
         ),
     ],
-    data: Annotated[str, typer.Option(help="UTF-8 text file, or module:function that gives batches.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Text in UTF-8 (.txt, .jsonl, .parquet; .gz of the first two), or module:function that gives batches."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     factory: Annotated[str | None, typer.Option(help="module:function that gives the torch.nn.Module.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Folder of the tokenizer, if not the model's.")] = None,
+    field: Annotated[str | None, typer.Option(help="Field of .jsonl and .parquet with the text (text).")] = None,
     context: Annotated[int | None, typer.Option(help="Tokens of a context (128, or what the model has).")] = None,
+    names: Annotated[
+        str | None, typer.Option(help="Which sub-folders or revisions, as a pattern such as 'stage1-*' (all).")
+    ] = None,
     steps: Annotated[str | None, typer.Option(help="Checkpoints: 0,100,200 or first:last:interval (all).")] = None,
     interval: Annotated[int | None, typer.Option(help="Every checkpoint this many steps apart (all).")] = None,
     vectors: Annotated[int | None, typer.Option(help="Basis vectors (10, or one a checkpoint).")] = None,
@@ -190,13 +230,33 @@ def analyze(
     chosen_basis = parsed_steps(basis_steps, [], None)
     own = {field.name: call.params[field.name] for field in fields(AnalysisSettings)}
     settings = AnalysisSettings(**{**own, "basis_steps": None if chosen_basis is None else tuple(chosen_basis)})
-    opened = _open(model, factory, steps, interval)
-    hessian, evaluation = split(_sequences(data, opened, tokenizer, context), settings)
+    opened = _open(model, factory, names, steps, interval)
+    settings = planned(settings, opened.steps, workers)
+    hessian, evaluation = split(_sequences(data, opened, tokenizer, context, field), settings)
     _say(f"{len(opened.steps)} checkpoints, {evaluation.targets.numel():,} tokens; evaluation mode, no dropout")
     params, batches = opened.checkpoints.load(opened.steps[0]), evaluation.batches(batch)
     if reason := missing_rule(opened.loss, params, batches[0]):
         _say(f"{reason}: each vector takes a torch.func.jvp of its own, which is several times slower")
-    with resumable(out, "analyze", _facts(opened, settings, hessian, evaluation), entry=__name__) as work:
+    assert settings.basis_steps is not None
+    assert settings.vectors is not None
+    needs = estimated(
+        opened.loss,
+        params,
+        max(batches[0], hessian.batches(batch)[0], key=lambda part: len(part[1])),
+        vectors=settings.vectors,
+        max_matvecs=max_matvecs,
+        curvature=settings.curvature,
+        workers=workers,
+    )
+    _say(needs.sentence(free_memory()))
+    facts = _facts(opened, factory, settings, hessian, evaluation)
+    if basis_steps is None and (old := basis_at_other_steps(out, facts, settings.basis_steps)):
+        named, moved = (",".join(map(str, at)) for at in (old, settings.basis_steps))
+        raise PolcaError(
+            f"{out}: holds a basis of steps {named}; with these checkpoints it would be {moved}: keep it with "
+            f"--basis-steps {named}, or take --basis-steps {moved}"
+        )
+    with kept(out, keys(facts, settings.basis_steps)) as work:
         found = run(
             opened.loss,
             opened.checkpoints,
@@ -208,33 +268,69 @@ def analyze(
             resume=work,
         )
         write_analysis(found, evaluation, out)
-    _report(found)
+        share_basis(out)
+    for line in sentences(found):
+        _say(line)
     _say(f"{time.monotonic() - started:.0f} s, {_memory_mib():,.0f} MiB at the peak; results in {out}")
+    _say(
+        f"open first: {out / 'projected_losses.png'} (curves), {out / 'clusters.csv'} (a row a cluster, with contexts)"
+    )
     # With a slash it is a folder even where a preset has its name.
     _say(f"to see them in a browser: polca explore {shlex.quote(f'{out}/')}")
 
 
-def _report(found: Analysis) -> None:
-    if found.breaks is None:
-        _say("no breakthrough steps: the checkpoints are not evenly spaced (choose evenly spaced ones with --steps)")
-    if not len(found.clusters):
-        raw = "; or cluster trajectories as they are with --raw" if found.settings.standardise else ""
-        _say(f"HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones{raw}")
-    c = found.complete
-    _say(
-        f"{len(found.clusters)} clusters, {int(found.clusters.vector_kept.sum())} of {len(found.basis)} vectors kept; "
-        f"mean loss change {c.total_actual:.4g} nats, of which the basis holds {c.total_allocated:.4g} "
-        f"({c.fraction:.1%})"
-    )
+def _own_code(factory: str | None, module: nn.Module) -> Iterator[bytes]:
+    """The code of a factory: its file, those of its package or folder that are loaded, and those of its layers."""
+    if factory is None:
+        return
+    top = factory.partition(":")[0].partition(".")[0]
+    file = getattr(sys.modules[top], "__file__", None)
+    folder = None if file is None else Path(file).parent
+    wanted = {type(layer).__module__ for layer in module.modules()}
+    for name, loaded in sorted(sys.modules.items()):
+        path = getattr(loaded, "__file__", None)
+        if path is None or not Path(path).is_file() or name.partition(".")[0] in ("torch", "polca", "transformers"):
+            continue
+        own = name in wanted or name.partition(".")[0] == top
+        # Modules beside it count too, unless it lies where packages are installed.
+        if own or (folder is not None and "site-packages" not in folder.parts and Path(path).is_relative_to(folder)):
+            yield name.encode() + b" " + Path(path).read_bytes()
 
 
-def _facts(model: _Model, settings: AnalysisSettings, hessian: Sequences, evaluation: Sequences) -> Iterator[bytes]:
-    """Everything on which the results depend, for `resumable`; of checkpoint files, whether they were changed."""
-    module = model.loss.module
-    yield repr((model.name, settings, list(model.steps), getattr(model.checkpoints, "sources", None))).encode()
-    yield repr((module, getattr(module, "config", None))).encode()
-    for part in (hessian.inputs, hessian.targets, evaluation.inputs, evaluation.targets, *module.buffers()):
+def _bytes(*tensors: torch.Tensor) -> Iterator[bytes]:
+    for tensor in tensors:
+        yield repr((tensor.dtype, tuple(tensor.shape))).encode()
         # As bytes, since NumPy lacks some of PyTorch's types.
-        yield part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    if Path(model.name).is_dir():
-        yield from files_as_they_are(Path(model.name))
+        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _checkpoint_facts(model: _Model, step: int) -> bytes:
+    """Names, sizes and times of change of a checkpoint's files; on the hub its name and revision."""
+    if isinstance(model.checkpoints, HubCheckpoints):
+        if not model.checkpoints.local:
+            return repr(model.checkpoints.sources[step]).encode()
+        files = model.checkpoints.files(step)
+    else:
+        files = [CheckpointDirectory(Path(model.name)).path(step)]
+    return repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
+
+
+def _facts(
+    model: _Model, factory: str | None, settings: AnalysisSettings, hessian: Sequences, evaluation: Sequences
+) -> Facts:
+    """What the pieces of the analysis depend on. Options of the clustering are not among it."""
+    module, s = model.loss.module, settings
+    return Facts(
+        loss=[
+            repr((module, getattr(module, "config", None))).encode(),
+            code_hash("polca.external.hub").encode(),
+            *_own_code(factory, module),
+            *_bytes(*module.buffers()),
+        ],
+        basis=[
+            repr((s.per_step, s.tolerance, s.max_matvecs, s.seed, s.batch)).encode(),
+            *_bytes(hessian.inputs, hessian.targets),
+        ],
+        projections=[repr((s.curvature, s.batch)).encode(), *_bytes(evaluation.inputs, evaluation.targets)],
+        checkpoint={step: _checkpoint_facts(model, step) for step in model.steps},
+    )

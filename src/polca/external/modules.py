@@ -9,22 +9,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polca.errors import PolcaError
+from polca.external.outputs import logits_of
 from polca.method.checkpoints import CheckpointDirectory
-from polca.typing import TokenLossFunction
+from polca.method.guard import check_repeatable
 
-_FUSED = "fused attention has no second derivative"
+__all__ = ["ModuleCheckpoints", "ModuleLoss", "check_repeatable", "parameters_of"]
 
 
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters by name, detached. Tied weights, such as an embedding that is also the unembedding, appear once."""
-    return {name: p.detach() for name, p in module.named_parameters()}
+    """Parameters by name, detached, without frozen ones (`requires_grad=False`), which training does not move.
+
+    Tied weights, such as an embedding that is also the unembedding, appear once.
+
+    Raises:
+        PolcaError: all are frozen.
+    """
+    moving = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    if not moving:
+        raise PolcaError(
+            "every parameter of the model is frozen: call requires_grad_(True) on those that training moved"
+        )
+    return moving
 
 
 class ModuleLoss:
     """`token_loss(params, (inputs, targets)) → losses [N, targets]`: cross-entropy of a module's logits, in nats.
 
-    The module is put into evaluation mode (no dropout). Its output, or the output's `.logits`, is `[N, classes]` for
-    targets `[N]` or `[N, 1]`, and `[N, T, classes]` for targets `[N, T]`. Buffers are the module's own.
+    The module is put into evaluation mode (no dropout). The logits in its output (`logits_of`) are `[N, classes]` for
+    targets `[N]` or `[N, 1]`, and `[N, T, classes]` for targets `[N, T]`. Buffers and frozen parameters are the
+    module's own. Targets of −100 are ignored: they have no loss.
 
     Args:
         module: called as `module(inputs, **arguments)`.
@@ -32,13 +45,15 @@ class ModuleLoss:
     """
 
     def __init__(self, module: nn.Module, **arguments: Any) -> None:
-        self.module = module.eval().requires_grad_(False)
+        self.module = module.eval()
         self._arguments = arguments
 
     def __call__(self, params: Mapping[str, Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, targets = batch
+        if inputs.is_floating_point():  # NumPy's numbers are of double precision, weights as a rule are not
+            inputs = inputs.to(next(iter(params.values())).dtype)
         output = torch.func.functional_call(self.module, dict(params), (inputs,), self._arguments)
-        logits: Tensor = getattr(output, "logits", output)
+        logits = logits_of(output)
         if targets.dim() == 1:
             targets = targets.unsqueeze(-1)
         if logits.dim() == 2:
@@ -51,52 +66,11 @@ class ModuleLoss:
         return F.cross_entropy(logits.transpose(-1, -2), targets, reduction="none")
 
 
-def check_repeatable(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any) -> None:
-    """Refuse a loss on which the method cannot be run.
-
-    Raises:
-        PolcaError: loss or gradient differ between two calls (dropout, say), are not finite, or leave a parameter out;
-            losses are not `[sequences, targets]`; or the loss has no second derivative.
-    """
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
-
-    def once(create_graph: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        losses = token_loss(leaves, batch)
-        if losses.dim() != 2:
-            raise PolcaError(f"token_loss gives {tuple(losses.shape)}: it must give losses [sequences, targets]")
-        found = torch.autograd.grad(losses.mean(), list(leaves.values()), create_graph=create_graph, allow_unused=True)
-        for name, gradient in zip(leaves, found, strict=True):
-            if gradient is None:
-                raise PolcaError(f"parameter {name!r} is not used by the loss: leave it out of the parameters")
-        return losses, found
-
-    (first, before), (second, after) = once(False), once(True)
-    if not torch.equal(first, second):
-        raise PolcaError(
-            "the loss of the same batch differs between two calls: switch dropout and other random parts off "
-            "(module.eval())"
-        )
-    for name, a, b in zip(leaves, before, after, strict=True):
-        if not torch.isfinite(a).all():
-            raise PolcaError(f"the gradient with respect to {name!r} is NaN or infinite: check the checkpoint")
-        if not torch.equal(a, b):
-            raise PolcaError(
-                f"the gradient with respect to {name!r} differs between two calls on the same batch: use "
-                "deterministic operations only"
-            )
-    try:
-        torch.autograd.grad(sum(g.sum() for g in after), list(leaves.values()), allow_unused=True)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        raise PolcaError(
-            f"the loss has no second derivative ({str(error).splitlines()[0]}): use plain attention ({_FUSED})"
-        ) from error
-
-
 class ModuleCheckpoints:
     """`step_*.safetensors` files of a directory as checkpoints of `module`.
 
-    A file holds every parameter; it may also hold buffers, which must be those of the module (the method follows
-    parameters only), and the second name of a tied weight.
+    A file holds every parameter; it may also hold buffers and frozen parameters, which must be those of the module (the
+    method follows only what training moves), and the second name of a tied weight.
 
     Raises:
         PolcaError: no checkpoint there, or one that is damaged, of another model, or not finite.
@@ -106,8 +80,9 @@ class ModuleCheckpoints:
         self._files = CheckpointDirectory(directory)
         self._shapes = {name: tuple(p.shape) for name, p in parameters_of(module).items()}
         self._buffers = {name: b.detach() for name, b in module.named_buffers()}
-        every = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-        self._tied = every - set(self._shapes)
+        every = dict(module.named_parameters(remove_duplicate=False))
+        self._frozen = {name: p.detach() for name, p in every.items() if not p.requires_grad}
+        self._tied = every.keys() - self._shapes.keys() - self._frozen.keys()
         self.steps()
 
     def steps(self) -> Sequence[int]:
@@ -121,6 +96,13 @@ class ModuleCheckpoints:
             if name not in tensors or tuple(tensors[name].shape) != shape:
                 raise PolcaError(f"{path}: parameter {name!r} is missing or of another shape: not of this model")
         for name in tensors.keys() - self._shapes.keys() - self._tied:
+            if name in self._frozen:
+                if not torch.equal(tensors[name], self._frozen[name]):
+                    raise PolcaError(
+                        f"{path}: parameter {name!r} is frozen in the model, and differs from it: let it require a "
+                        "gradient, or load its values into the model first"
+                    )
+                continue
             if name not in self._buffers:
                 raise PolcaError(f"{path}: {name!r} is no parameter of the model that the factory gives")
             if not torch.equal(tensors[name], self._buffers[name]):

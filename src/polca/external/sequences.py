@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.external.texts import read_text_file
 from polca.external.token_texts import TokenTexts
 from polca.machine.text import UNPRINTABLE, visible
 
@@ -98,20 +99,17 @@ class Sequences:
         return f"{parts[0]}{space}⟦{target.removeprefix(space)}⟧{parts[2][len(parts[1]) :]}"
 
 
-def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int) -> Tensor:
-    """A text file as windows `[N, context + 1]` of token ids, without overlap; the rest at the end is left out.
+def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int, field: str | None = None) -> Tensor:
+    """A text file (`read_text_file`) as windows `[N, context + 1]` of token ids, without overlap.
+
+    The rest at the end is left out.
 
     Raises:
-        PolcaError: no such file, not UTF-8, or too short for two windows.
+        PolcaError: as `read_text_file`, or too short for two windows.
     """
     if context < 2:
         raise PolcaError(f"context = {context}: must be at least 2")
-    if not path.is_file():
-        raise PolcaError(f"{path}: no such text file: correct the path")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PolcaError(f"{path}: byte {error.start} is not UTF-8: convert the file to UTF-8") from error
+    text = read_text_file(path, field)
     ids = torch.tensor(list(encode(text)), dtype=torch.int64)
     windows = len(ids) // (context + 1)
     if windows < 2:
@@ -127,6 +125,17 @@ def next_token(windows: Tensor, decode: Callable[[list[int]], str] | None = None
     return Sequences(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), decode)
 
 
+def _tensor(values: Any) -> Tensor:
+    """Values as a tensor in memory; integers of any type, as in a memory-mapped file of uint16, as int64."""
+    if isinstance(values, np.ndarray):
+        # A copy, since PyTorch neither reads every byte order nor respects what may not be written.
+        kind = np.dtype(np.int64) if values.dtype.kind in "iu" else values.dtype.newbyteorder("=")
+        values = torch.from_numpy(np.array(values, kind))
+    tensor = torch.as_tensor(values)
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    return tensor.to(torch.int64) if whole else tensor
+
+
 def from_batches(batches: Iterable[Any], source: str) -> Sequences:
     """Batches, each token ids `[n, C + 1]` or a pair (inputs `[n, …]`, targets `[n]` or `[n, T]`), as sequences.
 
@@ -138,10 +147,10 @@ def from_batches(batches: Iterable[Any], source: str) -> Sequences:
     for batch in batches:
         try:
             if isinstance(batch, (Tensor, np.ndarray)):
-                part = next_token(torch.as_tensor(batch))
+                part = next_token(_tensor(batch))
                 given, wanted = part.inputs, part.targets
             else:
-                given, wanted = (torch.as_tensor(side) for side in batch)
+                given, wanted = map(_tensor, batch)
             wanted = wanted.unsqueeze(-1) if wanted.dim() == 1 else wanted
             right = wanted.dim() == 2 and len(wanted) == len(given) and not wanted.is_floating_point()
         except (TypeError, ValueError, IndexError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""A folder in which work goes on where it was stopped: for the stages of a preset, and for `polca analyze`."""
+"""A folder in which work goes on where it was stopped, for the stages of a preset."""
 
 import fnmatch
 import hashlib
@@ -17,13 +17,6 @@ from polca.machine import distributed
 from polca.machine.code import code_hash
 from polca.machine.files import PARTIAL, unwritable
 from polca.machine.runtime import device
-
-
-def files_as_they_are(folder: Path) -> Iterator[bytes]:
-    """Name, size and time of change of every file under `folder`, for facts that need not read them."""
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        facts = path.stat()
-        yield f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode()
 
 
 def fingerprint(entry: Path | str | None, facts: Iterable[bytes]) -> str:

@@ -7,10 +7,11 @@
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
-from polca.errors import PolcaError
+from polca.errors import PolcaError, check_choice
 from polca.machine.distributed import is_first
 from polca.machine.files import read_tensors, write_tensors
 from polca.machine.progress import progress
 from polca.machine.runtime import warn_unpinned
 from polca.method.checkpoints import Checkpoints
-from polca.method.curvature import HessianOperator, Layout, Which, inner, lanczos, norm
+from polca.method.curvature import HessianOperator, Layout, Which, check_lanczos, inner, lanczos, norm
+from polca.method.guard import check_repeatable, warn_of_still_parameters
 from polca.typing import TokenLossFunction
 
 Operator = Callable[[Tensor], Tensor]
@@ -55,6 +57,17 @@ class Basis:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def missed(self, tolerance: float = 1e-3) -> NDArray[np.int64]:
+        """Indices of the vectors that are no eigenvectors to `tolerance`, residuals above `tolerance` · |λ|.
+
+        Vectors that come from no eigenvalue problem never miss it, nor do residuals that are rounding of the largest λ.
+        """
+        if np.isnan(self.residuals).all():
+            return np.zeros(0, np.int64)
+        sizes = np.abs(self.eigenvalues)
+        rounding = 16 * torch.finfo(next(iter(self.vectors.values())).dtype).eps * np.nanmax(sizes)
+        return np.flatnonzero(self.residuals > np.maximum(tolerance * sizes, rounding))
 
     def flat(self, names: Sequence[str] | None = None) -> Tensor:
         """All directions as rows `[K, d]`, parameters in the order of `names` (default: that of `vectors`)."""
@@ -140,7 +153,7 @@ def projected_basis(
         steps: as in `hessian_basis`.
 
     Raises:
-        PolcaError: more vectors than parameters; a product that is not finite.
+        PolcaError: more vectors than parameters, an impossible option, or a product that is not finite.
     """
     layout = Layout.of(params)
     per_step = options.per_step
@@ -149,6 +162,10 @@ def projected_basis(
         raise PolcaError(
             f"basis.vectors × basis.per_step = {wanted} is more than the model's {layout.size} parameters: lower one"
         )
+    check_choice("which", options.which, get_args(Which))
+    if options.per_step < 1:
+        raise PolcaError(f"per_step = {options.per_step}: must be at least 1")
+    check_lanczos(options.per_step, options.tolerance, options.max_matvecs)
     rows = torch.zeros(wanted, layout.size, dtype=next(iter(params.values())).dtype)
     facts: list[dict[str, float]] = []
     guess: Tensor | None = None
@@ -186,7 +203,7 @@ def projected_basis(
                 for value, residual in zip(part["eigenvalues"], part["residuals"], strict=True)
             )
             bar.advance(note=f"λ {facts[-1]['eigenvalue']:.3g}, {facts[-1]['matvecs']} products")
-    return Basis(
+    basis = Basis(
         kind=kind,
         vectors={name: v.contiguous() for name, v in layout.split(rows).items()},
         steps=np.array([f["step"] for f in facts], np.int64),
@@ -194,6 +211,15 @@ def projected_basis(
         residuals=np.array([f["residual"] for f in facts]),
         matvecs=np.array([f["matvecs"] for f in facts], np.int64),
     )
+    if len(missed := basis.missed(options.tolerance)):
+        worst = float(np.max(basis.residuals[missed] / np.abs(basis.eigenvalues[missed])))
+        warnings.warn(
+            f"basis {kind}: vector {', '.join(str(k + 1) for k in missed)} of {len(basis)} missed the tolerance "
+            f"{options.tolerance:g} (residual up to {worst:.2g} of the eigenvalue): raise max_matvecs = "
+            f"{options.max_matvecs}, or the tolerance",
+            stacklevel=3,
+        )
+    return basis
 
 
 def hessian_basis(
@@ -225,12 +251,18 @@ def hessian_basis(
         resume: folder in which finished vectors lie until the basis is whole.
 
     Returns:
-        Basis of `len(steps) · per_step` orthonormal vectors, in the order found.
+        Basis of `len(steps) · per_step` orthonormal vectors, in the order found. A warning names those that missed the
+        tolerance, and so does `Basis.missed`.
 
     Raises:
-        PolcaError: more vectors than parameters; a product that is not finite.
+        PolcaError: no steps or data, more vectors than parameters, an impossible option, a loss that is not the same
+            twice or has no second derivative, or a product that is not finite.
     """
     warn_unpinned()
+    if not len(steps) or not len(data):
+        raise PolcaError(f"hessian_basis: {'data' if len(steps) else 'steps'} is empty: give one at least")
+    check_repeatable(token_loss, checkpoints.load(steps[0]), data[0])
+    warn_of_still_parameters(checkpoints)
     return projected_basis(
         kind,
         lambda index: HessianOperator(token_loss, checkpoints.load(steps[index]), data, keep_graphs),

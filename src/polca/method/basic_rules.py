@@ -65,17 +65,24 @@ def _getitem(x: Jet, index: Any) -> Jet:
     """Only `x[..., i, j]`: counted from the back, so it means the same for the derivatives."""
     if not (isinstance(index, tuple) and index and index[0] is Ellipsis):
         raise UnsupportedOperation("indexing other than x[..., i]")
+    # Tensors apart from each other would move their dimension to the front.
+    if any(not isinstance(i, int | slice | None) for i in index[1:]) and len(index) > 2:
+        raise UnsupportedOperation("indexing with several tensors")
     return linearly(lambda part: part[index], x)
 
 
 @rule(Tensor.masked_fill)
-def _masked_fill(x: Jet, mask: Tensor, fill: float) -> Jet:
-    value, first, second = parts(x)
+def _masked_fill(x: Any, mask: Tensor, value: Any) -> Jet:
+    if isinstance(value, Jet):
+        raise UnsupportedOperation("masked_fill with a value that moves")
+    x0, x1, x2 = parts(x)
+    filled = x0.masked_fill(mask, value)
 
-    def still(part: Tensor) -> Tensor:
-        return part.masked_fill(mask, 0.0)
+    def still(part: Tensor | None) -> Tensor | None:
+        part = align(part, filled.ndim)
+        return part if part is None else part.masked_fill(mask, 0.0)
 
-    return Jet.make(value.masked_fill(mask, fill), mapped(still, first), mapped(still, second))
+    return Jet.make(filled, still(x1), still(x2))
 
 
 register(lambda x: x.value.dim(), Tensor.dim)
@@ -103,17 +110,18 @@ def multiplied(a: Any, b: Any) -> Jet:
     value = a0 * b0
     n = value.ndim
     a1, a2, b1, b2 = (align(part, n) for part in (a1, a2, b1, b2))
-    return _bilinear(lambda p, q: p * q, value, (a0, a1, a2), (b0, b1, b2))
+    return _bilinear(lambda p, q: p * q, (a0, a1, a2), (b0, b1, b2), value)
 
 
 def _bilinear(
     times: Callable[[Tensor, Tensor], Tensor],
-    value: Tensor,
     a: tuple[Tensor, Tensor | None, Tensor | None],
     b: tuple[Tensor, Tensor | None, Tensor | None],
+    value: Tensor | None = None,
 ) -> Jet:
     """The product rule: first = a₁b₀ + a₀b₁, second = a₂b₀ + 2a₁b₁ + a₀b₂."""
     (a0, a1, a2), (b0, b1, b2) = a, b
+    value = times(a0, b0) if value is None else value
     first = plus(None if a1 is None else times(a1, b0), None if b1 is None else times(a0, b1))
     second = plus(None if a2 is None else times(a2, b0), None if b2 is None else times(a0, b2))
     if a1 is not None and b1 is not None and second_order():
@@ -123,8 +131,24 @@ def _bilinear(
 
 @rule(torch.matmul, Tensor.matmul, Tensor.__matmul__)
 def _matmul(a: Any, b: Any) -> Jet:
+    """ab with the broadcasting of `torch.matmul`; a vector is a matrix of one row or column that the product loses."""
+    if parts(b)[0].ndim == 1:
+        return linearly(lambda part: part.squeeze(-1), _matmul(a, linearly(lambda part: part.unsqueeze(-1), b)))
+    if parts(a)[0].ndim == 1:
+        return linearly(lambda part: part.squeeze(-2), _matmul(linearly(lambda part: part.unsqueeze(-2), a), b))
     (a0, a1, a2), (b0, b1, b2) = parts(a), parts(b)
-    return _bilinear(matmul, matmul(a0, b0), (a0, a1, a2), (b0, b1, b2))
+    if a0.ndim > 2 and b0.ndim == 2 and b1 is not None:  # one product of all rows
+        shape, a1, a2 = a0.shape[:-1], mapped(_rows, a1), mapped(_rows, a2)
+        rows = _bilinear(matmul, (a0.reshape(-1, a0.shape[-1]), a1, a2), (b0, b1, b2))
+        return linearly(lambda part: part.unflatten(-2, shape), rows)
+    n = max(a0.ndim, b0.ndim)
+    a1, a2, b1, b2 = (align(part, n) for part in (a1, a2, b1, b2))
+    return _bilinear(matmul, (a0, a1, a2), (b0, b1, b2))
+
+
+def _rows(part: Tensor) -> Tensor:
+    """A derivative with all dimensions between the direction and the last flattened into one."""
+    return part.reshape(part.shape[0], -1, part.shape[-1])
 
 
 WIDE = 8
@@ -134,21 +158,20 @@ WIDE = 8
 @rule(F.linear)
 def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
     (x0, x1, x2), (w0, w1, w2), (c0, c1, c2) = parts(x), parts(weight), parts(bias)
+    if x0.ndim < 2 or w0.ndim != 2 or (bias is not None and c0.shape != w0.shape[:1]):
+        raise UnsupportedOperation("linear of a vector, or with a bias of another shape")
     shape = x0.shape[:-1]
     rows = x0.reshape(-1, x0.shape[-1])
 
     def times(left: Tensor, right: Tensor) -> Tensor:
         return matmul(left, right.mT)
 
-    def many(part: Tensor) -> Tensor:
-        return part.reshape(part.shape[0], -1, part.shape[-1])
-
-    x1, x2 = mapped(many, x1), mapped(many, x2)
+    x1, x2 = mapped(_rows, x1), mapped(_rows, x2)
     if not second_order() or (w0.shape[0] > WIDE * w0.shape[1] and w2 is None and c2 is None):
         value = times(rows, w0) if bias is None else times(rows, w0) + c0
         pending = PendingLinear(rows, x1, x2, w0, w1, c1, shape, second_order())
         return Jet.make(value.unflatten(0, shape), None, None, pending)
-    jet = _bilinear(times, times(rows, w0), (rows, x1, x2), (w0, w1, w2))
+    jet = _bilinear(times, (rows, x1, x2), (w0, w1, w2))
     value, first, second = jet.value, jet.first, jet.second
     if bias is not None:
         value = value + c0
@@ -159,10 +182,26 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Jet:
 
 
 @rule(F.embedding)
-def _embedding(ids: Tensor, weight: Any, *_: Any, **__: Any) -> Jet:
+def _embedding(
+    ids: Tensor,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Jet:
+    """Padding has no derivative, by decree, as in PyTorch's reverse mode."""
+    if max_norm is not None or scale_grad_by_freq:
+        raise UnsupportedOperation("embedding with max_norm or scale_grad_by_freq")
     value, first, second = parts(weight)
-    first, second = (mapped(lambda part: part[:, ids], part) for part in (first, second))
-    return Jet.make(value[ids], first, second)
+    padding = None if padding_idx is None else ids == padding_idx % len(value)
+
+    def chosen(part: Tensor) -> Tensor:
+        rows = part[:, ids]
+        return rows if padding is None or not padding.any() else rows.masked_fill_(padding.unsqueeze(-1), 0.0)
+
+    return Jet.make(value[ids], mapped(chosen, first), mapped(chosen, second))
 
 
 # --- nonlinear functions --------------------------------------------------------------------------------------------
@@ -181,6 +220,8 @@ def _gelu(x: Jet, approximate: str = "none") -> Jet:
 
 @rule(F.relu, torch.relu)
 def _relu(x: Jet, inplace: bool = False) -> Jet:
+    if inplace:
+        raise UnsupportedOperation("relu in place")
     x0, x1, x2 = parts(x)
     return elementwise(torch.relu(x0), (x0 > 0).to(x0.dtype), lambda: None, x1, x2)
 
@@ -205,10 +246,12 @@ def elementwise(
     return Jet.make(value, slope * x1, second)
 
 
-@rule(torch.softmax, Tensor.softmax, F.softmax)
-def _softmax(x: Jet, dim: int, **_: Any) -> Jet:
+@rule(torch.softmax, Tensor.softmax)
+def _softmax(x: Jet, dim: int, dtype: torch.dtype | None = None) -> Jet:
     if dim >= 0:
         raise UnsupportedOperation("softmax with a dimension counted from the front")
+    if dtype is not None and dtype != x.value.dtype:
+        x = linearly(lambda part: part.to(dtype), x)
     x0, x1, x2 = parts(x)
     s = torch.softmax(x0, dim)
     if x1 is None:
@@ -221,6 +264,14 @@ def _softmax(x: Jet, dim: int, **_: Any) -> Jet:
     if x2 is not None:
         bend = bend + x2 - (s * x2).sum(dim, keepdim=True)
     return Jet.make(s, first, first * centred + s * bend)
+
+
+@rule(F.softmax)
+def _functional_softmax(x: Jet, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Jet:
+    if dim is None:
+        raise UnsupportedOperation("softmax without a dimension")
+    jet: Jet = _softmax(x, dim, dtype)
+    return jet
 
 
 @rule(F.layer_norm)
@@ -265,11 +316,37 @@ def _variance(pending: PendingLinear, s: Tensor, index: Tensor, first: Tensor) -
 
 
 @rule(F.cross_entropy)
-def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **options: Any) -> Jet:
-    """Logits `[N, classes, ...]`, targets `[N, ...]`; log-sum-exp minus the target's logit."""
-    if reduction != "none" or any(v not in (None, -100, 0.0) for v in options.values()):
+def _cross_entropy(
+    logits: Any,
+    target: Any,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Jet:
+    """Logits `[N, classes, ...]`, targets `[N, ...]`; log-sum-exp minus the target's logit, 0 where it is ignored."""
+    if reduction != "none" or size_average is not None or reduce is not None:
         raise UnsupportedOperation("cross_entropy other than reduction='none'")
-    value = F.cross_entropy(logits.value, target, reduction="none")
+    if weight is not None or label_smoothing:
+        raise UnsupportedOperation("cross_entropy with weight or label_smoothing")
+    if isinstance(target, Jet) or target.is_floating_point() or not isinstance(logits, Jet) or logits.ndim < 2:
+        raise UnsupportedOperation("cross_entropy but of logits [N, classes, ...] and class numbers [N, ...]")
+    value = F.cross_entropy(logits.value, target, reduction="none", ignore_index=ignore_index)
+    ignored = target == ignore_index
+    if not ignored.any():
+        return Jet.make(value, *_entropy_derivatives(logits, target))
+    first, second = _entropy_derivatives(logits, target.masked_fill(ignored, 0))
+
+    def counted(part: Tensor) -> Tensor:
+        return part.masked_fill(ignored, 0.0)
+
+    return Jet.make(value, mapped(counted, first), mapped(counted, second))
+
+
+def _entropy_derivatives(logits: Jet, target: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Derivatives of the cross-entropy `[K, N, ...]`."""
     pending = logits.pending
     if pending is not None and pending.transposed == (logits.ndim > 2) and logits.ndim <= 3:
         # ⟨softmax − target, z1⟩ and ⟨…, z2⟩ from their factors: the derivatives of all logits are never formed at once.
@@ -281,11 +358,12 @@ def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **optio
         if pending.second_order and first is not None:
             spread = _variance(pending.as_rows(), s, index, first)
             second = spread if second is None else second.add_(spread)
-        first, second = (mapped(lambda part: part.unflatten(1, target.shape), part) for part in (first, second))
-        return Jet.make(value, first, second)
+        return mapped(lambda part: part.unflatten(1, target.shape), first), mapped(
+            lambda part: part.unflatten(1, target.shape), second
+        )
     z0, z1, z2 = parts(logits)
     if z1 is None:
-        return Jet.make(value, None)
+        return None, None
     s = torch.softmax(z0, 1)
     index = target.unsqueeze(1)
 
@@ -295,8 +373,8 @@ def _cross_entropy(logits: Jet, target: Tensor, reduction: str = "mean", **optio
     mean1 = (s * z1).sum(2)
     first = mean1 - chosen(z1)
     if not second_order():
-        return Jet.make(value, first)
+        return first, None
     second = (s * z1.square()).sum(2) - mean1.square()
     if z2 is not None:
         second = second + (s * z2).sum(2) - chosen(z2)
-    return Jet.make(value, first, second)
+    return first, second

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.machine.files import read_tensors, write_tensors
+from polca.machine.text import one_line
+
+HALF = (torch.bfloat16, torch.float16)
+"""Types of 16 bits, which are read as float32: a product along a vector needs more digits than they have."""
 
 
 class Checkpoints(Protocol):
@@ -58,8 +63,39 @@ class MemoryCheckpoints:
         return dict(self._kept[step])
 
 
+def tensor_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type (as safetensors calls it, such as `F32`) and shape of every tensor of a file, without reading the values.
+
+    Raises:
+        PolcaError: missing, cut off, or not a safetensors file.
+    """
+    if not path.is_file():
+        raise PolcaError(f"{path}: no such checkpoint file: correct the path")
+    try:
+        with safe_open(path, "pt") as handle:
+            slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118  # not a mapping
+            return {name: (str(part.get_dtype()), tuple(part.get_shape())) for name, part in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PolcaError(
+            f"{path}: not a readable safetensors file ({one_line(error)}): repair it, or leave its step out"
+        ) from error
+
+
+def _apart(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with a copy of each tensor that shares memory with one before it (tied weights), as files want it."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in parameters.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.detach().clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart
+
+
 class CheckpointDirectory:
-    """Checkpoints as `step_000120.safetensors` files in one directory.
+    """Checkpoints as `step_000120.safetensors` files in one directory; the zeros before the number may be left out.
+
+    Weights of 16 bits are read as float32. Tied weights may be saved under each of their names.
 
     Args:
         directory: where the files lie.
@@ -69,7 +105,7 @@ class CheckpointDirectory:
         PolcaError: the directory holds no checkpoint; a file is damaged, foreign or not finite.
     """
 
-    _NAME = re.compile(r"step_(\d+)\.safetensors")
+    _NAME = re.compile(r"step[-_]?(\d+)\.safetensors")
 
     def __init__(self, directory: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         self.directory = Path(directory)
@@ -77,12 +113,22 @@ class CheckpointDirectory:
 
     def path(self, step: int) -> Path:
         """The file of `step`."""
-        return self.directory / f"step_{step:06d}.safetensors"
+        usual = self.directory / f"step_{step:06d}.safetensors"
+        return usual if usual.is_file() else self._files().get(step, usual)
+
+    def _files(self) -> dict[int, Path]:
+        found: dict[int, Path] = {}
+        for path in sorted(self.directory.iterdir()) if self.directory.is_dir() else ():
+            if match := self._NAME.fullmatch(path.name):
+                step = int(match[1])
+                if step in found:
+                    raise PolcaError(f"{path}: {found[step].name} is step {step} as well: remove one of them")
+                found[step] = path
+        return found
 
     def steps(self) -> list[int]:
         """Training steps with a checkpoint, increasing."""
-        names = self.directory.iterdir() if self.directory.is_dir() else ()
-        steps = sorted(int(m[1]) for p in names if (m := self._NAME.fullmatch(p.name)))
+        steps = sorted(self._files())
         if not steps:
             raise PolcaError(
                 f"{self.directory}: no step_*.safetensors checkpoint there: train first or correct the path"
@@ -91,7 +137,7 @@ class CheckpointDirectory:
 
     def save(self, step: int, parameters: Mapping[str, Tensor]) -> None:
         """Write the checkpoint of `step`, whole or not at all."""
-        write_tensors(self.path(step), parameters, {"step": str(step)})
+        write_tensors(self.path(step), _apart(parameters), {"step": str(step)})
 
     def load(self, step: int) -> dict[str, Tensor]:
         """Parameters by name at `step`."""
@@ -110,7 +156,7 @@ class CheckpointDirectory:
                 raise PolcaError(f"{path}: parameter {name!r} is {tensor.dtype}, not floats: delete it and train again")
             if not torch.isfinite(tensor).all():
                 raise PolcaError(f"{path}: parameter {name!r} has NaN or infinite values: delete it and train again")
-        return tensors
+        return {name: tensor.float() if tensor.dtype in HALF else tensor for name, tensor in tensors.items()}
 
 
 def select_steps(available: Sequence[int], interval: int, name: str = "interval") -> list[int]:

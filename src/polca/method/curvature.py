@@ -7,14 +7,14 @@ parameter mapping; `Layout` converts.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.errors import PolcaError
+from polca.errors import PolcaError, check_choice
 from polca.machine.distributed import from_first, shard, sum_over_ranks
 from polca.machine.products import PortableProducts
 from polca.machine.runtime import device, on_device
@@ -151,6 +151,18 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / norm(vector)
 
 
+def check_lanczos(k: int, tolerance: float, max_matvecs: int) -> None:
+    """Refuse numbers with which Lanczos cannot find `k` pairs.
+
+    Raises:
+        PolcaError: `max_matvecs` below 2 or k, or a negative tolerance.
+    """
+    if max_matvecs < max(2, k):
+        raise PolcaError(f"max_matvecs = {max_matvecs}: must be at least {max(2, k)} for {k} eigenvectors a step")
+    if not tolerance >= 0:
+        raise PolcaError(f"tolerance = {tolerance}: must not be negative")
+
+
 class _Vectors:
     """Where Lanczos keeps its vectors: NumPy's arrays, whose products have portable bits, or tensors on a GPU."""
 
@@ -211,8 +223,11 @@ def lanczos(
             they are NumPy's arrays. The result is on the CPU.
 
     Raises:
-        PolcaError: `k` exceeds the dimension left, or the operator returns values that are not finite.
+        PolcaError: `k` exceeds the dimension left, `max_matvecs` cannot give that many, an unknown `which`, or the
+            operator returns values that are not finite.
     """
+    check_choice("which", which, get_args(Which))
+    check_lanczos(k, tolerance, max_matvecs)
     removed = 0 if orthogonal_to is None else len(orthogonal_to)
     if not 1 <= k <= size - removed:
         raise PolcaError(

@@ -42,12 +42,25 @@ def directional_derivatives(
     Returns:
         Losses `[N, targets]`, projections `[K, N, targets]`, curvatures `[K, N, targets]` (None unless asked for).
     """
+    found = by_jets(token_loss, params, directions, batch, second_order=second_order)
+    return found or nested_jvp(token_loss, params, directions, batch, second_order=second_order)
+
+
+def by_jets(
+    token_loss: TokenLossFunction,
+    params: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor],
+    batch: Any,
+    *,
+    second_order: bool,
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """As `directional_derivatives`, None where an operation has no rule."""
     try:
         return taylor(token_loss, params, directions, batch, second_order)
     except UnsupportedOperation:
         if not load_further_rules():
-            return nested_jvp(token_loss, params, directions, batch, second_order=second_order)
-    return directional_derivatives(token_loss, params, directions, batch, second_order=second_order)
+            return None
+    return by_jets(token_loss, params, directions, batch, second_order=second_order)
 
 
 def load_further_rules() -> bool:
@@ -58,16 +71,18 @@ def load_further_rules() -> bool:
     return not known
 
 
-class _ComposedLayerNorm(TorchFunctionMode):
-    """`layer_norm` from elementary operations: PyTorch's own is wrong in nested forward mode.
+class _Composed(TorchFunctionMode):
+    """`layer_norm` and `mish` from elementary operations: in nested forward mode PyTorch's own are wrong, or not there.
 
-    Its forward derivative reads the saved mean and deviation as constants, so that a second derivative misses their
-    change (seen with PyTorch 2.13: a test compares with central differences).
+    Layer norm's forward derivative reads the saved mean and deviation as constants, so that a second derivative misses
+    their change (seen with PyTorch 2.13: a test compares with central differences).
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
+        if func is F.mish:
+            return args[0] * F.softplus(args[0]).tanh()
         if func is not F.layer_norm:
             return func(*args, **(kwargs or {}))
 
@@ -116,7 +131,7 @@ def nested_jvp(
 
         with torch.no_grad():
             if second_order:
-                with _ComposedLayerNorm():
+                with _Composed():
                     pairs: Any = torch.func.jvp(slope, (theta,), (direction,))
                 (value, first), (_, second) = pairs
                 seconds.append(second)

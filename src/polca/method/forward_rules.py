@@ -40,16 +40,18 @@ def linear(function: Function) -> Function:
     """
 
     def rule(x: Jet, *args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(a, Jet) for a in (*args, *kwargs.values())):
-            raise UnsupportedOperation(f"{function.__name__} of two jets")
+        if any(isinstance(a, Jet) for a in (*args, *kwargs.values())) or kwargs.get("out") is not None:
+            raise UnsupportedOperation(f"{function.__name__} of two jets, or into one that is there")
 
         def apply(part: Tensor) -> Any:
             return function(part, *args, **kwargs)
 
         value, first, second = parts(x)
         values = apply(value)
-        many = None if first is None else torch.vmap(apply)(first)
-        more = None if second is None else torch.vmap(apply)(second)
+        try:
+            many, more = mapped(torch.vmap(apply), first), mapped(torch.vmap(apply), second)
+        except RuntimeError as error:  # it worked on the value: the form of the call is what `vmap` cannot take
+            raise UnsupportedOperation(f"{function.__name__}: {str(error).splitlines()[0]}") from error
         if isinstance(values, Tensor):
             return Jet.make(values, many, more)
         return tuple(
@@ -116,6 +118,20 @@ for _function in _KNOWN:
     register(_or_linear(RULES[_function], _function), _function)
 
 
+def _transposed(x: Jet) -> Any:
+    return RULES[torch.transpose](x, -2, -1)
+
+
+def _transposed_matrix(x: Jet) -> Any:
+    if x.value.ndim != 2:
+        raise UnsupportedOperation("T of anything but a matrix")
+    return _transposed(x)
+
+
+register(_transposed, Tensor.mT.__get__)  # type: ignore[attr-defined]
+register(_transposed_matrix, Tensor.T.__get__)  # type: ignore[attr-defined]
+
+
 def _reshape(x: Jet, *shape: Any) -> Jet:
     """Views, too: derivatives need not lie in memory as the value does."""
     if len(shape) == 1 and isinstance(shape[0], torch.dtype):
@@ -131,11 +147,13 @@ def _reshape(x: Jet, *shape: Any) -> Jet:
 
 register(_reshape, Tensor.view, Tensor.reshape, torch.reshape)
 # Whether memory is contiguous means nothing for a jet.
-register(lambda x, *_, **__: x, Tensor.contiguous)
+register(lambda x, memory_format=None: x, Tensor.contiguous)
 
 
-def _to(x: Jet, *args: Any, **kwargs: Any) -> Jet:
+def _to(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Another type or device; nothing where it is that already."""
+    if not isinstance(x, Jet):
+        return x.to(*args, **kwargs)
     target = x.value.to(*args, **kwargs)
     if (target.dtype, target.device) == (x.value.dtype, x.value.device):
         return x
@@ -150,7 +168,7 @@ register(_to, Tensor.to, Tensor.type_as)
 register(lambda x: _to(x, torch.float32), Tensor.float)
 
 
-def _type(x: Jet, dtype: Any = None, **_: Any) -> Any:
+def _type(x: Jet, dtype: Any = None, non_blocking: bool = False) -> Any:
     return _to(x, dtype) if isinstance(dtype, torch.dtype) else x.value.type()
 
 
@@ -187,8 +205,8 @@ register(_difference, Tensor.sub, torch.sub, Tensor.__sub__)
 register(lambda a, b: _difference(b, a), Tensor.__rsub__, torch.rsub)
 
 
-def _quotient(a: Any, b: Any, **options: Any) -> Any:
-    if options:
+def _quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is not None:
         raise UnsupportedOperation("div with rounding")
     return multiplied(a, _power(b, -1) if isinstance(b, Jet) else 1 / b)
 
@@ -199,9 +217,9 @@ register(lambda a, b: _quotient(b, a), Tensor.__rtruediv__, Tensor.__rdiv__)
 
 def _addmm(bias: Any, x: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """c + xW, as GPT-2's `Conv1D` has it."""
-    if beta != 1 or alpha != 1:
-        raise UnsupportedOperation("addmm with factors")
-    transposed = RULES[torch.transpose](weight, -2, -1) if isinstance(weight, Jet) else weight.mT
+    if beta != 1 or alpha != 1 or parts(bias)[0].ndim != 1:
+        raise UnsupportedOperation("addmm with factors, or of a matrix")
+    transposed = _transposed(weight) if isinstance(weight, Jet) else weight.mT
     return RULES[F.linear](x, transposed, bias)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from inspect import Signature, signature
 from typing import Any, cast
 
 import torch
@@ -46,6 +48,11 @@ def order(second: bool) -> Iterator[None]:
         yield
     finally:
         _second_order = previous
+
+
+@cache
+def _signature(rule: Function) -> Signature:
+    return signature(rule)
 
 
 def register(rule: Function, *operations: Function) -> None:
@@ -117,10 +124,12 @@ class Jet(Tensor):
             known = RULES.get(func)
             if known is None:
                 raise UnsupportedOperation(f"no second-order forward rule for {getattr(func, '__name__', func)}")
+            kwargs = kwargs or {}
             try:
-                return known(*args, **(kwargs or {}))
+                _signature(known).bind(*args, **kwargs)
             except TypeError as error:  # called in a form that the rule does not foresee
                 raise UnsupportedOperation(f"{getattr(func, '__name__', func)}: {error}") from error
+            return known(*args, **kwargs)
 
 
 def parts(x: Any) -> tuple[Any, Tensor | None, Tensor | None]:

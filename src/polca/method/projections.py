@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polca.errors import PolcaError
+from polca.errors import PolcaError, check_choice
 from polca.machine.arrays import Arrays
 from polca.machine.distributed import rank, sum_over_ranks, world_size
 from polca.machine.parallel import map_processes
 from polca.machine.runtime import device, on_device, warn_unpinned
 from polca.method.bases import Basis
 from polca.method.checkpoints import Checkpoints, select_steps
-from polca.method.forward import directional_derivatives
-from polca.method.reverse import projected_gradients
+from polca.method.guard import Guard, batches_of_each_form, check_repeatable
+from polca.method.reverse import NotCovered
 from polca.typing import TokenLossFunction
 
 Method = Literal["auto", "backward", "forward"]
@@ -101,7 +101,7 @@ def thin(projections: Projections, interval: int, name: str = "interval") -> Pro
         steps=p.steps[at],
         losses=p.losses[at],
         gradients=p.gradients[at],
-        movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(np.float32),
+        movements=np.diff(np.cumsum(path, axis=0)[at], axis=0).astype(p.movements.dtype),
         curvatures=None if p.curvatures is None else p.curvatures[at[at < len(p.curvatures)]],
         token_curvatures=None if p.token_curvatures is None else p.token_curvatures[at[at < len(p.token_curvatures)]],
     )
@@ -117,6 +117,7 @@ class _Job:
     bases: Mapping[str, Basis]
     curvature_of: frozenset[str]
     method: Method
+    guard: Guard
 
     @cached_property
     def with_curvature(self) -> tuple[str, ...]:
@@ -187,10 +188,14 @@ class _Rows:
 
 def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     """Loss `[X]`, and for each basis G `[X, K]` and where asked λ `[X, K]`, at one checkpoint."""
+    return _of_batches(job, job.data, step)
+
+
+def _of_batches(job: _Job, data: Sequence[Any], step: int) -> dict[str, Any]:
     params = on_device(dict(job.checkpoints.load(step)))
-    losses = _Rows(len(job.data))
-    first = {n: _Rows(len(job.data)) for n in job.bases}
-    second = {n: _Rows(len(job.data)) for n in job.with_curvature}
+    losses = _Rows(len(data))
+    first = {n: _Rows(len(data)) for n in job.bases}
+    second = {n: _Rows(len(data)) for n in job.with_curvature}
 
     def note(name: str, store: dict[str, _Rows], values: Tensor) -> None:
         store[name].append(values.reshape(-1, values.shape[-1]))
@@ -199,19 +204,19 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
     if job.method == "forward" and job.axes:
         written_out = _dense_axes(job.axes, params)
         forward = {p: torch.cat([forward[p], v]) if forward else v for p, v in written_out.items()}
-    for batch in map(on_device, job.data):
+    for batch in map(on_device, data):
         loss: Tensor | None = None
         for name in job.with_curvature:
-            loss, g, h = directional_derivatives(job.token_loss, params, job.curved[name], batch)
+            loss, g, h = job.guard.forward(job.token_loss, params, job.curved[name], batch, second_order=True)
             assert h is not None
             note(name, first, g.movedim(0, -1))
             note(name, second, h.movedim(0, -1))
         if job.plain or job.axes or loss is None:
             if job.method == "forward":
-                loss, g, _ = directional_derivatives(job.token_loss, params, forward, batch, second_order=False)
+                loss, g, _ = job.guard.forward(job.token_loss, params, forward, batch, second_order=False)
                 gradients = g.movedim(0, -1)
             else:
-                loss, dense, sparse = projected_gradients(job.token_loss, params, batch, job.directions, job.axes)
+                loss, dense, sparse = job.guard.reverse(job.token_loss, params, batch, job.directions, job.axes)
                 gradients = torch.cat([dense, sparse], dim=-1)
             offset = 0
             for name in job.plain + job.with_axes:
@@ -227,9 +232,9 @@ def _at_checkpoint(job: _Job, step: int) -> dict[str, Any]:
 
 def _movements(
     checkpoints: Checkpoints, steps: Sequence[int], bases: Mapping[str, Basis]
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, NDArray[np.floating]]:
     """Δ `[T, K]` of each basis; differences are taken before the product, which would cancel them."""
-    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in bases}
+    rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in bases}
     # NumPy's products have portable bits; a GPU reads the vectors a hundred times faster.
     on_gpu = device().type != "cpu"
     resident = {label: on_device(basis.vectors) for label, basis in bases.items()} if on_gpu else {}
@@ -237,6 +242,7 @@ def _movements(
     intervals = len(steps) - 1
     first, last = (intervals * number // world_size() for number in (rank(), rank() + 1))
     before = checkpoints.load(steps[first])
+    floats = np.result_type(np.float32, *(p.detach().cpu().numpy().dtype for p in before.values()))
     for step in steps[first + 1 : last + 1]:
         after = checkpoints.load(step)
         displacement = {name: after[name] - before[name] for name in after}
@@ -249,13 +255,13 @@ def _movements(
                     matrix, change = vectors.reshape(len(basis), -1), on_device(displacement[name].reshape(-1))
                     part = (matrix @ change).cpu().numpy() if on_gpu else matrix.numpy() @ change.numpy()
                     row += part.astype(np.float64)
-            rows[label].append(row.astype(np.float32))
+            rows[label].append(row)
         before = after
     output = {}
     for name, own_rows in rows.items():
-        table = np.zeros((intervals, len(bases[name])), np.float32)
+        table = np.zeros((intervals, len(bases[name])), floats)
         if own_rows:
-            table[first:last] = np.stack(own_rows)
+            table[first:last] = np.stack(own_rows)  # rounded to the type of the parameters
         output[name] = sum_over_ranks([torch.from_numpy(table)])[0].numpy()
     return output
 
@@ -283,21 +289,28 @@ def project_bases(
         curvature_points: at how many checkpoints, the first ones; None for all. At the others such a basis costs no
             more than one without curvature, and its gradients may come by backward passes: the same within rounding.
         method: `backward` (one backward pass per target position), `forward`, or `auto`, which takes the cheaper of the
-            two: `forward` where sequences have more targets than there are vectors.
+            two: `forward` where sequences have more targets than there are vectors, and where backward does not do.
         workers: processes, None for as many as the machine has cores; results do not depend on their number. Under
             torchrun, its processes share the checkpoints
             out instead, and each returns everything.
         resume: folder in which finished checkpoints lie until all are done.
 
     Raises:
-        PolcaError: an unknown method, curvature at no checkpoint, a basis with parameters that the checkpoints lack, or
-            a loss that is not finite.
+        PolcaError: an unknown method or basis, curvature at no checkpoint, no steps or data, a basis with parameters
+            that the checkpoints lack, a loss that is not the same twice, has not one row a sequence or is not finite,
+            or one of which neither forward nor reverse mode gives the gradient.
     """
-    if method not in get_args(Method):
-        raise PolcaError(f"method = {method!r}: expected one of {', '.join(get_args(Method))}")
+    check_choice("method", method, get_args(Method))
+    for name in curvature_of:
+        check_choice("curvature_of", name, bases)
+        if bases[name].axes:
+            raise PolcaError(f"curvature_of: basis {name!r} is made of single parameters: leave it out")
     if curvature_points is not None and curvature_points < 1:
         raise PolcaError(f"curvature_points = {curvature_points}: must be at least 1: ask for no curvature instead")
     chosen = list(checkpoints.steps() if steps is None else steps)
+    for what, given in (("steps", chosen), ("data", data), ("bases", bases)):
+        if not len(given):
+            raise PolcaError(f"projections: {what} is empty: give one at least")
     params = checkpoints.load(chosen[0])
     for label, basis in bases.items():
         wrong = [n for n, v in basis.vectors.items() if n not in params or v.shape[1:] != params[n].shape]
@@ -306,14 +319,23 @@ def project_bases(
             raise PolcaError(
                 f"basis {label}: parameter {wrong[0]!r} does not match the checkpoints: make the basis again"
             )
+    check_repeatable(token_loss, params, data[0], second_order=bool(curvature_of))
     with torch.no_grad():
-        targets = token_loss(params, data[0]).shape[1] if method == "auto" else 0
+        targets = token_loss(on_device(dict(params)), on_device(data[0])).shape[1] if method == "auto" else 0
+    forms, guard = batches_of_each_form(data), Guard()
 
     def at(part: Sequence[int], along: frozenset[str], description: str) -> list[dict[str, Any]]:
         vectors = sum(len(b) for n, b in bases.items() if n not in along and not b.axes)
         # In forward passes, forward mode costs 1 + 2K and backward 1 + targets + K.
         cheaper: Method = "forward" if targets > vectors and not any(b.axes for b in bases.values()) else "backward"
-        job = _Job(token_loss, checkpoints, data, bases, along, cheaper if method == "auto" else method)
+        job = _Job(token_loss, checkpoints, data, bases, along, cheaper if method == "auto" else method, guard)
+        try:  # before anything is shared out, so that all processes go on in the same way
+            _of_batches(job, forms, chosen[0])
+        except NotCovered:
+            if method != "auto":
+                raise
+            job = replace(job, method="forward")
+            _of_batches(job, forms, chosen[0])
         return map_processes(
             _at_checkpoint, job, part, workers=workers, description=description, resume=resume, shared_out=True
         )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from polca.errors import PolcaError
 from polca.machine.products import PortableProducts, matmul
@@ -28,19 +29,41 @@ from polca.method import token_gradients
 from polca.typing import TokenLossFunction
 
 
+class NotCovered(PolcaError):
+    """A model that reverse-mode projections do not cover; forward mode does."""
+
+
+def _not_covered(names: set[str], what: str) -> NotCovered:
+    return NotCovered(
+        f"parameter {min(names)!r} is used by {what}, which reverse-mode projections do not cover: pass "
+        "method='forward'"
+    )
+
+
 @dataclass
 class _Tap:
+    """One use of parameters: z = output, a = source, and for an embedding which ids are padding, without a gradient."""
+
     kind: str
     names: dict[str, str]
     source: Tensor
     output: Tensor
+    version: int
+    padding: Tensor | None = None
+
+
+_ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
+    F.linear: ("input", "weight", "bias"),
+    F.embedding: ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq"),
+    F.layer_norm: ("input", "normalized_shape", "weight", "bias", "eps"),
+}
 
 
 class Recorder(TorchFunctionMode):
     """Notes every use of a parameter in `linear`, `embedding` or `layer_norm`.
 
     Raises:
-        PolcaError: a parameter is used in any other way; the caller should use forward mode.
+        NotCovered: a parameter is used in any other way; the caller should use forward mode.
     """
 
     def __init__(self, params: Mapping[str, Tensor]) -> None:
@@ -55,30 +78,32 @@ class Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        used = [name for value in (*args, *kwargs.values()) if (name := self._name(value)) is not None]
+        used = {name for value in tree_leaves((args, kwargs)) if (name := self._name(value)) is not None}
         output = func(*args, **kwargs)
         if not used or not isinstance(output, Tensor):
             return output
+        given = dict(zip(_ARGUMENTS.get(func, ()), args, strict=False)) | kwargs
+        roles = {role: name for role in ("weight", "bias") if (name := self._name(given.get(role))) is not None}
+        padding = None
+        if func not in _ARGUMENTS or used != set(roles.values()):
+            raise _not_covered(used - set(roles.values()) or used, getattr(func, "__name__", str(func)))
         if func is F.linear:
-            names = {"weight": args[1], "bias": args[2] if len(args) > 2 else kwargs.get("bias")}
-            kind, source = "linear", args[0]
+            kind, source = "linear", given["input"]
         elif func is F.embedding:
-            kind, source, names = "embedding", args[0], {"weight": args[1]}
-        elif func is F.layer_norm:
-            settings = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | kwargs
-            names = {"weight": settings.get("weight"), "bias": settings.get("bias")}
-            kind = "layer_norm"
-            with torch.no_grad():
-                source = F.layer_norm(settings["input"], settings["normalized_shape"], eps=settings.get("eps", 1e-5))
+            kind, source = "embedding", given["input"]
+            if given.get("max_norm") is not None or given.get("scale_grad_by_freq"):
+                raise _not_covered(used, "embedding with max_norm or scale_grad_by_freq")
+            if (index := given.get("padding_idx")) is not None:
+                padding = source == index % len(given["weight"])
         else:
-            raise PolcaError(
-                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)}, which reverse-mode projections "
-                "do not cover: pass method='forward'"
-            )
+            kind = "layer_norm"
+            if len(given["normalized_shape"]) != 1:
+                raise _not_covered(used, "layer_norm over several dimensions")
+            with torch.no_grad():
+                source = F.layer_norm(given["input"], given["normalized_shape"], eps=given.get("eps", 1e-5))
         if not output.requires_grad:
             output.requires_grad_()
-        parameters = {role: name for role, value in names.items() if (name := self._name(value)) is not None}
-        self.taps.append(_Tap(kind, parameters, source.detach(), output))
+        self.taps.append(_Tap(kind, roles, source.detach(), output, output._version, padding))
         return output
 
 
@@ -176,7 +201,14 @@ def projected_gradients(
     # Fresh tensor objects, so that the recorder knows each by identity; no gradient is taken with respect to them.
     leaves = {name: p.detach().view_as(p) for name, p in params.items()}
     with torch.enable_grad(), PortableProducts(), Recorder(leaves) as recorder:
-        losses = token_loss(leaves, batch)
+        try:
+            losses = token_loss(leaves, batch)
+        except RuntimeError as error:
+            if "in-place" not in str(error):
+                raise
+            raise NotCovered(
+                f"reverse-mode projections: {str(error).splitlines()[0]}: pass method='forward'"
+            ) from error
         missing = set(leaves) - {name for tap in recorder.taps for name in tap.names.values()}
     if missing:
         raise PolcaError(f"parameter {min(missing)!r} is not used by the token loss: leave it out of the parameters")
@@ -194,12 +226,24 @@ def projected_gradients(
     sparse: Tensor | None = None
     with torch.no_grad():
         for index, tap in enumerate(recorder.taps):
-            deltas = torch.stack([g[index] for g in gradients], dim=-1)
-            if deltas.ndim != 4 or deltas.shape[0] != losses.shape[0]:
-                raise PolcaError(
-                    f"parameter {next(iter(tap.names.values()))!r} is used by an operation without one row per "
-                    "sequence ([sequences, positions, features]): pass method='forward'"
+            name, shape = next(iter(tap.names.values())), tap.output.shape
+            if tap.output._version != tap.version:
+                raise NotCovered(
+                    f"what comes of parameter {name!r} is changed in place (relu with inplace=True, say), which "
+                    "reverse-mode projections do not cover: pass method='forward'"
                 )
+            if len(shape) < 2 or shape[0] != losses.shape[0]:
+                raise NotCovered(
+                    f"parameter {name!r} is used by an operation without one row per sequence ([sequences, positions, "
+                    "features]): pass method='forward'"
+                )
+            # All dimensions between sequences and features are positions.
+            deltas = torch.stack([g[index] for g in gradients], dim=-1).reshape(
+                len(losses), -1, shape[-1], len(gradients)
+            )
+            tap.source = tap.source.reshape(*deltas.shape[:2], *tap.source.shape[len(shape) - 1 :])
+            if tap.padding is not None:
+                deltas = deltas.masked_fill(tap.padding.reshape(*deltas.shape[:2], 1, 1), 0.0)
             if directions:
                 part = _contract(tap, deltas, directions, buffer_bytes)
                 dense = part if dense is None else dense + part

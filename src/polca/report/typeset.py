@@ -24,7 +24,6 @@ BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("l
 """Presets whose English results a preset's report shows beside its own, where they are there."""
 STATIC = (
     "CITATION.cff",
-    "paper/directions.typ",
     "data/published.yaml",
     "data/tagger/metrics.json",
     "benchmarks/arithmetic_clusters.csv",

@@ -1,0 +1,38 @@
+"""A model of one's own that the command line analyses."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from polca.cli import app
+from tiny_images import train_on_images
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`polca analyze` on a classifier of a few images."""
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    train_on_images(module, tmp_path / "run")
+    (tmp_path / "own_model.py").write_text(
+        "import torch\nfrom tiny_images import images\n\n\n"
+        "def make():\n    n = torch.nn\n"
+        "    return n.Sequential(n.Flatten(), n.Linear(16, 8), n.Tanh(), n.Linear(8, 3))\n\n\n"
+        "def batches():\n    return [images()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_model", raising=False)
+    small = ("--vectors", "2", "--tokens", "30", "--hessian-sequences", "30", "--min-cluster-size", "5")
+
+    def arguments(out: Path, *options: str) -> list[str]:
+        own = ["analyze", str(tmp_path / "run"), "--factory", "own_model:make", "--data", "own_model:batches"]
+        return [*own, "--out", str(out), *small, *options]
+
+    def call(out: Path, *options: str) -> Any:
+        return CliRunner().invoke(app, arguments(out, *options))
+
+    call.arguments = arguments  # type: ignore[attr-defined]
+    return call
