@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from polca.errors import PolcaError
 from polca.machine.files import stacked, writing
 from polca.study.archive import Archive
 from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered, joined
@@ -84,6 +85,7 @@ class Results:
         self.facts: dict[str, Any] = {}
         self._reports = self._reported = 0
         self._errors: list[Exception] = []
+        self.refused: list[str] = []
 
     def _submit(
         self, keep: Callable[[Any], None], function: Callable[..., Any], *arguments: Any, urgent: bool = False
@@ -97,9 +99,11 @@ class Results:
                     seconds, value = future.result()
                     self._seconds.append(seconds)
                     keep(value)
+                except PolcaError as error:  # as where a run that was cut short has too few points for a score
+                    self._refuse(f"{arguments[0].analysis if isinstance(arguments[0], Job) else 'facts'}: {error}")
                 except Exception as error:  # nobody waits for this thread; `check` raises it
                     self._errors.append(error)
-                    self._say(f"error: {error}")
+                    self._say(f"error: {error!r}")
 
         with self._lock:
             self._waiting += 1
@@ -159,8 +163,13 @@ class Results:
                     keep = partial(one.agreement.__setitem__, k)
                     self._submit(keep, agreement, one.job(k), one.archives[k], one.clusters[k].labels)
 
+    def _refuse(self, reason: str) -> None:
+        if reason not in self.refused:
+            self.refused.append(reason)
+            self._say(f"left out: {reason}")
+
     def check(self) -> None:
-        """Raise what went wrong first in a job.
+        """Raise what went wrong first in a job, but for what is left out as `refused`.
 
         Raises:
             Exception: that.

@@ -152,7 +152,7 @@ class Run:
         own = {
             "bases": bases,
             "seconds": dict(self.clock.seconds),
-            "left_out": list(self.left_out),
+            "left_out": [*self.left_out, *self.results.refused],
             "app_c": self.app_c,
         }
         return self.facts | self.results.summary() | kept | own
@@ -304,7 +304,8 @@ def run_whole(task: Task, options: Options) -> None:
     """Trajectories, clusters, scores and facts of a task into `options.out`, at most eight files.
 
     Raises:
-        PolcaError: a folder that cannot be written, or as the pieces; of a job on the cores when all else is done.
+        PolcaError: a folder that cannot be written, or as the pieces.
+        Exception: what a job on the cores raised that is no `PolcaError`, when all else is written.
     """
     clock, cores = Clock(options.minutes), Cores(options.workers)
     try:
@@ -323,7 +324,7 @@ def run_whole(task: Task, options: Options) -> None:
             cores.stop()
             run.results.write_clusters()
             run.write()
-            clock.say(f"done; left out: {', '.join(run.left_out) or 'nothing'}")
+            clock.say(f"done; left out: {', '.join(run.summary()['left_out']) or 'nothing'}")
             run.results.check()
     finally:
         cores.stop()
