@@ -374,10 +374,10 @@ def test_packed_files_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 ELSEWHERE = (
-    "datasets", "dvc", "filelock", "matplotlib", "pathspec", "plotly", "seaborn", "spacy", "thinc", "tokenizers",
+    "datasets", "dvc", "matplotlib", "pathspec", "plotly", "seaborn", "spacy", "thinc", "tokenizers",
     "transformers", "typer", "typst",
 )  # fmt: skip
-"""What a borrowed machine need not have."""
+"""What a borrowed machine need not have; filelock comes with PyTorch."""
 
 
 def test_needs_little() -> None:
