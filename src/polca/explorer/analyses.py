@@ -15,7 +15,7 @@ from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
 from polca.external.settings import AnalysisSettings
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import read_csv, read_json
+from polca.machine.files import read_csv, read_json, read_npz
 from polca.method.clustering import VECTOR_DROPPED, Clusters
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
@@ -119,6 +119,25 @@ def _facet(names: Sequence[str]) -> Facet:
     return Facet("token" if few else "frequent token", categories, np.array([index.get(n, len(top)) for n in names]))
 
 
+def _joint_facets(directory: Path, tokens: int) -> list[Facet]:
+    """Clusters of the map of all vectors together, the largest by their most telling token; none without a map."""
+    path = directory / "token_map.npz"
+    if not path.is_file():
+        return []
+    found = _read(lambda p: read_npz(p, {"tokens": "int N", "coordinates": "finite N D", "clusters": "int N"}), path)
+    table = _read(lambda p: read_csv(p, text=("telling_token",)), directory / "joint_clusters.csv")
+    if "telling_token" not in table or found["tokens"].max(initial=-1) >= tokens:
+        raise PolcaError(f"{path}: not of the tokens of projections.npz: {AGAIN}")
+    shown = table["telling_token"].tolist()[:FREQUENT]
+    if not shown:
+        return []
+    colors = [role.color for role in ROLES.values()]
+    names = [f"{n}: “{shortened(name, LETTERS)}”" for n, name in enumerate(shown)]
+    kinds = np.full(tokens, len(shown))
+    kinds[found["tokens"]] = np.where(np.isin(found["clusters"], range(len(shown))), found["clusters"], len(shown))
+    return [Facet("joint cluster", [*zip(names, colors, strict=False), ("other", OTHER)], kinds)]
+
+
 def _title(settings: AnalysisSettings) -> str:
     """The key of `TITLES` that says what was clustered."""
     if settings.strategy != "polca":
@@ -176,7 +195,7 @@ def analysis_page(directory: Path) -> Page:
         tokens=Tokens(texts.sequences, np.array(texts.sequence, np.int64), np.array(texts.place, np.int64)),
         steps=projections.steps,
         losses=projections.losses,
-        facets=[_facet(texts.names)],
+        facets=[_facet(texts.names), *_joint_facets(directory, len(texts.names))],
         trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
         analyses=[analysis_view(key, reading, settings.strategy, settings.strategy, clusters, views)],
     )

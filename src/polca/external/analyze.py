@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from polca.errors import PolcaError
+from polca.external.directions import Directions, directions, write_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
 from polca.external.sentences import sentences, unconverged
@@ -48,6 +49,7 @@ class Analysis:
         breaks: one row a cluster, as `breakthroughs` gives it; None where the checkpoints are not evenly spaced.
         complete: how much of the true loss change the allocations along the basis add up to.
         fallback: what of the model has no rule in `forward_rules`; None where all vectors took one pass.
+        directions: what all vectors together say of the tokens; None for a single vector or next to no tokens.
     """
 
     settings: AnalysisSettings
@@ -59,6 +61,7 @@ class Analysis:
     breaks: pd.DataFrame | None
     complete: Completeness
     fallback: str | None = None
+    directions: Directions | None = None
 
 
 def check_forward(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any, curvature: bool) -> None:
@@ -156,6 +159,7 @@ def analyze(
         breaks=breaks,
         complete=completeness(projections, settings.second_order, settings.eigenvalue),
         fallback=fallback,
+        directions=directions(trajectories, clusters.vector_kept, settings.min_cluster_size),
     )
 
 
@@ -289,8 +293,9 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, `summary.txt` (`sentences`), and last `summary.json`, so that where it is,
-        the rest is whole. An `explorer.html` that is there is removed.
+        `projected_losses.pdf` and `.png`, the files of `write_directions` where there are any, `summary.txt`
+        (`sentences`), and last `summary.json`, so that where it is, the rest is whole. An `explorer.html` that is there
+        is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
@@ -313,6 +318,8 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
     paths += save(render(analysis.clusters, table), directory / "projected_losses")
+    if analysis.directions is not None:
+        paths += write_directions(analysis.directions, texts.names, directory)
     paths += [directory / "summary.txt", directory / "summary.json"]
     write_text(paths[-2], "".join(f"{line}\n" for line in sentences(analysis)))
     # Through JSON once, so that tuples and NumPy's numbers are JSON's.

@@ -66,6 +66,12 @@ def sentences(analysis: "Analysis") -> list[str]:
     """One string a sentence or two, in the order in which they matter; the command line and `summary.txt` show them."""
     a = analysis
     said = [_share(a), _vectors(a), _clusters(a), _convergence(a)]
+    if a.directions is not None:
+        groups = int(a.directions.clusters.max(initial=-1)) + 1
+        said.append(
+            f"All kept vectors together sort the tokens into {groups} groups (token_map.png, joint_clusters.csv). "
+            "Groups of one output token are usual, and can be there before training."
+        )
     if a.breaks is None:
         said.append(
             "There are no breakthrough steps: the checkpoints are not evenly spaced. "

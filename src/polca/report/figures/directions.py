@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from polca.report.figures.skills import PLACE_TONES
-from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, SMALL, letter, new_figure, note, shortened
+from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, RULE, SMALL, letter, new_figure, note, shortened
 from polca.study.results import EnglishResults, Results
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.probes import digit_values
@@ -150,6 +150,17 @@ def _scatter(axes: Axes, drawn: TokenMap, row: int, named: bool) -> None:
             halo: dict[str, Any] = {"boxstyle": "round,pad=0.12", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
             name = shortened(str(values[counts.argmax()]), 8)
             note(axes, name, at, coords="data", ha="center", va="center", bbox=halo, fontweight="bold")
+
+
+def draw_token_map(coordinates: NDArray[np.floating], clusters: NDArray[np.integer], names: Sequence[str]) -> Figure:
+    """One map `[n, 2]` of anyone's tokens, coloured by its clusters `[n]`, each with a name; outliers are grey."""
+    colors = np.array([*shades(max(1, len(names))), RULE])[np.where(clusters < 0, max(1, len(names)), clusters)]
+    labels = np.array([*(shown(name) for name in names), ""])[np.where(clusters < 0, len(names), clusters)]
+    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH)
+    axes = figure.subplots()
+    _scatter(axes, TokenMap("", coordinates, clusters, (labels,), (colors,), ("",)), 0, named=True)
+    note(axes, "tokens by all kept directions together", (0, 1), (0, 3), va="bottom", color=INK)
+    return figure
 
 
 def draw(results: Results, validity: Path | None = None) -> Figure:
