@@ -25,7 +25,7 @@ from polca.explorer.packing import LEVELS
 from polca.explorer.presets import READINGS
 from polca.external.analyze import Analysis, top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import ROOT, read_csv
+from polca.machine.files import ROOT, read_csv, read_npz
 from polca.report.figures.projected_losses import COLORS
 from synthetic_explorer import HOSTILE
 from tiny_images import train_on_images
@@ -160,7 +160,7 @@ class TestPage:
     def test_composition(self, page: Page) -> None:
         """Counted from the page's facet, a cluster's tokens are those counted from the words themselves."""
         setting, clusters = shown(page), page.settings[0].analyses[0].clusters
-        (facet,) = setting["facets"]
+        facet = setting["facets"][0]
         names, values = [c["name"] for c in facet["categories"]], unpack(facet["values"])
         words = np.array([tiny_analysis.WORDS[i] for i in tiny_analysis.evaluation().targets.flatten().tolist()])
         frequent = sorted(Counter(words.tolist()).items(), key=lambda item: (-item[1], item[0]))[:FREQUENT]
@@ -174,19 +174,32 @@ class TestPage:
             right = [counts[w] for w, _ in frequent]
             assert np.bincount(values[members], minlength=FREQUENT + 1).tolist() == [*right, len(members) - sum(right)]
 
+    def test_joint_clusters_colour_the_tokens(self, tmp_path: Path) -> None:
+        """The second facet has the clusters of the map, by the token that tells most of each."""
+        write_analysis(tiny_analysis.analysis(), Numbered(), tmp_path)
+        facets = shown(analysis_page(tmp_path))["facets"]
+        kept, table = read_npz(tmp_path / "token_map.npz"), read_csv(tmp_path / "joint_clusters.csv")
+        assert len(table) > 0, "there is nothing to colour"
+        assert [f["title"] for f in facets] == ["frequent token", "joint cluster"]
+        names = [c["name"] for c in facets[1]["categories"]]
+        assert names[:-1] == [f"{n}: “{token}”" for n, token in enumerate(table["telling_token"][:FREQUENT])]
+        values = unpack(facets[1]["values"])[kept["tokens"]]
+        for cluster in range(len(names) - 1):
+            np.testing.assert_array_equal(values == cluster, kept["clusters"] == cluster)
+
     def test_few_tokens_are_all_shown(self, tmp_path: Path) -> None:
         class Classes(Numbered):
             def name(self, token: int) -> str:
                 return str(token % 3)
 
         write_analysis(tiny_analysis.analysis(), Classes(), tmp_path)
-        (facet,) = shown(analysis_page(tmp_path))["facets"]
+        facet = shown(analysis_page(tmp_path))["facets"][0]
         assert (facet["title"], [c["name"] for c in facet["categories"]]) == ("token", ["“0”", "“1”", "“2”"])
         assert np.array_equal(unpack(facet["values"]), np.arange(280) % 3)
 
     def test_tokens_that_all_differ(self, tmp_path: Path) -> None:
         write_analysis(tiny_analysis.analysis(), Numbered(), tmp_path)
-        (facet,) = shown(analysis_page(tmp_path))["facets"]
+        facet = shown(analysis_page(tmp_path))["facets"][0]
         assert [c["name"] for c in facet["categories"]] == ["other"]
         assert not unpack(facet["values"]).any()
 

@@ -111,7 +111,9 @@ class TestOutputs:
         found, wanted = (directional_derivatives(ModuleLoss(m), params, directions, batch) for m in (model, plain))
         assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
-    @pytest.mark.parametrize("wrap", [lambda z: {"scores": z}, lambda z: (z.mean(),), lambda z: None], ids=str)
+    @pytest.mark.parametrize(
+        "wrap", [lambda z: {"scores": z}, lambda z: (z.mean(),), lambda z: None], ids=["scores", "scalar", "none"]
+    )
     def test_no_logits(self, wrap: Any) -> None:
         model = Tied(wrap)
         with pytest.raises(PolcaError, match="without logits"):

@@ -20,6 +20,7 @@ from polca.report.figures import (
     ENGLISH_FIGURES,
     FIGURES,
     FURTHER,
+    FURTHER_ENGLISH,
     draw_figure,
     render_figure,
     save_figure,
@@ -355,6 +356,8 @@ def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypa
     for registry in (FIGURES, ENGLISH_FIGURES):
         for number in registry:
             monkeypatch.setitem(registry, number, lambda r, n=number: given.update({n: r}) or Figure())
+    for name in FURTHER_ENGLISH:
+        monkeypatch.setitem(FURTHER_ENGLISH, name, lambda r, n=name: given.update({n: r}) or Figure())
     for name in FURTHER:
         monkeypatch.setitem(FURTHER, name, lambda r, folder, n=name: given.update({n: r, "folder": folder}) or Figure())
     arithmetic = Results(TaskPaths(tmp_path, "arithmetic"), synthetic.params())
@@ -368,11 +371,11 @@ def test_all_figures_are_saved(results: EnglishResults, tmp_path: Path, monkeypa
         paths = save_figures(preset, tmp_path / name, tmp_path / "validity")
         sources: dict[Any, Any] = {n: made for made in preset.all for n in own[made.setting]}
         names = [f"{n:02d}" for n in sorted(sources)]
-        # Figures that are not the paper's are of addition.
         further = dict.fromkeys(FURTHER, arithmetic) if preset.arithmetic else {}
+        further |= dict.fromkeys(FURTHER_ENGLISH, results) if preset.english else {}
         assert [p.name for p in paths if p.suffix == ".png"] == [f"figure_{n}.png" for n in (*names, *further)]
         assert sorted((tmp_path / name).iterdir()) == sorted(paths)
-        assert given.pop("folder", None) == (tmp_path / "validity" if further else None)
+        assert given.pop("folder", None) == (tmp_path / "validity" if preset.arithmetic else None)
         sources |= further
         assert given.keys() == sources.keys()
         assert all(given[n] is made for n, made in sources.items())

@@ -25,12 +25,12 @@ target = sys.argv[-1].rsplit(":", 1)[-1].split("/")[-1]
 here = pathlib.Path(".")
 with open("calls", "a") as calls:
     print(*sys.argv[1:], file=calls)
-if target.startswith("cluster@"):
+if target.startswith("signatures@"):
     here.joinpath(target).write_text(str(os.nice(0)))
     if here.joinpath("hang").exists():
         here.joinpath(f"pid.{target}").write_text(str(os.getpid()))
         time.sleep(60)
-    other = {"cluster@english": "cluster@arithmetic", "cluster@arithmetic": "cluster@english"}[target]
+    other = {"signatures@english": "signatures@arithmetic", "signatures@arithmetic": "signatures@english"}[target]
     for _ in range(500 * (not here.joinpath("alone").exists())):  # only side by side does each see the other
         if here.joinpath(other).exists():
             break
@@ -78,8 +78,8 @@ def test_chains_run_side_by_side_then_the_rest(runner: ModuleType, tmp_path: Pat
     assert first == "code"
     assert sorted(chains) == [" ".join(f"{stage}@{task}" for stage in CHAIN) for task in ("arithmetic", "english")]
     assert last == "tables figures paper@paper"
-    assert "cluster@english speaks" in (tmp_path / ".work/laptop/english.log").read_text()
-    nice = {task: int((tmp_path / f"cluster@{task}").read_text()) for task in ("arithmetic", "english")}
+    assert "signatures@english speaks" in (tmp_path / ".work/laptop/english.log").read_text()
+    nice = {task: int((tmp_path / f"signatures@{task}").read_text()) for task in ("arithmetic", "english")}
     assert nice["arithmetic"] == min(nice["english"] + 10, 19), "the last chain is the longest: the others give way"
 
 
@@ -118,12 +118,12 @@ def test_a_failed_chain_ends_it(
     chain: str, runner: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "fail").mkdir()
-    (tmp_path / "fail" / f"cluster@{chain}").touch()
+    (tmp_path / "fail" / f"signatures@{chain}").touch()
     assert outcome(runner, "laptop") == 3
     assert len(calls(tmp_path)) == 3, "the rest was run in spite of it"
     said = capfd.readouterr().err
     assert f"the chain of {chain} failed" in said
-    assert chain == "arithmetic" or "cluster@english speaks" in said
+    assert chain == "arithmetic" or "signatures@english speaks" in said
 
 
 def test_a_second_run_is_refused(runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -311,6 +311,8 @@ def english(files: Files) -> Iterator[str]:
     yield row("POLCA clusters with a simple label", "", *of("polca_clusters_simple", "polca_clusters"))
     yield row("finer POLCA clusters with a simple label", "", *of("polca_fine_clusters_simple", "polca_fine_clusters"))
     yield row("exact-loss clusters with a simple label", "", *of("loss_clusters_simple", "loss_clusters"))
+    finer = of("loss_fine_clusters_simple", "loss_fine_clusters")
+    yield row("finer exact-loss clusters with a simple label", "", *finer)
     yield row("finer POLCA clusters with a hidden breakthrough", "", *each("polca_fine_hidden_fraction", ".2f"))
     yield row("share of the loss change that the basis sees", "", *each("completeness_trapezoid_fraction"))
 
@@ -344,6 +346,7 @@ SHOWN = (
     ("Figures 3, 6, 7", "figures", ("losses.py",), (3, 6, 7)),
     ("Figures 4, 8", "figures", ("vectors.py",), (4, 8)),
     ("Figures 5, 9–11", "figures", ("english.py",), (5, 9, 10, 11)),
+    ("Figures D1, D2, D3, ours", "figures", ("separation.py", "directions.py"), ()),
     ("Tables 2–7", "tables", ("parameters.py",), (2, 3, 4, 5, 6, 7)),
     ("Tables 1, 8–12", "tables", ("clusters.py",), (1, 8, 9, 10, 11, 12)),
 )

@@ -112,7 +112,9 @@ class Results:
     def begin(self, name: str, analysis: str, source: str, vectors: int, keep: bool) -> None:
         """Archive (with `keep`) and cluster one analysis' vectors."""
         error = self._shared.task.settings.archive.relative_error
-        self._analyses[name] = one = _Analysis(analysis, source, vectors, error, {} if keep else None)
+        one = _Analysis(analysis, source, vectors, error, {} if keep else None)
+        with self._lock:  # a job that ends meanwhile goes through them
+            self._analyses[name] = one
         if keep:
             self._archive(name, one)
         for k in range(vectors):
