@@ -122,7 +122,8 @@ def test_only_what_a_change_of_code_can_change_runs_again(runs: Runs) -> None:
     clustering.write_text(text, encoding="utf-8")
     again = reproduce(root)
     # Stages that read them find the same clusters, and some of these have the clustering in their own code.
-    assert [*again[:1], *sorted(again[1:3])] == ["code", "cluster@arithmetic", "cluster@english"]
-    assert set(again[3:]) <= {"tables", "figures", "paper@paper"}
+    clustering_stages = [f"{stage}@{task}" for stage in ("cluster", "signatures") for task in TASKS]
+    assert [*again[:1], *sorted(again[1:5])] == ["code", *clustering_stages]
+    assert set(again[5:]) <= {"tables", "figures", "paper@paper"}
     after = results(root)
     assert different({**before, LOCK: b""}, {**after, LOCK: b""}) == []
