@@ -148,6 +148,7 @@ def analyze(
         loss_steps=projections.steps,
         workers=workers,
     )
+    together = directions(trajectories, clusters.vector_kept, settings.min_cluster_size)
     settings, breaks = _breaks(settings, trajectories, clusters)
     return Analysis(
         settings=settings,
@@ -159,7 +160,7 @@ def analyze(
         breaks=breaks,
         complete=completeness(projections, settings.second_order, settings.eigenvalue),
         fallback=fallback,
-        directions=directions(trajectories, clusters.vector_kept, settings.min_cluster_size),
+        directions=together,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,11 @@ def write_directions(found: Directions, names: Sequence[str], directory: Path) -
     paths = [directory / name for name in ("signatures.npz", "token_map.npz", "joint_clusters.csv")]
     table = joint_table(found, names)
     write_npz(paths[0], {"values": found.signatures.astype(np.float32)})
-    arrays = {"tokens": found.tokens, "coordinates": found.coordinates, "clusters": found.clusters}
+    arrays: dict[str, NDArray[Any]] = {
+        "tokens": found.tokens,
+        "coordinates": found.coordinates,
+        "clusters": found.clusters,
+    }
     write_npz(paths[1], arrays)
     write_csv(paths[2], table)
     with styled():
