@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from polca.external.analyze import Analysis, analyze
+from polca.external.analysis import Analysis
+from polca.external.analyze import analyze
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.sequences import Sequences, next_token
 from polca.external.settings import AnalysisSettings

@@ -16,7 +16,8 @@ Importing the package changes nothing in the process: threads, kernels and envir
 """
 
 from polca.errors import PolcaError
-from polca.external.analyze import Analysis, analyze, write_analysis
+from polca.external.analysis import Analysis
+from polca.external.analyze import analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.settings import AnalysisSettings
 from polca.method.bases import Basis, hessian_basis

@@ -23,7 +23,8 @@ from polca.explorer import Page, analysis_page, render
 from polca.explorer.analyses import AGAIN, FREQUENT
 from polca.explorer.packing import LEVELS
 from polca.explorer.presets import READINGS
-from polca.external.analyze import Analysis, top_tokens, write_analysis
+from polca.external.analysis import Analysis
+from polca.external.analyze import top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import ROOT, read_csv, read_npz
 from polca.report.figures.projected_losses import COLORS

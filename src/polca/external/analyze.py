@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from polca.errors import PolcaError
-from polca.external.directions import Directions, directions, write_directions
+from polca.external.analysis import Analysis
+from polca.external.directions import directions, write_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
 from polca.external.sentences import sentences, unconverged
@@ -29,39 +30,14 @@ from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
-from polca.method.completeness import Completeness, completeness, ratio
+from polca.method.completeness import completeness, ratio
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.forward import directional_derivatives
-from polca.method.projections import Projections, project
+from polca.method.projections import project
 from polca.tasks.scores import top_tokens
 from polca.typing import TokenLossFunction
 
 CONTEXTS = 3
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What `analyze` found.
-
-    Attributes:
-        settings: as they were used, with nothing left open.
-        parameters: number of them, tied weights counted once.
-        breaks: one row a cluster, as `breakthroughs` gives it; None where the checkpoints are not evenly spaced.
-        complete: how much of the true loss change the allocations along the basis add up to.
-        fallback: what of the model has no rule in `forward_rules`; None where all vectors took one pass.
-        directions: what all vectors together say of the tokens; None for a single vector or next to no tokens.
-    """
-
-    settings: AnalysisSettings
-    parameters: int
-    basis: Basis
-    projections: Projections
-    trajectories: Trajectories
-    clusters: Clusters
-    breaks: pd.DataFrame | None
-    complete: Completeness
-    fallback: str | None = None
-    directions: Directions | None = None
 
 
 def check_forward(token_loss: TokenLossFunction, params: Mapping[str, Tensor], batch: Any, curvature: bool) -> None:

@@ -1,16 +1,12 @@
 """An analysis in plain sentences: what was found, how much of the loss it explains, and what to doubt."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from polca.external.analysis import Analysis
 from polca.method.clustering import vector_counts
 
-if TYPE_CHECKING:  # it imports this module
-    from polca.external.analyze import Analysis
 
-
-def _vectors(a: "Analysis") -> str:
+def _vectors(a: Analysis) -> str:
     kept, count = int(a.clusters.vector_kept.sum()), len(a.clusters.vector_kept)
     if not a.trajectories.projected:
         return f"Trajectories are {a.trajectories.name}, which no filter is for: all {count} are clustered."
@@ -19,7 +15,7 @@ def _vectors(a: "Analysis") -> str:
     return f"{kept} of {count} vectors are kept: along the others the mean projected loss rises over training."
 
 
-def _clusters(a: "Analysis") -> str:
+def _clusters(a: Analysis) -> str:
     settings = a.settings
     counts = vector_counts(a.clusters.labels[a.clusters.vector_kept].ravel())
     left = counts["n_clustered"] + counts["n_outliers"]
@@ -33,7 +29,7 @@ def _clusters(a: "Analysis") -> str:
     )
 
 
-def _share(a: "Analysis") -> str:
+def _share(a: Analysis) -> str:
     losses, c = a.projections.losses.mean(axis=1, dtype=np.float64), a.complete
     way = "falls" if c.total_actual < 0 else "rises"
     said = f"The mean loss {way} from {losses[0]:.4g} to {losses[-1]:.4g} nats"
@@ -45,13 +41,13 @@ def _share(a: "Analysis") -> str:
     )
 
 
-def unconverged(a: "Analysis") -> list[int]:
+def unconverged(a: Analysis) -> list[int]:
     """Vectors (from 1) whose residual is above the tolerance."""
     limit = a.settings.tolerance * np.abs(a.basis.eigenvalues)
     return [int(k) + 1 for k in np.flatnonzero(a.basis.residuals > limit)]
 
 
-def _convergence(a: "Analysis") -> str:
+def _convergence(a: Analysis) -> str:
     late, settings = unconverged(a), a.settings
     if not late:
         return f"All {len(a.basis)} eigenvectors converged to a relative residual of {settings.tolerance:g}."
@@ -62,7 +58,7 @@ def _convergence(a: "Analysis") -> str:
     )
 
 
-def sentences(analysis: "Analysis") -> list[str]:
+def sentences(analysis: Analysis) -> list[str]:
     """One string a sentence or two, in the order in which they matter; the command line and `summary.txt` show them."""
     a = analysis
     said = [_share(a), _vectors(a), _clusters(a), _convergence(a)]
