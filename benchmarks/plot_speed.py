@@ -29,9 +29,8 @@ def load(path: Path) -> tuple[pd.DataFrame, float]:
     """
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     peak = next((row.get("flops_per_second", np.nan) for row in rows if row["case"] == "peak"), np.nan)
-    table = pd.DataFrame(
-        [{"seconds": None, "tokens": np.nan, "parameters": np.nan, **row} for row in rows if row["case"] != "peak"]
-    )
+    empty = dict.fromkeys(("seconds", "tokens", "parameters", "flops", "peak_mib"), np.nan)
+    table = pd.DataFrame([{**empty, **row} for row in rows if row["case"] != "peak"])
     table["least"] = [min(s) if isinstance(s, list) and s else np.nan for s in table["seconds"]]
     return table, float(peak)
 

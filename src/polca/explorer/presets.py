@@ -174,11 +174,7 @@ def preset_page(paths: PresetPaths) -> Page:
         tokens, facets = speech.tokens(text), speech.facets(text)
         settings.append(_setting(english, task, "Tokens of running text.", tokens, facets, role_looks))
     if not settings:
-        source = preset.sources.get("english")
-        text = (
-            " CORPUS=<directory of .txt or .txt.gz files>"
-            if source and source.data == f"data/corpora/{paths.name}"
-            else ""
-        )
-        raise PolcaError(f"preset {paths.name}: no results to show: run `make repro PRESET={paths.name}{text}`")
+        own_text = any(source.data == f"data/corpora/{paths.name}" for source in preset.sources.values())
+        corpus = " CORPUS=<directory of .txt or .txt.gz files>" if own_text else ""
+        raise PolcaError(f"preset {paths.name}: no results to show: run `make repro PRESET={paths.name}{corpus}`")
     return Page("Hidden breakthroughs", f"preset {paths.name}", settings)

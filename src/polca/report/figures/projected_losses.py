@@ -137,7 +137,8 @@ def draw(clusters: Clusters, table: pd.DataFrame, overall: Overall | None = None
         right.set_axis_off()
         say(left, fill(sentence, SENTENCE_LETTERS), center=0.5)
     if alone and overall is not None:
-        _draw_overall(*grid[0], overall, clusters)
+        left, right = grid[0]
+        _draw_overall(left, right, overall, clusters)
     place_labels(figure)
     return figure
 
