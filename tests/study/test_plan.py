@@ -214,3 +214,6 @@ def test_what_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert "On one H100: about" in said
     assert "cannot be told" in said
     assert "minutes of one core" not in said
+    # Of a narrower model nothing was measured.
+    plan_report.print_plan(PresetPaths.named("laptop"))
+    assert "On one H100: not estimated" in capsys.readouterr().out

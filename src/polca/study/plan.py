@@ -32,8 +32,10 @@ GPU_RATES: Mapping[str, float] = {
 }
 """Operations a second on one NVIDIA H100 in float32, as counted here, from the pieces beside them (published sizes).
 
-Narrower models reach less, because launching kernels takes longer than the kernels.
+Narrower models reach far less, because launching kernels takes longer than the kernels.
 """
+GPU_WIDTH = 512
+"""The published width, below which nothing is said of a GPU."""
 PER_CYCLE, SHARE_OF_PEAK = 32, 0.6
 """float32 operations a cycle of a core with AVX2; of these, what an idle core reaches at least."""
 WHOLE_CORE, ATTEMPTS = 0.9, 3

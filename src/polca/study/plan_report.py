@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from polca.machine.parallel import default_workers
 from polca.study.paths import PresetPaths
-from polca.study.plan import Rate, StageCost, matrix_product_rate, plan, wall_seconds
+from polca.study.plan import GPU_WIDTH, Rate, StageCost, matrix_product_rate, plan, wall_seconds
 from polca.study.settings import Preset
 
 GIB = 2**30
@@ -60,12 +60,15 @@ def print_plan(paths: PresetPaths) -> None:
         PolcaError: a parameter is missing or impossible.
     """
     workers = cores = default_workers()
-    costs, rate, console = plan(Preset.read(paths), workers), matrix_product_rate(), Console()
+    preset, console = Preset.read(paths), Console()
+    costs, rate = plan(preset, workers), matrix_product_rate()
+    wide = {name for name in preset.sources if preset.task(name).model().width >= GPU_WIDTH}  # type: ignore[attr-defined]
+    on_gpu = [cost.gpu_seconds() if cost.stage.split("@")[1] in wide else None for cost in costs]
     numbers = ("TFLOP", "disk, MiB", "memory, MiB", "one core", "one H100")
     table = Table("stage", *(Column(name, justify="right") for name in numbers))
-    for cost in costs:
+    for cost, gpu in zip(costs, on_gpu, strict=True):
         values = (cost.flops / 1e12, cost.disk / 2**20, cost.memory / 2**20)
-        times = (spoken(cost.core_seconds(rate.value)), spoken(cost.gpu_seconds()))
+        times = (spoken(cost.core_seconds(rate.value)), "–" if gpu is None else spoken(gpu))
         table.add_row(cost.stage, *(f"{value:,.0f}" for value in values), *times)
     console.print(table)
     wall = wall_seconds(costs, rate.value, workers, cores)
@@ -74,8 +77,12 @@ def print_plan(paths: PresetPaths) -> None:
         f"Here: about {spoken(wall)} without the light stages ({rate.value / 1e9:.0f} GFLOP/s a core, {cores} cores, "
         f"{workers} workers), {sum(c.disk for c in costs) / GIB:.1f} GiB of results. These are estimates, good to a "
         "factor of two.",
-        f"On one H100: about {spoken(sum(c.gpu_seconds() for c in costs))}, from pieces measured at the published "
-        "sizes (float32, clustering apart); a narrower model takes longer than this says.",
+        "On one H100: "
+        + (
+            f"about {spoken(sum(filter(None, on_gpu)))}, from measured pieces (float32, clustering apart)."
+            if wide
+            else f"not estimated, because it was measured at the published width of {GPU_WIDTH} alone."
+        ),
         on_load(rate),
         *shortages(costs, psutil.virtual_memory().available, free_disk),
     ]

@@ -86,7 +86,7 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
 def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters) -> None:
     """Mean exact loss, and the mean trajectory of each vector, dropped ones dashed."""
     heading(left, "All tokens", "mean exact loss; mean projected loss along each vector, dashed where it was dropped")
-    draw_curves(left, overall.steps, [Curve(overall.losses, "", INK, INK)], ticks=3)
+    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], ticks=3)
     loss_axis(left, "loss")
     curves = []
     for k, values in enumerate(overall.projected[:MAXIMUM_VECTORS]):
