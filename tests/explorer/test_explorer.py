@@ -309,6 +309,25 @@ class TestReadings:
         assert setting.start == {"analysis": "polca.raw", "vector": 1}
         assert [a.id for a in setting.analyses[:2]] == ["polca.raw", "polca"]
 
+    def test_the_page_starts_on_a_kept_vector(self, page: Page) -> None:
+        """The first one with clusters, or the first at all where none of them has any."""
+        setting = page.settings[0]
+        first, clusters = setting.analyses[0], setting.analyses[0].clusters
+
+        def start(dropped: list[int]) -> int:
+            kept = np.ones_like(clusters.vector_kept)
+            kept[dropped] = False
+            own = replace(first, clusters=replace(clusters, vector_kept=kept))
+            return int(replace(setting, analyses=[own, *setting.analyses[1:]]).start["vector"])
+
+        inside, total = np.unique(clusters.cluster_vector).tolist(), len(clusters.vector_kept)
+        without = [k for k in range(total) if k not in inside]
+        assert (inside[0], len(inside) > 1, len(without) > 0) == (0, True, True)
+        assert start([]) == 1
+        assert start(inside[:1]) == inside[1] + 1
+        assert start(inside) == without[0] + 1
+        assert start(list(range(total))) == 1
+
     def test_one_reading_is_missing(self, tmp_path: Path) -> None:
         run = SyntheticRun(tmp_path).write()
         shutil.rmtree(run.arithmetic.paths.of_reading("raw").tables.parent)
