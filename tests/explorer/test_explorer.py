@@ -22,7 +22,7 @@ from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
 from polca.explorer.presets import READINGS
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import read_csv
+from polca.machine.files import ROOT, read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
@@ -387,6 +387,16 @@ class TestBadInput:
         paths.params.write_bytes(run.paths.params.read_bytes())
         with pytest.raises(PolcaError, match="no results to show"):
             preset_page(paths)
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [("smoke", ""), ("wikipedia", " CORPUS=<directory of .txt or .txt.gz files>")]
+    )
+    def test_not_run_names_the_command(self, name: str, text: str, tmp_path: Path) -> None:
+        """With the text that a preset of one's own text asks for."""
+        shutil.copytree(ROOT / "presets" / name, tmp_path / "presets" / name)
+        with pytest.raises(PolcaError) as refused:
+            preset_page(PresetPaths(name, tmp_path))
+        assert str(refused.value).endswith(f"no results to show: run `make repro PRESET={name}{text}`")
 
     def test_parts_that_do_not_fit(self, page: Page) -> None:
         setting = page.settings[0]
