@@ -167,7 +167,8 @@ def _tell(found: "Analysis", out: Path, started: float) -> None:
         size, divisor = finer(found.settings)
         options = f"--min-cluster-size {size} --min-samples-divisor {divisor} --out {shlex.quote(f'{out}_finer')}"
         say(f"a finer clustering, not the paper's: polca cluster {folder} {options}")
-    say(f"open first: {out / 'projected_losses.png'} (curves), {out / 'clusters.csv'} (a row a cluster, with contexts)")
+    curves, table = out / "projected_losses.png", out / "clusters.csv"
+    say(f"open first: {curves} (curves; more in {out / 'vectors'}), {table} (a row a cluster, with contexts)")
     say(f"to see them in a browser: polca explore {folder}")
 
 

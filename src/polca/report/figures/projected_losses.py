@@ -34,7 +34,7 @@ MAXIMUM_CLUSTERS_ALONE = 15
 """The same in a figure of one vector."""
 MAXIMUM_VECTORS = 12
 ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
-LETTERS, SENTENCE_LETTERS = 48, 100
+LETTERS, SENTENCE_LETTERS = 40, 100
 """Letters of a line of tokens beside the panel, and of a sentence across the figure."""
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the second of each is dark enough to read.
