@@ -165,7 +165,9 @@ def _panel(
 ) -> None:
     """A panel of `cluster_panel`, whose loss has its name at the same place in all figures."""
     name = "mean exact\nloss" if curves == "loss_mean" else "mean projected\nloss"
-    cluster_panel(axes, results, results.curves(analysis), curves, vector, [look for look, _ in table], name)
+    cluster_panel(
+        axes, results, results.curves(analysis), curves, vector, [look for look, _ in table], name, intervals=4
+    )
     axes.yaxis.set_label_coords(-0.4 / PANEL_WIDTH, 0.5)
 
 

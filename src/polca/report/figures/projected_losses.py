@@ -31,12 +31,13 @@ ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
 LETTERS = 48
 """Letters of a line of tokens beside the panel."""
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the second of each is dark enough to read.
+# After Okabe and Ito, orange and purple darker, so that colour-blind readers tell all apart; the second of each is dark
+# enough to read.
 COLORS = (
     ("#0072B2", "#0072B2"),
-    ("#D55E00", "#B14E00"),
+    ("#C24E00", "#B14E00"),
     ("#009E73", "#007A59"),
-    ("#CC79A7", "#A2487B"),
+    ("#882255", "#882255"),
     ("#E69F00", "#8A6000"),
     ("#56B4E9", "#1F76A8"),
 )
@@ -91,7 +92,7 @@ def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
         dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
         heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
         curves = [Curve.of_cluster(each, clusters.projected_quartiles[at[each.number]]) for each in looks]
-        draw_curves(left, clusters.steps, curves, ticks=3)
+        draw_curves(left, clusters.steps, curves, intervals=3)
         left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
         loss_axis(left, "projected loss" if sampled else "loss")
         mark_sampling(left, int(clusters.vector_steps[k]), named=False)
