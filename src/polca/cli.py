@@ -94,9 +94,11 @@ def verify(
 
 @app.command()
 def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
-    """Print every scalar of a preset's metrics.json."""
+    """Print every scalar of a preset's metrics_all.json."""
+    from polca.report.headlines import scalars_path
+
     table = Table("metric", "value")
-    for name, value in read_json(_preset(preset, root).metrics).items():
+    for name, value in read_json(scalars_path(_preset(preset, root))).items():
         table.add_row(name, str(value))
     Console().print(table)
 
