@@ -10,6 +10,7 @@ import pytest
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
+from polca.report.figures import ENGLISH_FIGURES, FIGURES, FURTHER, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.page import CAPTIONS, SOURCE, results_page
 from polca.report.verify import verify
@@ -99,6 +100,11 @@ def test_every_picture_verdict_and_number_is_there(paths: PresetPaths) -> None:
     for row in found.numbers.rows:
         assert row.published in page.words
         assert (row.reproduced or "–") in page.words
+
+
+def test_every_figure_has_a_caption() -> None:
+    numbered = {f"figure_{number:02d}" for number in (*FIGURES, *ENGLISH_FIGURES)}
+    assert numbered | {f"figure_{name}" for name in (*FURTHER, *FURTHER_ENGLISH)} <= CAPTIONS.keys()
 
 
 def test_the_same_text_every_time_and_another_number_another_one(paths: PresetPaths) -> None:

@@ -98,24 +98,14 @@ class TestRoles:
             "mixed": "mixed",
         }
         rows = [
-            {
-                "cluster": i,
-                "size": 50 - i,
-                "name": kind.name,
-                "fit": kind.fit,
-                "top_target": "the",
-                "top_target_share": 0.17,
-            }
+            {"cluster": i, "size": 50 - i, "name": kind.name, "fit": kind.fit}
             | dict(zip(("tags_3", "tags_2", "tags_1", "tags_0"), kind.tags, strict=True))
             for i, kind in enumerate(KINDS.values())
         ]
         result = looks(pd.DataFrame(rows[::-1]))
         assert [look.number for look in result] == list(range(len(KINDS)))
         assert [look.color for look in result] == [ROLES[expected[kind]].color for kind in KINDS]
-        names = [kind.name for kind in KINDS.values()]
-        assert [look.name for look in result] == [
-            n if n != "mixed" else "mixed, most often `the` (17 %)" for n in names
-        ]
+        assert [look.name for look in result] == [kind.name for kind in KINDS.values()]
         assert len({(look.color, look.dashes) for look in result}) == len(result)
         # Another vector: the same kind has the same colour.
         (alone,) = looks(pd.DataFrame(rows[5:6]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from polca.report.figures.style import Look, percent
+from polca.report.figures.style import Look
 from polca.tasks.english.patterns import family
 
 
@@ -35,9 +35,6 @@ ROLES: dict[str, Role] = {
     "mixed": Role(("other", "mixed"), "#222222", "#222222"),
 }
 
-MIXED = "mixed"
-"""The name of a cluster that no rule names; figures add its most frequent token."""
-
 _ROLE_OF_FAMILY = {name: role for role, known in ROLES.items() for name in known.families}
 
 
@@ -52,8 +49,5 @@ def looks(clusters: pd.DataFrame) -> list[Look]:
     for row in clusters.sort_values("cluster").to_dict("records"):
         role = ROLES[role_of(family(row["name"], row["tags_0"], row["tags_1"]))]
         same = sum(look.color == role.color for look in result)
-        name = str(row["name"])
-        if name == MIXED:
-            name = f"{MIXED}, most often `{row['top_target']}` ({percent(100 * row['top_target_share'])})"
-        result.append(Look.of(row, name, role.color, role.text_color, same, fit=float(row["fit"])))
+        result.append(Look.of(row, str(row["name"]), role.color, role.text_color, same, fit=float(row["fit"])))
     return result
