@@ -27,6 +27,7 @@ from polca.report.figures import (
     save_figures,
 )
 from polca.report.figures.concordance import CUT, TARGET_AT
+from polca.report.figures.directions import draw_token_map
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.report.figures.roles import ROLES
 from polca.report.figures.selection import ranked_rows, with_clusters
@@ -280,6 +281,14 @@ def test_targets_stand_in_line(situations: dict[str, EnglishResults]) -> None:
         ]
         assert len(starts) == MAXIMUM_CLUSTERS * CONTEXTS
         assert set(starts) == {TARGET_AT * width}
+
+
+@pytest.mark.usefixtures("style")
+def test_points_and_white_space_stand_on_maps_in_words() -> None:
+    clusters = np.repeat(np.arange(5), 6)
+    coordinates = np.random.default_rng(0).normal(size=(30, 2)) + 20.0 * clusters[:, None]
+    shown = words(draw_token_map(coordinates, clusters, [".", ",", "\n", " ", " the"])).splitlines()
+    assert {"period", "comma", "newline", "space", "the"} <= set(shown)
 
 
 @pytest.mark.usefixtures("style")
