@@ -1,11 +1,15 @@
 """Projected loss of the clusters of any analysis, one row a vector, with their sizes and most frequent tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from polca.method.clustering import OUTLIER, RISING, Clusters
 from polca.report.figures.panels import Curve, draw_curves, mark_sampling, place_labels
@@ -28,8 +32,8 @@ MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
 MAXIMUM_VECTORS = 12
 ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
-LETTERS = 48
-"""Letters of a line of tokens beside the panel."""
+LETTERS, SENTENCE_LETTERS = 48, 100
+"""Letters of a line of tokens beside the panel, and of a sentence across the figure."""
 
 # After Okabe and Ito, orange and purple darker, so that colour-blind readers tell all apart; the second of each is dark
 # enough to read.
@@ -41,6 +45,21 @@ COLORS = (
     ("#E69F00", "#8A6000"),
     ("#56B4E9", "#1F76A8"),
 )
+
+
+@dataclass(frozen=True)
+class Overall:
+    """What there is without clusters.
+
+    Attributes:
+        steps: `[C]` training steps of the exact losses.
+        losses: `[C]` mean exact loss over all tokens, nats.
+        projected: `[K, P]` mean trajectory of each vector, at the steps of the clusters.
+    """
+
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float64]
+    projected: NDArray[np.float64]
 
 
 def look(row: Mapping[Any, Any]) -> Look:
@@ -65,19 +84,36 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
         axes.text(0.02, 0.94 - len(looks) * 0.165, more, transform=axes.transAxes, va="top", fontsize=SMALL)
 
 
-def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
+def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters) -> None:
+    """Mean exact loss, and the mean trajectory of each vector, dropped ones dashed."""
+    heading(left, "All tokens", "mean exact loss; mean projected loss along each vector, dashed where it was dropped")
+    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], ticks=3)
+    loss_axis(left, "loss")
+    curves = []
+    for k, values in enumerate(overall.projected[:MAXIMUM_VECTORS]):
+        color, text = COLORS[k % len(COLORS)]
+        curves.append(Curve(values, str(k + 1), color, text, "-" if clusters.vector_kept[k] else "--"))
+    draw_curves(right, clusters.steps, curves, ticks=3)
+    loss_axis(right, "projected loss" if (clusters.vector_steps >= 0).any() else "loss")
+
+
+def draw(clusters: Clusters, table: pd.DataFrame, overall: Overall | None = None, notes: Sequence[str] = ()) -> Figure:
     """Median and quartiles of the projected loss of each cluster of the vectors kept; call inside `styled()`.
 
     Args:
         clusters: of one analysis.
         table: its `analyze.cluster_table`.
+        overall: drawn where no cluster is.
+        notes: sentences below the panels.
 
     Vectors without a cluster are named in a sentence; of more than `MAXIMUM_VECTORS` the first are drawn.
     """
     kept = [k for k, keep in enumerate(clusters.vector_kept) if keep]
     drawn = [k for k in kept if (clusters.cluster_vector == k).any()][:MAXIMUM_VECTORS]
     rest = [k for k in kept if k not in drawn]
-    heights = [ROW_HEIGHT] * len(drawn) + [SENTENCE_HEIGHT] * (bool(rest) or not drawn)
+    alone = overall is not None and not drawn
+    heights = [ROW_HEIGHT] * (len(drawn) + alone)
+    heights += [SENTENCE_HEIGHT] * ((bool(rest) or not drawn) + len(notes))
     figure = new_figure(PAGE_WIDTH, sum(heights))
     grid = figure.subplots(
         len(heights), 2, squeeze=False, width_ratios=(1, 1.25), height_ratios=heights, gridspec_kw={"hspace": 0.06}
@@ -97,10 +133,13 @@ def draw(clusters: Clusters, table: pd.DataFrame) -> Figure:
         loss_axis(left, "projected loss" if sampled else "loss")
         mark_sampling(left, int(clusters.vector_steps[k]), named=False)
         _list(right, looks, len(rows))
-    if rest or not drawn:
-        left, right = grid[-1]
+    said = [_sentence(clusters, [k + 1 for k in rest], bool(kept))] if rest or not drawn else []
+    for (left, right), sentence in zip(grid[len(grid) - len(said) - len(notes) :], [*said, *notes], strict=True):
         right.set_axis_off()
-        say(left, _sentence(clusters, [k + 1 for k in rest], bool(kept)), center=0.5)
+        say(left, fill(sentence, SENTENCE_LETTERS), center=0.5)
+    if alone and overall is not None:
+        left, right = grid[0]
+        _draw_overall(left, right, overall, clusters)
     place_labels(figure)
     return figure
 
@@ -113,7 +152,9 @@ def _sentence(clusters: Clusters, rest: list[int], any_kept: bool) -> str:
     return text + (f"; {dropped} dropped as rising." if dropped else ".")
 
 
-def render(clusters: Clusters, table: pd.DataFrame) -> dict[str, bytes]:
-    """The figure as `{"pdf": …, "png": …}`; equal results give equal bytes."""
+def render(
+    clusters: Clusters, table: pd.DataFrame, overall: Overall | None = None, notes: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """The figure of `draw` as `{"pdf": …, "png": …}`; equal results give equal bytes."""
     with styled():
-        return encode(draw(clusters, table))
+        return encode(draw(clusters, table, overall, notes))
