@@ -87,13 +87,13 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
 def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters) -> None:
     """Mean exact loss, and the mean trajectory of each vector, dropped ones dashed."""
     heading(left, "All tokens", "mean exact loss; mean projected loss along each vector, dashed where it was dropped")
-    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], ticks=3)
+    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], intervals=3)
     loss_axis(left, "loss")
     curves = []
     for k, values in enumerate(overall.projected[:MAXIMUM_VECTORS]):
         color, text = COLORS[k % len(COLORS)]
         curves.append(Curve(values, str(k + 1), color, text, "-" if clusters.vector_kept[k] else "--"))
-    draw_curves(right, clusters.steps, curves, ticks=3)
+    draw_curves(right, clusters.steps, curves, intervals=3)
     loss_axis(right, "projected loss" if (clusters.vector_steps >= 0).any() else "loss")
 
 
