@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 import tiny_analysis
 from polca.external.analyze import cluster_table
-from polca.report.figures.projected_losses import Overall, draw
+from polca.report.figures.projected_losses import Overall, draw, render_vectors
 from polca.report.figures.style import styled
 
 
@@ -61,3 +61,16 @@ def test_notes_stand_below() -> None:
         assert note.strip() in words(figure)
         taller, plain = (float(f.get_size_inches()[1]) for f in (figure, drawn(**settings)[0]))
         assert taller > plain
+
+
+def test_a_figure_for_each_vector_with_clusters() -> None:
+    found = tiny_analysis.analysis()
+    table = cluster_table(found, tiny_analysis.evaluation())
+    named = dict(render_vectors(found.clusters, table))
+    with_clusters = sorted(
+        set(found.clusters.cluster_vector[found.clusters.vector_kept[found.clusters.cluster_vector]])
+    )
+    assert list(named) == [f"vector_{k + 1:02d}" for k in with_clusters]
+    assert named
+    assert all(contents["png"].startswith(b"\x89PNG") for contents in named.values())
+    assert named == dict(render_vectors(found.clusters, table))

@@ -328,14 +328,14 @@ def write_analysis(
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, the files of `write_directions` where there are any, `summary.txt`
-        (`sentences`), and last `summary.json`, so that where it is, the rest is whole. An `explorer.html` that is there
-        is removed.
+        `projected_losses.pdf` and `.png`, the same for each vector with clusters in `vectors/`, the files of
+        `write_directions` where there are any, `summary.txt` (`sentences`), and last `summary.json`, so that where it
+        is, the rest is whole. An `explorer.html` that is there is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
     """
-    from polca.report.figures.projected_losses import render
+    from polca.report.figures.projected_losses import render, render_vectors
     from polca.report.figures.style import save
 
     texts = names if isinstance(names, TokenTexts) else names.texts()
@@ -358,6 +358,9 @@ def write_analysis(
     texts.save(paths[-1])
     contents = render(analysis.clusters, table, _overall(analysis), warnings(analysis))
     paths += save(contents, directory / "projected_losses")
+    shutil.rmtree(directory / "vectors", ignore_errors=True)
+    for name, contents in render_vectors(analysis.clusters, table):
+        paths += save(contents, directory / "vectors" / name)
     if analysis.directions is not None:
         paths += write_directions(analysis.directions, texts.names, directory)
     paths += [directory / "summary.txt", directory / "summary.json"]

@@ -1,6 +1,6 @@
 """Projected loss of the clusters of any analysis, one row a vector, with their sizes and most frequent tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -30,6 +30,8 @@ from polca.report.figures.style import (
 
 MAXIMUM_CLUSTERS = 6
 """Clusters drawn per vector; more would not be told apart."""
+MAXIMUM_CLUSTERS_ALONE = 15
+"""The same in a figure of one vector."""
 MAXIMUM_VECTORS = 12
 ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
 LETTERS, SENTENCE_LETTERS = 48, 100
@@ -68,11 +70,11 @@ def look(row: Mapping[Any, Any]) -> Look:
     return Look.of(row, str(row["top_tokens"]), *COLORS[rank], rank % 2 + 2 * again)
 
 
-def _list(axes: Axes, looks: list[Look], total: int) -> None:
-    """The clusters in words."""
+def _list(axes: Axes, looks: list[Look], total: int, spacing: float = 0.165) -> None:
+    """The clusters in words, `spacing` of the panel's height apart."""
     axes.set_axis_off()
     for rank, cluster in enumerate(looks):
-        y = 0.94 - rank * 0.165
+        y = 0.94 - rank * spacing
         size = f"{cluster.number}: {cluster.size:,} tokens"
         options: dict[str, Any] = {"transform": axes.transAxes, "va": "top", "fontsize": SMALL, "clip_on": False}
         axes.text(0.02, y, size, color=cluster.text_color, fontweight="bold", **options).set_in_layout(False)
@@ -81,7 +83,7 @@ def _list(axes: Axes, looks: list[Look], total: int) -> None:
         axes.text(0.27, y, words, color=INK, **options).set_in_layout(False)
     if total > len(looks):
         more = f"{total - len(looks)} smaller ones not shown"
-        axes.text(0.02, 0.94 - len(looks) * 0.165, more, transform=axes.transAxes, va="top", fontsize=SMALL)
+        axes.text(0.02, 0.94 - len(looks) * spacing, more, transform=axes.transAxes, va="top", fontsize=SMALL)
 
 
 def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters) -> None:
@@ -95,6 +97,26 @@ def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters)
         curves.append(Curve(values, str(k + 1), color, text, "-" if clusters.vector_kept[k] else "--"))
     draw_curves(right, clusters.steps, curves, intervals=3)
     loss_axis(right, "projected loss" if (clusters.vector_steps >= 0).any() else "loss")
+
+
+def _draw_vector(
+    left: Axes, right: Axes, clusters: Clusters, table: pd.DataFrame, k: int, most: int, spacing: float
+) -> None:
+    """Curves and list of the largest `most` clusters of vector k (from 0)."""
+    rows = table[table["vector"] == k + 1].sort_values("cluster")
+    looks = [look(row) for row in rows.head(most).to_dict("records")]
+    at = [m for m in range(len(clusters)) if clusters.cluster_vector[m] == k]
+    name = f"Vector {k + 1}" if clusters.vector_steps[k] >= 0 else "All directions"
+    sampled = f", sampled at step {clusters.vector_steps[k]:,}" if clusters.vector_steps[k] >= 0 else ""
+    labels = clusters.labels[k]
+    dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
+    heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
+    curves = [Curve.of_cluster(each, clusters.projected_quartiles[at[each.number]]) for each in looks]
+    draw_curves(left, clusters.steps, curves, intervals=3)
+    left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
+    loss_axis(left, "projected loss" if sampled else "loss")
+    mark_sampling(left, int(clusters.vector_steps[k]), named=False)
+    _list(right, looks, len(rows), spacing)
 
 
 def draw(clusters: Clusters, table: pd.DataFrame, overall: Overall | None = None, notes: Sequence[str] = ()) -> Figure:
@@ -119,20 +141,7 @@ def draw(clusters: Clusters, table: pd.DataFrame, overall: Overall | None = None
         len(heights), 2, squeeze=False, width_ratios=(1, 1.25), height_ratios=heights, gridspec_kw={"hspace": 0.06}
     )
     for (left, right), k in zip(grid, drawn, strict=False):
-        rows = table[table["vector"] == k + 1].sort_values("cluster")
-        looks = [look(row) for row in rows.head(MAXIMUM_CLUSTERS).to_dict("records")]
-        at = [m for m in range(len(clusters)) if clusters.cluster_vector[m] == k]
-        name = f"Vector {k + 1}" if clusters.vector_steps[k] >= 0 else "All directions"
-        sampled = f", sampled at step {clusters.vector_steps[k]:,}" if clusters.vector_steps[k] >= 0 else ""
-        labels = clusters.labels[k]
-        dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
-        heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
-        curves = [Curve.of_cluster(each, clusters.projected_quartiles[at[each.number]]) for each in looks]
-        draw_curves(left, clusters.steps, curves, intervals=3)
-        left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
-        loss_axis(left, "projected loss" if sampled else "loss")
-        mark_sampling(left, int(clusters.vector_steps[k]), named=False)
-        _list(right, looks, len(rows))
+        _draw_vector(left, right, clusters, table, k, MAXIMUM_CLUSTERS, 0.165)
     said = [_sentence(clusters, [k + 1 for k in rest], bool(kept))] if rest or not drawn else []
     for (left, right), sentence in zip(grid[len(grid) - len(said) - len(notes) :], [*said, *notes], strict=True):
         right.set_axis_off()
@@ -158,3 +167,22 @@ def render(
     """The figure of `draw` as `{"pdf": …, "png": …}`; equal results give equal bytes."""
     with styled():
         return encode(draw(clusters, table, overall, notes))
+
+
+def render_vectors(clusters: Clusters, table: pd.DataFrame) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A figure for each kept vector with clusters, of up to `MAXIMUM_CLUSTERS_ALONE`, by name such as `vector_03`.
+
+    Args:
+        clusters, table: as in `draw`.
+    """
+    for k in np.flatnonzero(clusters.vector_kept):
+        count = min(int((clusters.cluster_vector == k).sum()), MAXIMUM_CLUSTERS_ALONE)
+        if not count:
+            continue
+        height = max(ROW_HEIGHT, 0.26 * count + 0.6)
+        with styled():
+            figure = new_figure(PAGE_WIDTH, height)
+            left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
+            _draw_vector(left, right, clusters, table, int(k), MAXIMUM_CLUSTERS_ALONE, 0.29 / height)
+            place_labels(figure)
+            yield f"vector_{k + 1:02d}", encode(figure)
