@@ -79,6 +79,7 @@ endef
 repro: $(STAMP) corpus ## reproduce a preset: make repro [PRESET=laptop] [CORPUS=dir]
 	$(BIN)python pipelines/run.py --preset $(PRESET)
 	@echo "results: figures/$(PRESET)/ and paper/$(PRESET)/"
+	@test ! -e paper/$(PRESET)/index.html || echo "to look at: paper/$(PRESET)/index.html"
 
 # Its results are no stage's outputs: `make repro` neither makes nor waits for them, and the report shows those that are there.
 validity: $(STAMP) corpus treebank ## check the claims beyond what the paper shows: make validity [PRESET=laptop] [TREEBANK=dir]

@@ -1,6 +1,7 @@
-"""Typeset the report: every figure, every table and what came of the paper's claims, as one PDF."""
+"""Typeset the report: every figure, table and what came of the claims, as one PDF; and write a page to look at."""
 
-from polca.machine.files import writing
+from polca.machine.files import write_text, writing
+from polca.report.page import results_page
 from polca.report.typeset import compile_report
 from polca.study.settings import Preset
 from polca.study.stage import run
@@ -10,6 +11,7 @@ def main(preset: Preset) -> None:
     (pdf,) = compile_report(preset.paths)
     with writing(preset.paths.paper / "paper.pdf") as target:
         target.write_bytes(pdf)
+    write_text(preset.paths.paper / "index.html", results_page(preset.paths))
 
 
 if __name__ == "__main__":

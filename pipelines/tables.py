@@ -1,8 +1,9 @@
-"""Write the paper's tables, published values beside ours, its claims, what `dvc plots` draws, and every scalar."""
+"""Write the paper's tables, published values beside ours, its claims, what `dvc plots` draws, and scalars."""
 
-from polca.machine.files import write_csv, writing
+from polca.machine.files import read_json, write_csv, write_json, writing
 from polca.report.claims import check_claims
-from polca.report.tables import save_metrics, save_tables, training_losses
+from polca.report.headlines import headlines, scalars_path
+from polca.report.tables import PLOTS, save_metrics, save_tables
 from polca.report.tables.formats import tidy
 from polca.study.readings import COLUMNS, readings
 from polca.study.results import PresetResults
@@ -20,9 +21,10 @@ def main(preset: Preset) -> None:
             for name in task.signature_tables():
                 write_csv(folder / f"{task.setting}_{name}.csv", task.signature_table(name))
     with writing(paths.paper / "plots") as folder:
-        for task in results.all:
-            write_csv(folder / f"training_loss_{task.setting}.csv", training_losses(task))
-    save_metrics(results, paths.metrics)
+        for name, table in PLOTS.items():
+            for task in results.all:
+                write_csv(folder / name / f"{task.setting}.csv", table(task))
+    write_json(paths.metrics, headlines(read_json(save_metrics(results, scalars_path(paths)))))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from polca.machine.files import read_csv, read_params, writing
 from polca.report.figures.specification import draw_specification
 from polca.report.figures.style import encode, styled
 from polca.report.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
-from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
+from polca.report.figures.validity_seeds import draw_constructions, draw_seeds
 from polca.study.settings import Preset
 from polca.study.stage import run
 from polca.validity.paths import ValidityPaths
@@ -23,10 +23,9 @@ def shown(path: Path, reading: str) -> pd.DataFrame:
 
 def main(preset: Preset) -> None:
     out, reading = ValidityPaths(preset.paths), preset.arithmetic().settings.plots.reading
-    parts = {n: read_csv(out.table("completeness", n)) for n in ("curves", "errors", "forms", "vectors")}
+    parts = {n: read_csv(out.table("completeness", n)) for n in ("curves", "errors", "forms")}
     nulls = {n: shown(out.table("null", n), reading) for n in ("best", "hidden")}
     seeds = {n: shown(out.table("seeds", n), reading) for n in ("values", "summary")}
-    seeds |= {n: read_csv(out.table("seeds", n)) for n in ("profiles", "matches")}
     cells = of_all_seeds(read_csv(out.specification), read_csv(out.table("seeds", "specification")))
     published = read_params(preset.paths.root / "data" / "published.yaml")["table_01"]["polca"]["homogeneity"]
     treebank = shown(out.directory / "treebank" / "treebank.csv", preset.english().settings.plots.reading)
@@ -37,7 +36,6 @@ def main(preset: Preset) -> None:
             "validity_sensitivity": draw_sensitivity(read_csv(out.table("sensitivity", "factors"))),
             "validity_specification": draw_specification(cells, published),
             "validity_seeds": draw_seeds(seeds["values"], seeds["summary"]),
-            "validity_profiles": draw_profiles(seeds["profiles"], seeds["matches"]),
         }
         if len(treebank):
             figures["validity_treebank"] = draw_constructions(treebank)

@@ -57,9 +57,9 @@ OUTPUTS = {
     "trajectories": ("runs/tiny/{task}/trajectories", "runs/tiny/results/{task}/projected_losses.npz"),
     "cluster": tuple(f"runs/tiny/results/{{task}}/{name}" for name in ("standardised", "raw")),
     "signatures": ("runs/tiny/results/{task}/signatures",),
-    "tables": ("paper/tiny/tables", "paper/tiny/plots", "paper/tiny/metrics.json"),
+    "tables": ("paper/tiny/tables", "paper/tiny/plots", "paper/tiny/metrics.json", "paper/tiny/metrics_all.json"),
     "figures": ("figures/tiny",),
-    "paper": ("paper/tiny/paper.pdf",),
+    "paper": ("paper/tiny/paper.pdf", "paper/tiny/index.html"),
 }
 """What each script writes."""
 

@@ -93,15 +93,16 @@ def verify(
 
 @app.command()
 def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
-    """Print every scalar of a preset's metrics.json."""
+    """Print every scalar of a preset's metrics_all.json."""
     paths = _preset(preset, root)
     from rich.console import Console
     from rich.table import Table
 
     from polca.machine.files import read_json
+    from polca.report.headlines import scalars_path
 
     table = Table("metric", "value")
-    for name, value in read_json(paths.metrics).items():
+    for name, value in read_json(scalars_path(paths)).items():
         table.add_row(name, str(value))
     Console().print(table)
 

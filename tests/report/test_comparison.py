@@ -15,6 +15,7 @@ import synthetic_english
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_params, write_json
 from polca.report.comparison import _KIND_OF_PARAMETER, KINDS, NOT_COMPARED, Comparison, compare
+from polca.report.headlines import scalars_path
 from polca.report.tables import save_tables
 from polca.study.paths import PresetPaths
 from polca.study.results import PresetResults
@@ -45,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in [column for column in table if column.startswith("published")]:
             table[name.removeprefix("published_") if name != "published" else "value"] = table[name]
         table.to_csv(path, index=False)
-    paths.metrics.write_text(json.dumps(PUBLISHED["scalars"]), encoding="utf-8")
+    scalars_path(paths).write_text(json.dumps(PUBLISHED["scalars"]), encoding="utf-8")
     return root
 
 
@@ -65,8 +66,8 @@ def rows(paths: PresetPaths) -> dict[tuple[str, str], Comparison]:
 
 
 def set_metric(paths: PresetPaths, name: str, value: Any) -> None:
-    paths.metrics.write_text(
-        json.dumps({**json.loads(paths.metrics.read_text(encoding="utf-8")), name: value}), encoding="utf-8"
+    scalars_path(paths).write_text(
+        json.dumps({**json.loads(scalars_path(paths).read_text(encoding="utf-8")), name: value}), encoding="utf-8"
     )
 
 
@@ -238,7 +239,7 @@ def test_a_preset_of_one_task_is_compared_in_it_alone(paths: PresetPaths, settin
     for number in (5, 6, 7) if setting == "arithmetic" else (1, 2, 3, 4, 8, 9, 10, 11, 12):
         (paths.tables / f"table_{number:02d}.csv").unlink()
     own = {name: value for name, value in PUBLISHED["scalars"].items() if name.startswith(setting)}
-    paths.metrics.write_text(json.dumps(own), encoding="utf-8")
+    scalars_path(paths).write_text(json.dumps(own), encoding="utf-8")
     found = compare(paths)
     assert list(found.rows) == whole
     assert found.other_settings == {setting: ()}
@@ -254,9 +255,9 @@ def test_tolerances_tell_neighbouring_strategies_apart() -> None:
     assert all(kind.reason for kind in KINDS.values())
 
 
-@pytest.mark.parametrize("name", ["tables/table_05.csv", "tables/table_11.csv", "metrics.json"])
+@pytest.mark.parametrize("name", ["tables/table_05.csv", "tables/table_11.csv", "metrics_all.json"])
 def test_missing_results_are_one_line(paths: PresetPaths, name: str) -> None:
-    (paths.metrics.parent / name).unlink()
+    (paths.paper / name).unlink()
     with pytest.raises(PolcaError, match=rf"{name}: no such file: run `make repro PRESET=paper`$"):
         compare(paths)
 

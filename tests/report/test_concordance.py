@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from polca.report.figures.concordance import CUT, fit_left, fit_right, printable, text_width
+from polca.report.figures.style import FONTS, SMALL
 
-FONT = FontProperties(family="DejaVu Sans", size=7)
+FONT = FontProperties(family=list(FONTS), size=SMALL)
 SENTENCES = (
     "The harbour of the old town lies between two hills.",
     "W" * 50,

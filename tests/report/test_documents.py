@@ -26,7 +26,7 @@ SOURCES = {
         "paper/laptop/validity/seeds_probes.csv",
         f"{LARGE}/best.csv",
         f"{LARGE}/probes.csv",
-        "paper/laptop/metrics.json",
+        "paper/laptop/metrics_all.json",
         CLAIMS,
     ),
     "compared": (
@@ -40,7 +40,7 @@ SOURCES = {
     "validated": ("benchmarks/validity_run.json",),
     "analyzed": ("benchmarks/analyze_neox.json",),
     "claims": (CLAIMS,),
-    "english": (PUBLISHED, "paper/laptop/metrics.json", "paper/wikipedia/metrics.json"),
+    "english": (PUBLISHED, "paper/laptop/metrics_all.json", "paper/wikipedia/metrics_all.json"),
     "scales": tuple(f"paper/laptop/tables/table_0{n}.csv" for n in range(2, 8)),
     "stages": ("benchmarks/laptop_run.json",),
 }

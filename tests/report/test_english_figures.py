@@ -27,10 +27,11 @@ from polca.report.figures import (
     save_figures,
 )
 from polca.report.figures.concordance import CUT, TARGET_AT
+from polca.report.figures.directions import draw_token_map
 from polca.report.figures.english import CONTEXTS, MAXIMUM_CLUSTERS, clustering_note, ranked_vectors
 from polca.report.figures.roles import ROLES
 from polca.report.figures.selection import ranked_rows, with_clusters
-from polca.report.figures.style import FORMATS, PAGE_WIDTH
+from polca.report.figures.style import FORMATS, PAGE_WIDTH, SMALL
 from polca.study.paths import TaskPaths
 from polca.study.results import EnglishResults, PresetResults, Results, read_table
 from polca.typing import Reading
@@ -250,7 +251,9 @@ def test_tables_hold_names_and_nearest_contexts(
     for (_, cluster), color in zip(shown.iterrows(), colors, strict=True):
         role = next(role for role in ROLES.values() if role.color == color)
         fit = f", {100 * cluster['fit']:.0f} %" if cluster["fit"] else ""
-        name = [part.strip() for part in cluster["name"].split("`") if part]
+        most = f", most often `{cluster['top_target']}` ({100 * cluster['top_target_share']:.0f} %)"
+        whole = cluster["name"] + (most if cluster["name"] == "mixed" else "")
+        name = [part.strip() for part in whole.split("`") if part]
         assert [t.get_text() for t in next(rows)] == [str(cluster["cluster"]), *name, f"{cluster['size']:,}{fit}"]
         nearest = results.contexts.query("analysis == @analysis and vector == @vector and cluster == @cluster.cluster")
         for context in nearest.sort_values("rank")[["before", "target", "after"]].to_numpy()[:CONTEXTS]:
@@ -274,10 +277,18 @@ def test_targets_stand_in_line(situations: dict[str, EnglishResults]) -> None:
         starts = [
             t.get_position()[0]
             for t in in_table(figure, index)
-            if t.get_fontsize() == 7 and t.get_fontweight() == "bold"
+            if t.get_fontsize() == SMALL and t.get_fontweight() == "bold"
         ]
         assert len(starts) == MAXIMUM_CLUSTERS * CONTEXTS
         assert set(starts) == {TARGET_AT * width}
+
+
+@pytest.mark.usefixtures("style")
+def test_points_and_white_space_stand_on_maps_in_words() -> None:
+    clusters = np.repeat(np.arange(5), 6)
+    coordinates = np.random.default_rng(0).normal(size=(30, 2)) + 20.0 * clusters[:, None]
+    shown = words(draw_token_map(coordinates, clusters, [".", ",", "\n", " ", " the"])).splitlines()
+    assert {"period", "comma", "newline", "space", "the"} <= set(shown)
 
 
 @pytest.mark.usefixtures("style")

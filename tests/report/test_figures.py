@@ -19,8 +19,8 @@ from polca.report.figures import style as figure_style
 from polca.report.figures.addition import SUMMANDS, carries
 from polca.report.figures.panels import plot_range, spread
 from polca.report.figures.selection import ranked_rows
-from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, looks
-from polca.report.figures.style import PAGE_WIDTH, new_figure, styled
+from polca.report.figures.skills import PLACE_TONES, carry_share, dominant_skills, held_places, looks
+from polca.report.figures.style import PAGE_WIDTH, new_figure, step_axis, step_ticks, styled
 from polca.report.figures.vectors import MAXIMUM_CLUSTERS, drawn_clusters, ranked_vectors
 from polca.study.paths import TaskPaths
 from polca.study.results import Results
@@ -102,6 +102,21 @@ def test_figures_end_at_the_last_step() -> None:
         shown(9)
 
 
+@pytest.mark.parametrize("end", [40, 1600, 2000, 10000, 143000])
+def test_steps_are_spaced_by_their_roots(end: int) -> None:
+    """Early training is seen: a hundredth of it takes a tenth of the axis, and there are three ticks at least."""
+    ticks = np.array(step_ticks(end, 4))
+    assert (ticks[0], ticks[-1]) == (0, end)
+    np.testing.assert_allclose(np.sqrt(ticks / end), [0, 0.25, 0.5, 0.75, 1], atol=0.03)
+    with styled():
+        axes = new_figure(3, 2).subplots()
+        axes.plot([0, end], [0, 1])
+        step_axis(axes, end)
+        places = axes.transAxes.inverted().transform(axes.transData.transform([(end / 100, 0), (end / 2, 0)]))[:, 0]
+    np.testing.assert_allclose(places, [0.1, 0.5**0.5], atol=1e-9)
+    assert axes.get_xticks().tolist() == ticks.tolist()
+
+
 def composition(**counts: int) -> dict[str, int]:
     return {**dict.fromkeys(COUNTS, 0), **counts}
 
@@ -118,6 +133,16 @@ def composition(**counts: int) -> dict[str, int]:
 )
 def test_dominant_skills(counts: dict[str, int], expected: tuple[str | None, bool | None]) -> None:
     assert dominant_skills(composition(**counts)) == expected
+
+
+def test_clusters_are_named_by_what_they_hold() -> None:
+    """The fewest places that make up seven tenths; three or more are `mixed`."""
+    for counts, name in (
+        ({"n_100s_carry": 7, "n_10s_nocarry": 3}, "100s"),
+        ({"n_1s_nocarry": 40, "n_100s_carry": 35, "n_10s_carry": 25}, "100s + 1s"),
+        ({"n_1s_nocarry": 35, "n_100s_carry": 34, "n_10s_carry": 31}, "mixed"),
+    ):
+        assert held_places(composition(**counts)) == name
 
 
 def test_looks_follow_the_dominant_skill_and_differ() -> None:
@@ -374,10 +399,11 @@ def test_font_sizes_suit_a_page(number: int, results: Results) -> None:
     assert max(sizes) <= (10.5 if number == 2 else 9)
 
 
-def test_the_font_is_matplotlibs_own() -> None:
-    """A system's DejaVu of another version would have other outlines."""
+@pytest.mark.parametrize("family", figure_style.FONTS)
+def test_fonts_are_matplotlibs_own(family: str) -> None:
+    """A system's font of another version would have other outlines."""
     for weight in ("normal", "bold"):
-        path = Path(findfont(FontProperties(family="DejaVu Sans", weight=weight), fallback_to_default=False))
+        path = Path(findfont(FontProperties(family=family, weight=weight), fallback_to_default=False))
         assert path.is_relative_to(mpl.get_data_path())
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
+from polca.report.headlines import scalars_path
 from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown
 from polca.study.paths import PresetPaths, presets
 from report_words import changed, others_in, report_words, typed_numbers
@@ -110,7 +111,7 @@ def test_the_search_for_typed_numbers_finds_them(paths: PresetPaths) -> None:
 
 
 def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
-    metrics = paths.metrics
+    metrics = scalars_path(paths)
     values = json.loads(metrics.read_text(encoding="utf-8"))
     values["arithmetic_polca_best_homogeneity"] = 0.98765
     values["english_loss_last"] = 4.32109
@@ -121,7 +122,7 @@ def test_numbers_are_those_of_the_files(paths: PresetPaths) -> None:
 
 
 def test_the_checks_are_told_in_short(paths: PresetPaths) -> None:
-    best = paths.metrics.parent / "validity" / "null_best.csv"
+    best = paths.paper / "validity" / "null_best.csv"
     table = pd.read_csv(best)
     row = (table["analysis"] == "polca") & (table["null"] == "labels_within_place")
     table.loc[row, "vectors_eligible"] = 1
@@ -135,7 +136,7 @@ def test_the_checks_are_told_in_short(paths: PresetPaths) -> None:
 
 
 def test_the_conclusion_follows_the_verdicts(paths: PresetPaths) -> None:
-    claims = paths.metrics.parent / "tables" / "claims.csv"
+    claims = paths.paper / "tables" / "claims.csv"
     table = pd.read_csv(claims)
     purer = table["claim"] == "polca_is_purer_than_the_loss"
     for verdict, words in (("fails", "this is not established."), ("holds", "purer than those of the exact loss too.")):
@@ -189,7 +190,7 @@ def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> 
 
 def test_results_that_do_not_exist_are_shown_as_missing(paths: PresetPaths) -> None:
     shutil.rmtree(paths.figures)
-    shutil.rmtree(paths.metrics.parent)
+    shutil.rmtree(paths.paper)
     text = report_words(paths)
     for number in range(1, 12):
         assert f"missing: figures/{PRESET}/figure_{number:02d}.pdf has not been made" in text
@@ -200,9 +201,9 @@ def test_results_that_do_not_exist_are_shown_as_missing(paths: PresetPaths) -> N
 
 
 def test_one_missing_value_is_shown_as_missing(paths: PresetPaths) -> None:
-    values = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    values = json.loads(scalars_path(paths).read_text(encoding="utf-8"))
     del values["arithmetic_best_auc_100s"]
-    paths.metrics.write_text(json.dumps(values), encoding="utf-8")
+    scalars_path(paths).write_text(json.dumps(values), encoding="utf-8")
     (paths.figures / "figure_04.pdf").unlink(missing_ok=True)
     text = report_words(paths)
     assert "missing into the hundreds" in text
@@ -213,11 +214,11 @@ def test_one_missing_value_is_shown_as_missing(paths: PresetPaths) -> None:
 
 def test_forms_come_from_metrics_or_the_specification(paths: PresetPaths) -> None:
     """Analyses that a preset has not are read from its specification; without that their rows are left out."""
-    values = json.loads(paths.metrics.read_text(encoding="utf-8"))
+    values = json.loads(scalars_path(paths).read_text(encoding="utf-8"))
     forms = ("polca_exact_", "polca_paper_current_")
     kept = {name: value for name, value in values.items() if not any(form in name for form in forms)}
-    paths.metrics.write_text(json.dumps(kept), encoding="utf-8")
-    cells = paths.metrics.parent / "validity" / "specification.csv"
+    scalars_path(paths).write_text(json.dumps(kept), encoding="utf-8")
+    cells = paths.paper / "validity" / "specification.csv"
     table = pd.read_csv(cells)
     own = (table["form"] == "exact") & (table["reading"] == "standardised") & (table["length"] == 1)
     table.loc[own, ["homogeneity", "recall", "size", "clusters", "hidden"]] = (0.4321, 0.5, 20, 8, 0.25)
@@ -250,7 +251,7 @@ def test_the_report_compiles_for_every_preset(preset: str) -> None:
 def test_presets_beside_are_those_with_english_results(paths: PresetPaths) -> None:
     laptop = PresetPaths("laptop", paths.root)
     assert presets_shown(laptop) == ["laptop"]
-    beside = PresetPaths("wikipedia", paths.root).metrics
+    beside = scalars_path(PresetPaths("wikipedia", paths.root))
     beside.parent.mkdir(parents=True)
     beside.write_text("{}", encoding="utf-8")
     assert presets_shown(laptop) == ["laptop"]
@@ -260,7 +261,7 @@ def test_presets_beside_are_those_with_english_results(paths: PresetPaths) -> No
 
 
 def test_a_damaged_result_is_one_line(paths: PresetPaths) -> None:
-    paths.metrics.write_text("{", encoding="utf-8")
+    scalars_path(paths).write_text("{", encoding="utf-8")
     with pytest.raises(PolcaError, match=r"paper\.typ: does not compile"):
         compile_report(paths)
 

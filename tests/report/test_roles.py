@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from polca.report.figures.projected_losses import COLORS
 from polca.report.figures.roles import ROLES, looks
+from polca.report.figures.skills import GREYS, NEUTRALS, PLACE_TONES
+from polca.report.figures.validity import FORM_LOOKS, PARTS
+from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.english.patterns import FAMILIES
 from synthetic_english import KINDS
 
@@ -39,6 +43,31 @@ def lab(rgb: Any) -> Any:
 def contrast(color: str) -> float:
     """WCAG contrast with white."""
     return float(1.05 / (np.array([0.2126, 0.7152, 0.0722]) @ linear(color) + 0.05))
+
+
+LEGENDS = {
+    "skills": [
+        *(tone for place in PLACES[:-1] for tone in (PLACE_TONES[place].carry, PLACE_TONES[place].no_carry)),
+        PLACE_TONES["1s"].both,
+    ],
+    "places": [PLACE_TONES[place].both for place in PLACES],
+    "carry": [GREYS.carry, GREYS.no_carry],
+    "mixed clusters": [color for color, _ in NEUTRALS],
+    "forms": [color for _, color, _ in FORM_LOOKS.values()],
+    "parts": [color for _, color in PARTS.values()],
+    "clusters of any model": [color for color, _ in COLORS],
+}
+"""Colours that stand in one legend, by legend."""
+LEAST = 17.0
+"""CIELAB units between two of them; neighbours that differ by a tenth of it can be told apart side by side."""
+
+
+@pytest.mark.parametrize("sight", ["normal", "protanopia", "deuteranopia"])
+@pytest.mark.parametrize("legend", LEGENDS)
+def test_colours_of_a_legend_differ_in_any_sight(legend: str, sight: str) -> None:
+    seen = {color: lab(np.array(SIGHT[sight]) @ linear(color)) for color in LEGENDS[legend]}
+    for one, other in combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) >= LEAST, f"{one} looks like {other}"
 
 
 class TestRoles:

@@ -8,12 +8,11 @@ from layout import check_layout, words
 from polca.machine.files import ROOT, read_params
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
 from polca.report.figures.validity import ANALYSES, BLUE
-from polca.report.figures.validity_seeds import draw_constructions, draw_profiles, draw_seeds
+from polca.report.figures.validity_seeds import draw_constructions, draw_seeds
 from polca.validity.construction_scores import COLUMNS, MEASURES
-from polca.validity.profiles import CELLS, compare_profiles
 from polca.validity.seeds import summarize_values
 from polca.validity.treebank import CONSTRUCTIONS
-from synthetic_seeds import SEEDS, made_up_values
+from synthetic_seeds import made_up_values
 
 
 def test_seeds() -> None:
@@ -33,31 +32,6 @@ def test_seeds() -> None:
     best = values[(values["measure"] == "homogeneity") & (values["rank"] == 1)].dropna()
     expected = best.drop_duplicates(["seed", "value"])["value"]
     assert np.isin(np.round(expected, 9), np.round(drawn[:, 0], 9)).all()
-
-
-def test_profiles_stand_in_the_order_of_their_partners() -> None:
-    base = np.random.default_rng(0).dirichlet(np.full(len(CELLS), 0.3), 10)
-    rows = [
-        {
-            "seed": s,
-            "kind": "vector",
-            "vector": v + 1,
-            "cluster": -1,
-            **dict(zip(CELLS, base[(v + s) % 10], strict=True)),
-        }
-        for s in SEEDS
-        for v in range(10)
-    ]
-    profiles = pd.DataFrame(rows)
-    matches, _ = compare_profiles(profiles, 3)
-    with styled():
-        figure = draw_profiles(profiles, matches)
-        check_layout(figure, PAGE_WIDTH)
-    panels = [axes for axes in figure.axes if axes.get_title().startswith("seed ")]
-    pictures = [np.asarray(axes.collections[0].get_array()).reshape(base.shape) for axes in panels]
-    assert len(pictures) == len(SEEDS)
-    for picture in pictures:
-        np.testing.assert_allclose(picture, base)
 
 
 def test_constructions() -> None:

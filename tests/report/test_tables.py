@@ -5,13 +5,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import synthetic_english
 from polca.errors import PolcaError
 from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
-from polca.report.tables import english_metrics, make_table, metrics, save_metrics, save_table, save_tables
+from polca.report.headlines import HEADLINES, headlines
+from polca.report.tables import PLOTS, english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.results import EnglishResults, PresetResults, Results
@@ -407,3 +409,36 @@ def test_missing_and_damaged_files(results: Results, tmp_path: Path) -> None:
 def test_missing_parameter(results: Results) -> None:
     with pytest.raises(PolcaError, match=r"arithmetic\.model\.layers is missing"):
         make_table(2, Results(results.paths, params(model={})))
+
+
+# --- What DVC shows ---------------------------------------------------------------------------------------------------
+
+
+def test_headlines_are_a_dozen_scalars_under_short_names(results: Results, english: EnglishResults) -> None:
+    completeness = {"english_completeness_trapezoid_fraction": 0.25}  # the made-up summary of English has none
+    everything = {**metrics(results), **english_metrics(english), **completeness}
+    found = headlines(everything)
+    assert found.keys() == HEADLINES.keys()
+    assert len(found) == 12
+    assert all(found[short] == everything[name] for short, name in HEADLINES.items())
+    # Side by side in one screen, each as wide as its name or eight digits.
+    assert sum(max(len(name), 8) + 2 for name in found) <= 150
+    assert headlines(metrics(results)).keys() == {name for name in HEADLINES if not name.startswith("en_")}
+
+
+def test_plots_draw_losses_and_homogeneity(results: Results, english: EnglishResults) -> None:
+    for own in (results, english):
+        curves = own.curves("polca")
+        sizes = [
+            (curves.labels[k] == c).sum() for k, c in zip(curves.cluster_vector, curves.cluster_index, strict=True)
+        ]
+        drawn = PLOTS["projected_loss"](own)
+        expected = sum(n * mean for n, mean in zip(sizes, curves.projected_mean, strict=True)) / sum(sizes)
+        np.testing.assert_allclose(drawn["loss"], expected, rtol=1e-5, atol=1e-9)
+        assert drawn["step"].tolist() == curves.steps.tolist()
+        assert list(PLOTS["training_loss"](own)) == ["step", "loss"]
+    rows = [row for row in listed(results, "standardised", "clusters") if row["analysis"] == "polca"]
+    best = {v: max(float(r["homogeneity"]) for r in rows if r["vector"] == v) for v in {r["vector"] for r in rows}}
+    for row in PLOTS["homogeneity"](results).to_dict("records"):
+        assert row["homogeneity"] == pytest.approx(best.get(row["vector"], 0.0))
+    assert PLOTS["homogeneity"](english)["homogeneity"].between(0, 1).all()

@@ -14,7 +14,7 @@ def table(preset: str, name: str):
 
 @pytest.mark.parametrize("preset", ["laptop", "smoke"])
 def test_layout_and_bytes(preset: str) -> None:
-    parts = {n: table(preset, f"completeness_{n}") for n in ("curves", "errors", "forms", "vectors")}
+    parts = {n: table(preset, f"completeness_{n}") for n in ("curves", "errors", "forms")}
     nulls = {n: table(preset, f"null_{n}") for n in ("best", "hidden")}
     with styled():
         for draw in (
@@ -28,30 +28,28 @@ def test_layout_and_bytes(preset: str) -> None:
 
 def test_forms_that_are_known_on_the_path_alone() -> None:
     """They have a line in (b), bars in (c) and their names below, and nothing over the whole training."""
-    parts = {n: table("laptop", f"completeness_{n}") for n in ("curves", "errors", "forms", "vectors")}
+    parts = {n: table("laptop", f"completeness_{n}") for n in ("curves", "errors", "forms")}
     some = ("exact", "paper_current")
     cut = {
         **parts,
         "curves": parts["curves"].drop(columns=list(some), errors="ignore"),
-        "vectors": parts["vectors"].drop(columns=[f"all_{form}" for form in some], errors="ignore"),
     }
     with styled():
         figure = draw_completeness(**cut)
-        whole, error, _, each = figure.axes
+        whole, error, _ = figure.axes
         assert [len(line.get_xdata()) > 0 for line in whole.lines if line.get_label()[0] != "_"] == [
             True, True, True, False, False, True,
         ]  # fmt: skip
         assert sum(len(line.get_xdata()) == len(set(parts["errors"]["step"])) for line in error.lines) == 5
-        assert len(each.collections) == 3
         check_layout(figure, PAGE_WIDTH)
         assert {"eq. 4, λ current", "exact second order"} <= {text.get_text() for text in figure.legends[0].texts}
 
 
 def test_curves_end_where_the_tables_do() -> None:
-    parts = {n: table("laptop", f"completeness_{n}") for n in ("curves", "errors", "forms", "vectors")}
+    parts = {n: table("laptop", f"completeness_{n}") for n in ("curves", "errors", "forms")}
     with styled():
         figure = draw_completeness(**parts)
-        ends = [line.get_ydata()[-1] for line in figure.axes[0].lines]
+        ends = [line.get_ydata()[-1] for line in figure.axes[0].lines if len(line.get_ydata())]
         for column in ("actual", "none", "paper", "trapezoid"):
             assert any(abs(end - parts["curves"][column].sum()) < 1e-9 for end in ends), column
         assert "first order" in words(figure)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from checkout import CHECKS, LOCK, RESULTS, ROOT, copy_checkout, environment
+from polca.report.tables.curves import PLOTS
 from tiny_preset import STAGES, TASKS
 
 Contents = dict[str, bytes]
@@ -86,12 +87,14 @@ def test_every_stage_runs_once(runs: Runs) -> None:
 def test_every_figure_and_table_of_the_paper_is_there(runs: Runs) -> None:
     wanted = {f"figures/smoke/figure_{n:02d}.{kind}" for n in range(1, 12) for kind in ("pdf", "png")}
     wanted |= {f"paper/smoke/tables/table_{n:02d}.csv" for n in range(1, 13)}
-    wanted |= {f"paper/smoke/plots/training_loss_{task}.csv" for task in TASKS}
+    wanted |= {f"paper/smoke/plots/{name}/{task}.csv" for name in PLOTS for task in TASKS}
     wanted |= {f"figures/smoke/figure_D{n}.{kind}" for n in (1, 2, 3) for kind in ("pdf", "png")}
     directions = {"arithmetic": ("signatures", "joint", "probes", "emergence"), "english": ("signatures", "joint")}
     wanted |= {f"paper/smoke/tables/{task}_{name}.csv" for task, names in directions.items() for name in names}
     wanted |= {f"paper/smoke/tables/{name}.csv" for name in ("claims", "readings")}
-    wanted |= {"paper/smoke/metrics.json", "paper/smoke/paper.pdf", LOCK}
+    wanted |= {f"paper/smoke/{name}" for name in ("metrics.json", "metrics_all.json", "paper.pdf", "index.html")} | {
+        LOCK
+    }
     assert wanted == runs.contents[0].keys()
 
 

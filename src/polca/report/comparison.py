@@ -1,6 +1,6 @@
 """Published values against reproduced ones, number by number, with a tolerance for each kind of number.
 
-Read are `data/published.yaml` and what git holds of a preset's results: `paper/<preset>/tables` and `metrics.json`.
+Read are `data/published.yaml` and what git holds of a preset's results: `paper/<preset>/tables` and `metrics_all.json`.
 A result is judged only where the scale is the paper's, which Tables 2–4 (addition) and 5–7 (English) decide. Of both
 readings of trajectories the one that figures show is compared.
 """
@@ -16,6 +16,7 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.machine.files import dotted, read_csv, read_json, read_params
+from polca.report.headlines import scalars_path
 from polca.study.paths import PresetPaths
 from polca.study.results import PresetResults
 from polca.study.settings import Preset
@@ -263,7 +264,7 @@ def _of_text(
     paths: PresetPaths, published: Mapping[str, Any], settings: Collection[str], judge: Judge
 ) -> Iterator[Comparison]:
     """Scalars of these settings that the text quotes."""
-    theirs, ours = _part(published, "scalars"), read_json(_required(paths.metrics, paths))
+    theirs, ours = _part(published, "scalars"), read_json(_required(scalars_path(paths), paths))
     for name, value in theirs.items():
         if name.partition("_")[0] not in settings:
             continue

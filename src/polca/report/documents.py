@@ -41,7 +41,7 @@ class Files:
         return read_params(self.root / "data" / "published.yaml")
 
     def metrics(self, preset: str) -> dict[str, Any]:
-        return read_json(self.root / "paper" / preset / "metrics.json")
+        return read_json(self.root / "paper" / preset / "metrics_all.json")
 
     def benchmark(self, name: str) -> dict[str, Any]:
         """A timed run that came to its end.

@@ -15,6 +15,7 @@ from polca.method.decomposition import GUARD
 from polca.method.probes import NEIGHBOURS
 from polca.report.figures import FURTHER, FURTHER_ENGLISH
 from polca.report.figures.directions import NAMED
+from polca.report.headlines import scalars_path
 from polca.report.verdicts import LEVEL
 from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
@@ -40,7 +41,7 @@ def _of_preset(paths: PresetPaths) -> list[str]:
     name, params = paths.name, paths.params.relative_to(paths.root).as_posix()
     numbers = (*(f"{n:02d}" for n in range(1, 12)), *FURTHER, *FURTHER_ENGLISH)
     figures = [f"figures/{name}/figure_{number}.pdf" for number in numbers]
-    alone = [params, f"paper/{name}/metrics.json", f"paper/{name}/ATTRIBUTION.md"]
+    alone = [params, f"paper/{name}/metrics_all.json", f"paper/{name}/ATTRIBUTION.md"]
     return [*alone, *_in_folder(paths, paths.tables), *figures]
 
 
@@ -53,7 +54,7 @@ def presets_shown(paths: PresetPaths) -> list[str]:
     """The preset, and those of `BESIDE` that have English results."""
     beside = []
     for name in BESIDE.get(paths.name, ()):
-        metrics = PresetPaths(name, paths.root).metrics
+        metrics = scalars_path(PresetPaths(name, paths.root))
         if metrics.is_file() and "english_tokens" in read_json(metrics):
             beside.append(name)
     return [paths.name, *beside]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import TextToPath
 
-from polca.report.figures.style import INK, MUTED, NORMAL, RULE, SMALL, Look, letter, note, percent
+from polca.report.figures.style import FONTS, INK, MUTED, NORMAL, RULE, SMALL, Look, letter, note, percent
 
 Context = tuple[str, str, str]
 """Text before the target, the target, text after it."""
@@ -34,20 +34,26 @@ def table_height(blocks: Sequence[int]) -> float:
     return TOP + lines + BETWEEN * max(0, len(blocks) - 1)
 
 
-def _font(weight: str = "normal", size: float = SMALL, family: str = "DejaVu Sans") -> FontProperties:
-    return FontProperties(family=family, weight=weight, size=size)
+def _font(weight: str = "normal", size: float = SMALL, family: Sequence[str] = FONTS) -> FontProperties:
+    return FontProperties(family=list(family), weight=weight, size=size)
 
 
 @lru_cache(maxsize=8)
-def _glyphs(weight: str) -> Any:
-    return get_font(findfont(_font(weight)))
+def _glyphs(weight: str, family: str) -> Any:
+    return get_font(findfont(_font(weight, family=[family])))
+
+
+@lru_cache(maxsize=4096)
+def _drawable(character: str) -> bool:
+    """Whether some font has the character, in both weights."""
+    return character.isprintable() and all(
+        any(_glyphs(weight, family).get_char_index(ord(character)) for family in FONTS) for weight in ("normal", "bold")
+    )
 
 
 def printable(text: str) -> str:
-    """Text on one line in characters that the font has, in both weights."""
-    text = text.replace("\n", "⏎").replace("\t", " ")
-    fonts = [_glyphs(weight) for weight in ("normal", "bold")]
-    return "".join(c if c.isprintable() and all(f.get_char_index(ord(c)) for f in fonts) else MISSING for c in text)
+    """Text on one line in characters that the fonts have, in both weights."""
+    return "".join(c if _drawable(c) else MISSING for c in text.replace("\n", "⏎").replace("\t", " "))
 
 
 def text_width(text: str, font: FontProperties) -> float:
@@ -128,7 +134,7 @@ def _heading(axes: Axes, look: Look, width: float, y: float) -> None:
 
 def _name(axes: Axes, name: str, x: float, y: float, width: float) -> None:
     """A name in bold, its `quoted` tokens in a typewriter face."""
-    bold, code = _font("bold", NORMAL), _font("bold", NORMAL, "DejaVu Sans Mono")
+    bold, code = _font("bold", NORMAL), _font("bold", NORMAL - 1, ("DejaVu Sans Mono",))
     # A token can be a backquote itself; quotes stand at the beginning or end of words.
     parts = re.split(r"(?:(?<=^)|(?<= ))`(.+?)`(?= |$)", name)
     runs = [(part, code if index % 2 else bold) for index, part in enumerate(parts)]

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from polca.machine.text import NEWLINE
 from polca.report.figures.skills import PLACE_TONES
 from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, RULE, SMALL, letter, new_figure, note, shortened
 from polca.study.results import EnglishResults, Results
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.probes import digit_values
-from polca.tasks.english.patterns import shown
+from polca.tasks.english.patterns import SPACE, shown
 from polca.tasks.task import Labels
 
 MAPPED: Mapping[str, str] = {
@@ -30,6 +31,15 @@ MAPPED: Mapping[str, str] = {
 """Analyses whose maps are shown, and what their panels are called."""
 NAMED = 0.7
 """Share of a cluster of the map from which it is named after one label."""
+
+
+WORDS: Mapping[str, str] = {
+    **{".": "period", ",": "comma", ":": "colon", ";": "semicolon", "-": "hyphen", "_": "underscore"},
+    **{"'": "apostrophe", '"': "quote", "`": "backquote", NEWLINE: "newline", SPACE: "space"},
+}
+"""Tokens that would hardly be seen on a map, in words."""
+LETTERS = 10
+"""Letters of a name on a map."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,8 @@ def _scatter(axes: Axes, drawn: TokenMap, row: int, named: bool) -> None:
         if counts.max() >= NAMED * counts.sum():
             at = (float(np.median(x[members])), float(np.median(y[members])))
             halo: dict[str, Any] = {"boxstyle": "round,pad=0.12", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-            name = shortened(str(values[counts.argmax()]), 8)
+            value = str(values[counts.argmax()])
+            name = shortened(WORDS.get(value, value), LETTERS)
             note(axes, name, at, coords="data", ha="center", va="center", bbox=halo, fontweight="bold")
 
 

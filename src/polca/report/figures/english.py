@@ -1,6 +1,8 @@
 """Figures 5 and 9 to 11: mean losses of English clusters, and a table of their names and contexts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +23,7 @@ from polca.report.figures.selection import (
     with_chosen,
     with_clusters,
 )
-from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, say
+from polca.report.figures.style import PAGE_WIDTH, Look, heading, letter, new_figure, percent, say
 from polca.report.figures.vectors import SENTENCE_HEIGHT
 from polca.study.results import EnglishResults
 from polca.tasks.english.task import FINER
@@ -115,10 +117,18 @@ def _table_rows(results: EnglishResults, analysis: str, vector: int | None, fill
     """
     tables = (results.clusters, results.contexts)
     rows, contexts = (t[(t["analysis"] == analysis) & (t["vector"] == vector)] for t in tables)
-    shown = looks(rows.sort_values("cluster").head(MAXIMUM_CLUSTERS))
+    largest = rows.sort_values("cluster").head(MAXIMUM_CLUSTERS)
+    shown = [_named(look, row) for look, row in zip(looks(largest), largest.to_dict("records"), strict=True)]
     number = contexts_that_fit(len(shown)) if fill else CONTEXTS
     words = contexts.sort_values("rank").set_index("cluster")[["before", "target", "after"]]
     return [(look, list(words.loc[[look.number]].head(number).itertuples(index=False, name=None))) for look in shown]
+
+
+def _named(look: Look, row: Mapping[Any, Any]) -> Look:
+    """The look of a cluster; where no rule names it, with its most frequent token."""
+    if look.name != "mixed":
+        return look
+    return replace(look, name=f"mixed, most often `{row['top_target']}` ({percent(100 * row['top_target_share'])})")
 
 
 def row_height(contexts: Sequence[int]) -> float:
@@ -165,7 +175,9 @@ def _panel(
 ) -> None:
     """A panel of `cluster_panel`, whose loss has its name at the same place in all figures."""
     name = "mean exact\nloss" if curves == "loss_mean" else "mean projected\nloss"
-    cluster_panel(axes, results, results.curves(analysis), curves, vector, [look for look, _ in table], name)
+    cluster_panel(
+        axes, results, results.curves(analysis), curves, vector, [look for look, _ in table], name, intervals=4
+    )
     axes.yaxis.set_label_coords(-0.4 / PANEL_WIDTH, 0.5)
 
 

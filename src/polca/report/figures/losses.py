@@ -36,7 +36,7 @@ def draw_clusters(results: Results) -> Figure:
     figure = new_figure(PAGE_WIDTH, ROW_HEIGHT + strip, bottom=strip)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"wspace": 0.06})
     all_tokens_curve(left, results)
-    cluster_panel(left, results, results.curves("loss"), "loss_mean", 1, shown, "mean exact loss", ticks=4)
+    cluster_panel(left, results, results.curves("loss"), "loss_mean", 1, shown, "mean exact loss", intervals=4)
     if shown:
         composition_bars(right, shown)
         letter(right, "b")
@@ -80,7 +80,7 @@ def draw_carries(results: Results) -> Figure:
             members = (results.evaluation.place == index) & (results.evaluation.carry == carry)
             if members.any():
                 curves.append(Curve.of_tokens(exact.losses[cut][:, members], label, color, tones.carry, dashes))
-        draw_curves(axes, exact.steps[cut], curves, ticks=3)
+        draw_curves(axes, exact.steps[cut], curves, intervals=3)
         axes.set_title(f"{place} digit", loc="left", color=tones.carry, fontweight="bold")
     panels[0].set_ylim(bottom=0)
     loss_axis(panels[0], "exact loss")

@@ -117,7 +117,7 @@ class Curve:
         return cls(middle, label, color, text_color, dashes, low, high)
 
 
-def draw_curves(axes: Axes, steps: NDArray[np.int64], curves: Sequence[Curve], ticks: int = 4) -> None:
+def draw_curves(axes: Axes, steps: NDArray[np.int64], curves: Sequence[Curve], intervals: int = 4) -> None:
     """Lines over `steps [P]` with bands from `low` to `high`, named at their ends; training steps on the x axis."""
     alpha = 0.2 if len(curves) <= 4 else 0.1
     for curve in curves:
@@ -126,7 +126,7 @@ def draw_curves(axes: Axes, steps: NDArray[np.int64], curves: Sequence[Curve], t
     for curve in curves:
         axes.plot(steps, curve.middle, color=curve.color, linestyle=curve.dashes)
     label_ends(axes, [float(c.middle[-1]) for c in curves], [c.label for c in curves], [c.text_color for c in curves])
-    step_axis(axes, int(steps[-1]), ticks)
+    step_axis(axes, int(steps[-1]), intervals)
 
 
 def cluster_panel(
@@ -137,7 +137,7 @@ def cluster_panel(
     vector: int,
     looks: Sequence[Look],
     name: str,
-    ticks: int = 3,
+    intervals: int = 3,
 ) -> None:
     """The clusters in `looks` of one vector (from 1), from the field `curves` of `clusters`; `name` is of the y axis.
 
@@ -149,7 +149,7 @@ def cluster_panel(
     rows = [results.cluster_row(clusters, vector, look.number) for look in looks]
     values = getattr(clusters, curves)
     lines = [Curve.of_cluster(look, values[row, ..., cut]) for look, row in zip(looks, rows, strict=True)]
-    draw_curves(axes, steps[cut], lines, ticks)
+    draw_curves(axes, steps[cut], lines, intervals)
     if exact:
         axes.set_ylim(bottom=0)
     loss_axis(axes, name)
@@ -173,7 +173,7 @@ def mark_sampling(axes: Axes, step: int, named: bool = True) -> None:
     if inside:
         axes.axvline(step, color=RULE, linewidth=0.8, zorder=0)
     if inside and named:
-        side = "right" if step > 0.75 * end else "left"
+        side = "right" if step > 0.55 * end else "left"
         note(axes, "sampled", (step, 1), (0, 2), axes.get_xaxis_transform(), ha=side, **look)
     elif step > end and named:
         note(axes, "sampled later →", (1, 1), (0, 2), ha="right", **look)

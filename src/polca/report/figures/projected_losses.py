@@ -37,12 +37,13 @@ ROW_HEIGHT, SENTENCE_HEIGHT = 1.75, 0.75
 LETTERS, SENTENCE_LETTERS = 40, 100
 """Letters of a line of tokens beside the panel, and of a sentence across the figure."""
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the second of each is dark enough to read.
+# After Okabe and Ito, orange and purple darker, so that colour-blind readers tell all apart; the second of each is dark
+# enough to read.
 COLORS = (
     ("#0072B2", "#0072B2"),
-    ("#D55E00", "#B14E00"),
+    ("#C24E00", "#B14E00"),
     ("#009E73", "#007A59"),
-    ("#CC79A7", "#A2487B"),
+    ("#882255", "#882255"),
     ("#E69F00", "#8A6000"),
     ("#56B4E9", "#1F76A8"),
 )
@@ -88,13 +89,13 @@ def _list(axes: Axes, looks: list[Look], total: int, spacing: float = 0.165) -> 
 def _draw_overall(left: Axes, right: Axes, overall: Overall, clusters: Clusters) -> None:
     """Mean exact loss, and the mean trajectory of each vector, dropped ones dashed."""
     heading(left, "All tokens", "mean exact loss; mean projected loss along each vector, dashed where it was dropped")
-    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], ticks=3)
+    draw_curves(left, overall.steps, [Curve(overall.losses, "all", INK, INK)], intervals=3)
     loss_axis(left, "loss")
     curves = []
     for k, values in enumerate(overall.projected[:MAXIMUM_VECTORS]):
         color, text = COLORS[k % len(COLORS)]
         curves.append(Curve(values, str(k + 1), color, text, "-" if clusters.vector_kept[k] else "--"))
-    draw_curves(right, clusters.steps, curves, ticks=3)
+    draw_curves(right, clusters.steps, curves, intervals=3)
     loss_axis(right, "projected loss" if (clusters.vector_steps >= 0).any() else "loss")
 
 
@@ -111,7 +112,7 @@ def _draw_vector(
     dropped, outliers = int((labels == RISING).sum()), int((labels == OUTLIER).sum())
     heading(left, name + sampled, token_counts(labels.size, dropped, outliers, len(rows)))
     curves = [Curve.of_cluster(each, clusters.projected_quartiles[at[each.number]]) for each in looks]
-    draw_curves(left, clusters.steps, curves, ticks=3)
+    draw_curves(left, clusters.steps, curves, intervals=3)
     left.set_xlim(int(clusters.steps[0]), int(clusters.steps[-1]))
     loss_axis(left, "projected loss" if sampled else "loss")
     mark_sampling(left, int(clusters.vector_steps[k]), named=False)

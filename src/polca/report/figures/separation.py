@@ -57,8 +57,8 @@ def draw(results: Results, validity: Path | None = None) -> Figure:
     heading(panels[0][0], "Carries without clusters", about)
     ring: dict[str, Any] = {"marker": "D", "linestyle": "", "markersize": 3.5, "markerfacecolor": "none"}
     keys = [
-        Line2D([], [], color=GREYS.carry, label="carry"),
-        Line2D([], [], color=GREYS.both, linestyle="--", label="no carry"),
+        Line2D([], [], color=GREYS.carry, label="carry (dark)"),
+        Line2D([], [], color=GREYS.both, linestyle="--", label="no carry (light)"),
         Line2D([], [], color=GREYS.both, marker="o", linestyle="", markersize=3.5, label="a vector"),
         Line2D([], [], color=INK, label="best of a seed", **ring),
     ]

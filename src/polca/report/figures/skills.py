@@ -44,7 +44,7 @@ PLACE_TONES: dict[str, Tones] = {
 GREYS = Tones("#3F3F3F", "#8A8A8A", "#CFCFCF")
 """The carry skill alone."""
 
-NEUTRALS = (("#333333", "#333333"), ("#7A7A7A", "#5A5A5A"), ("#A8A8A8", "#6B6B6B"))
+NEUTRALS = (("#222222", "#222222"), ("#7A7A7A", "#5A5A5A"), ("#B4B4B4", "#6B6B6B"))
 """Clusters without a dominant place: colour, and the same dark enough for text. They differ in dashes as well."""
 
 
@@ -58,6 +58,20 @@ def dominant_skills(counts: Mapping[str, int]) -> tuple[str | None, bool | None]
     return (place if by_place[place] >= MAJORITY * total else None), carry
 
 
+def held_places(counts: Mapping[str, int]) -> str:
+    """The one place or two that make up `MAJORITY` of a cluster; `mixed` where it takes more."""
+    by_place = {place: counts[f"n_{place}_carry"] + counts[f"n_{place}_nocarry"] for place in PLACES}
+    first, second = sorted(PLACES, key=lambda p: by_place[p], reverse=True)[:2]
+    needed = MAJORITY * sum(counts.values())
+    if by_place[first] >= needed:
+        return first
+    return (
+        " + ".join(p for p in PLACES if p in (first, second))
+        if by_place[first] + by_place[second] >= needed
+        else "mixed"
+    )
+
+
 def looks(clusters: pd.DataFrame) -> list[Look]:
     """Looks of one vector's clusters (rows of `clusters.csv`), in order of their numbers."""
     result: list[Look] = []
@@ -67,7 +81,7 @@ def looks(clusters: pd.DataFrame) -> list[Look]:
         place, carry = dominant_skills(counts)
         # The 1s digit never has a carry, so saying so would say nothing.
         words = {True: "carry", False: None if place == "1s" else "no carry", None: None}[carry]
-        name = ", ".join(word for word in (place or "mixed", words) if word)
+        name = ", ".join(word for word in (held_places(counts), words) if word)
         if place is None:
             color, text_color = NEUTRALS[neutral % len(NEUTRALS)]
             same, neutral = neutral, neutral + 1
@@ -126,7 +140,7 @@ def skill_legend(figure: Figure) -> None:
     handles.append(swatch(PLACE_TONES["1s"].no_carry))
     greys: list[Any] = [swatch(GREYS.carry), swatch(GREYS.no_carry)]
     legends: tuple[tuple[str, list[Any], list[str], float, Literal["center left", "center right"]], ...] = (
-        ("upper bar: digit (dark with a carry, light without)", handles, list(PLACES), 0.62, "center right"),
+        ("upper bar: digit (dark: with a carry, light: without)", handles, list(PLACES), 0.62, "center right"),
         ("lower bar: carry", greys, ["carry", "no carry"], 0.67, "center left"),
     )
     for title, keys, labels, x, anchor in legends:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,8 +24,14 @@ PAGE_WIDTH = 6.75
 COLUMN_WIDTH = 3.25
 """Inches: one of its columns."""
 
-LARGE, NORMAL, SMALL = 8.0, 7.5, 7.0
+LARGE, NORMAL, SMALL = 9.0, 8.5, 8.0
 """Font sizes in points, for figures printed at 100 %."""
+
+LINE_SPACING = 0.95
+"""Of labels of several lines: the fonts' own lines are far apart."""
+
+FONTS = ("STIXGeneral", "DejaVu Sans")
+"""The serif face of Matplotlib's own that is nearest to the report's, and what has the characters that it lacks."""
 
 INK = "#222222"
 MUTED = "#6B6B6B"
@@ -36,9 +43,8 @@ DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 
 """Clusters that would share a colour, in order of their numbers."""
 
 RC: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "mathtext.fontset": "dejavusans",
+    "font.family": list(FONTS),
+    "mathtext.fontset": "stix",
     **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), NORMAL),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), SMALL),
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
@@ -50,10 +56,11 @@ RC: dict[str, Any] = {
     **dict.fromkeys(("figure.constrained_layout.h_pad", "figure.constrained_layout.w_pad"), 0.03),
     "legend.borderpad": 0,
     "axes.unicode_minus": True,
+    "text.hinting": "none",  # hinted letters are wider than the PDF's, from which texts are cut to their width
     "lines.linewidth": 1.3,
     "lines.solid_capstyle": "round",
     "pdf.fonttype": 42,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "polca",
 }
 
@@ -157,12 +164,23 @@ def save(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
     return list(paths.values())
 
 
-def step_axis(axes: Axes, end: int, ticks: int = 4) -> None:
-    """Training steps from 0 to `end` on the x axis, with at most `ticks` intervals between ticks."""
+def step_ticks(end: int, intervals: int) -> list[int]:
+    """Steps from 0 to `end` that a square-root axis sets equally far apart, those between with two digits."""
+    between = (end * (i / intervals) ** 2 for i in range(1, intervals))
+    return sorted({0, *(round(float(f"{step:.2g}")) for step in between), end})
+
+
+def step_axis(axes: Axes, end: int, intervals: int = 4) -> None:
+    """Training steps from 0 to `end` on the x axis, with so many intervals between ticks.
+
+    Steps go by their square roots: the first hundredth of training, in which much is learned, takes a tenth of the
+    axis, and the second half still takes three tenths, where a logarithm would leave it nothing.
+    """
+    axes.set_xscale("function", functions=(lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * x**2))
     axes.set_xlim(0, end)
-    axes.locator_params(axis="x", nbins=ticks)
+    axes.set_xticks(step_ticks(end, intervals))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.set_xlabel("training step")
+    axes.set_xlabel("training step (root scale)")
 
 
 def loss_axis(axes: Axes, name: str) -> None:
@@ -172,7 +190,7 @@ def loss_axis(axes: Axes, name: str) -> None:
     if exponent:
         axes.yaxis.set_major_formatter(lambda y, _: f"{y / 10.0**exponent:.4g}".replace("-", "−"))
     power = f"10{str(exponent).translate(_SUPERSCRIPTS)} " if exponent else ""
-    axes.set_ylabel(f"{name} ({power}nats)")
+    axes.set_ylabel(f"{name} ({power}nats)", linespacing=LINE_SPACING)
 
 
 def note(
@@ -191,7 +209,7 @@ def note(
         xytext=offset,
         textcoords="offset points",
         annotation_clip=False,
-        **{"fontsize": SMALL, **look},
+        **{"fontsize": SMALL, "linespacing": LINE_SPACING, **look},
     )
 
 

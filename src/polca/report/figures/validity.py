@@ -7,7 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from polca.report.figures.style import DASHES, INK, MUTED, PAGE_WIDTH, RULE, SMALL, Dashes, new_figure, step_axis
+from polca.report.figures.style import (
+    DASHES,
+    INK,
+    LINE_SPACING,
+    MUTED,
+    PAGE_WIDTH,
+    RULE,
+    SMALL,
+    Dashes,
+    letter,
+    new_figure,
+    step_axis,
+)
 
 BLUE, GREY = "#0E45DF", "#A8A8A8"
 FORM_LOOKS: Mapping[str, tuple[str, str, Dashes]] = {
@@ -55,9 +67,7 @@ HIDDEN_FACTORS: Mapping[str, str] = {"flat_step": "τ (steps)", "delta": "Δ (st
 """Factors on which hidden breakthroughs alone depend."""
 OUTCOMES: Mapping[str, str] = {
     "best_homogeneity": "best carry\nhomogeneity",
-    "clusters": "clusters",
-    "outliers": "share of\noutliers",
-    "hidden": "share hidden",
+    "hidden": "clusters\nhidden",
 }
 _SHORT = {"none": "first", "paper": "eq. 4", "paper_current": "eq. 4, λₜ", "trapezoid": "trap."}
 """Forms in few letters."""
@@ -84,7 +94,7 @@ def rows_axis(axes: Axes, names: Sequence[str], label: str, limits: tuple[float,
     """The axes of lines from top to bottom, named where they are `labelled`."""
     axes.set_xlim(*limits)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(label)
+    axes.set_xlabel(label, linespacing=LINE_SPACING)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0, labelleft=labelled)
     axes.spines["left"].set_visible(False)
@@ -92,22 +102,24 @@ def rows_axis(axes: Axes, names: Sequence[str], label: str, limits: tuple[float,
         axes.axhline(y, color=RULE, linewidth=0.4, zorder=0)
 
 
-def _title(axes: Axes, letter: str, title: str, y_label: str = "") -> None:
-    axes.set_title(f"({letter}) {title}", loc="left")
+def _title(axes: Axes, panel: str, title: str, y_label: str = "") -> None:
+    axes.set_title(title, loc="left")
     axes.set_ylabel(y_label)
+    letter(axes, panel)
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------
 
 
-def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.DataFrame, vectors: pd.DataFrame) -> Figure:
+def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.DataFrame) -> Figure:
     """What the allocations add up to, where the rest of the loss change is, and each form's error.
 
     Args:
-        curves, errors, forms, vectors: the tables `completeness_….csv` of these names.
+        curves, errors, forms: the tables `completeness_….csv` of these names.
     """
-    figure = new_figure(PAGE_WIDTH, 4.7, bottom=0.42)
-    (whole, error), (parts, each) = figure.subplots(2, 2)
+    figure = new_figure(PAGE_WIDTH, 4.3, bottom=0.3)
+    panels = figure.subplot_mosaic([["a", "b"], ["c", "c"]])
+    whole, error, parts = (panels[name] for name in "abc")
     shown = [form for form in FORM_LOOKS if form in curves]
     sums = curves.set_index("step")[["actual", *shown]].cumsum()
     sums = sums.reindex([0, *sums.index], fill_value=0)
@@ -117,7 +129,6 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
         own = errors[errors["form"] == form]
         if form in shown:
             whole.plot(sums.index, sums[form], **look)
-            each.scatter(vectors["vector"], vectors[f"all_{form}"], s=14, linewidth=0, color=color)
         elif len(own):  # known on the intervals of the path alone
             whole.plot([], [], **look)
         if len(own):
@@ -125,10 +136,7 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
     _title(whole, "a", "Sum over vectors, mean over tokens", "change since step 0 (nats)")
     error.set_yscale("log")
     _title(error, "b", "Against the path integral", "relative RMS error")
-    each.set_xticks(vectors["vector"])
-    each.set_xlabel("vector")
-    _title(each, "d", "By vector, whole training", "projected loss at the end (nats)")
-    for axes, level in ((whole, 0), (error, 1), (each, 0)):
+    for axes, level in ((whole, 0), (error, 1)):
         axes.axhline(level, color=RULE, linewidth=0.6, zorder=0)
     for axes in (whole, error):
         step_axis(axes, int(curves["step"].max()))
@@ -143,7 +151,7 @@ def draw_completeness(curves: pd.DataFrame, errors: pd.DataFrame, forms: pd.Data
     parts.set_xlabel("mean over tokens, sum over the intervals of (b) (nats)")
     _title(parts, "c", "Three parts of the loss change")
     words = [name for name, _ in PARTS.values()]
-    parts.legend(parts.containers, words, loc="upper center", bbox_to_anchor=(0.4, -0.3), ncols=3, handlelength=1)
+    parts.legend(parts.containers, words, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
     legend_below(figure, whole)
     return figure
 
@@ -172,7 +180,7 @@ def draw_nulls(best: pd.DataFrame, hidden: pd.DataFrame) -> Figure:
         of = "best carry homogeneity" if axes is not panels[-1] else "clusters hidden"
         rows_axis(axes, names, of, (0, 1), labelled=axes is panels[0])
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axes.set_title(title, fontsize=SMALL)
+        axes.set_title(title, fontsize=SMALL, linespacing=LINE_SPACING)
     legend_below(figure, panels[0])
     return figure
 
@@ -186,7 +194,6 @@ def _factor(axes: Axes, factors: pd.DataFrame, factor: str, outcome: str) -> Non
     faces = own["default"].map({True: BLUE, False: "white"})
     axes.scatter(own["value"], own[outcome], 16, faces, edgecolors=BLUE, linewidth=1, clip_on=False, zorder=2)
     axes.margins(x=0.15)
-    axes.tick_params(axis="x", labelsize=SMALL - 1)
 
 
 def draw_sensitivity(factors: pd.DataFrame) -> Figure:
@@ -195,18 +202,18 @@ def draw_sensitivity(factors: pd.DataFrame) -> Figure:
     Args:
         factors: `sensitivity_factors.csv`.
     """
-    figure = new_figure(PAGE_WIDTH, 6.1, bottom=0.05)
-    above, below = cast(Any, figure.subfigures(2, 1, height_ratios=(4, 1.35)))
+    figure = new_figure(PAGE_WIDTH, 4.4, bottom=0.05)
+    above, below = cast(Any, figure.subfigures(2, 1, height_ratios=(2.6, 1.3)))
     grid = above.subplots(len(OUTCOMES), len(FACTORS), sharey="row", sharex="col")
     row = below.subplots(1, len(HIDDEN_FACTORS), sharey="row", squeeze=False)
     for panels, outcomes, titles in ((grid, OUTCOMES, FACTORS), (row, {"hidden": OUTCOMES["hidden"]}, HIDDEN_FACTORS)):
         for line, (outcome, name) in zip(panels, outcomes.items(), strict=True):
             for axes, factor in zip(line, titles, strict=True):
                 _factor(axes, factors, factor, outcome)
-            line[0].set_ylim(0, 1.0 if outcome != "clusters" else 1.08 * max(1, factors["clusters"].max()))
-            line[0].set_ylabel(name, fontsize=SMALL)
+            line[0].set_ylim(0, 1)
+            line[0].set_ylabel(name, fontsize=SMALL, linespacing=LINE_SPACING)
         for axes, title in zip(panels[0], titles.values(), strict=True):
-            axes.set_title(title, fontsize=SMALL)
+            axes.set_title(title, fontsize=SMALL, linespacing=LINE_SPACING)
     for axes in grid[-1]:
         axes.tick_params(axis="x", rotation=90)
     return figure

@@ -1,15 +1,13 @@
-"""Figures of the checks over seeds and against a treebank: all seeds, matched profiles, known constructions."""
+"""Figures of the checks over seeds and against a treebank: all seeds, known constructions."""
 
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, new_figure, note
 from polca.report.figures.validity import ANALYSES, legend_below, row_marks, rows_axis
 from polca.tasks.arithmetic.scores import ROWS
-from polca.validity.profiles import CELLS
 
 PUBLISHED_COLOR, WITHIN_COLOR = "#BC5C03", "#A651AC"
 
@@ -57,37 +55,6 @@ def draw_seeds(values: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             note(axes, text, place, coords=("axes fraction", "data"), va="center", color=MUTED)
     panels[0].plot([], linestyle="none", label="“k of n”: seeds that have a value")
     legend_below(figure, panels[0])
-    return figure
-
-
-def draw_profiles(profiles: pd.DataFrame, matches: pd.DataFrame) -> Figure:
-    """Skill profiles of every seed's vectors, in the order of the first seed's vectors that they are matched with.
-
-    Args:
-        profiles, matches: `seeds_profiles.csv` and `seeds_matches.csv`.
-    """
-    vectors = profiles[profiles["kind"] == "vector"]
-    seeds = sorted(vectors["seed"].unique())
-    figure = new_figure(PAGE_WIDTH, 2.6)
-    panels = figure.subplots(1, len(seeds), squeeze=False)[0]
-    first = vectors[vectors["seed"] == seeds[0]]["vector"]
-    cells = [place if carry == "nocarry" else f"{place}, carry" for place, carry in (cell.split("_") for cell in CELLS)]
-    for axes, seed in zip(panels, seeds, strict=True):
-        pairs = matches[(matches["kind"] == "vector") & (matches["seed"] == seeds[0]) & (matches["other_seed"] == seed)]
-        order = first if seed == seeds[0] else first.map(pairs.set_index("vector")["other_vector"])
-        mine = vectors[vectors["seed"] == seed].set_index("vector").loc[order, list(CELLS)]
-        sns.heatmap(
-            mine, cmap="RdBu_r", vmin=-0.6, vmax=0.6, cbar=False, xticklabels=cells, yticklabels=list(order), ax=axes
-        )
-        axes.tick_params(length=0, pad=2)
-        axes.tick_params(axis="y", rotation=0)
-        axes.set_ylabel("")
-        distance = "" if seed == seeds[0] else f"distance {pairs['distance'].mean():.2f}"
-        axes.set_title(f"seed {seed}\n{distance}")
-    panels[0].set_ylabel("vector")
-    bar = figure.colorbar(panels[0].collections[0], ax=list(panels), pad=0.01, aspect=30, extend="both")
-    bar.set_label("share of the vector's allocation,\na falling loss positive")
-    bar.outline.set_visible(False)
     return figure
 
 

@@ -9,12 +9,14 @@ import pandas as pd
 from polca.machine.files import write_csv
 from polca.report.numbered import Numbered
 from polca.report.tables.clusters import best_clusters, hidden_fractions, table_01, table_12
+from polca.report.tables.curves import PLOTS
 from polca.report.tables.metrics import english_metrics, metrics, save_metrics
 from polca.report.tables.parameters import parameters_table
-from polca.study.results import EnglishResults, PresetResults, Results, TaskResults
+from polca.study.results import EnglishResults, PresetResults, Results
 
 __all__ = [
     "ENGLISH_TABLES",
+    "PLOTS",
     "TABLES",
     "english_metrics",
     "make_table",
@@ -22,7 +24,6 @@ __all__ = [
     "save_metrics",
     "save_table",
     "save_tables",
-    "training_losses",
 ]
 
 TABLES: dict[int, Callable[[Results], pd.DataFrame]] = {
@@ -62,11 +63,3 @@ def save_table(number: int, results: Results | EnglishResults, directory: Path) 
 def save_tables(results: PresetResults, directory: Path) -> list[Path]:
     """Make and write all tables of the settings that the preset has."""
     return [save_table(number, own, directory) for number, own in _TABLES.sources(results)]
-
-
-def training_losses(results: TaskResults) -> pd.DataFrame:
-    """Columns step and loss, the mean training loss over each interval between checkpoints; `dvc plots` draws it."""
-    every = results.param("training.checkpoint_interval")
-    log = results.training_log
-    means = log.groupby(log["step"] // every)["loss"].mean()
-    return pd.DataFrame({"step": (means.index + 1) * every, "loss": means.to_numpy()})

@@ -1,4 +1,4 @@
-"""Every scalar that the paper's text quotes, and what belongs beside it: `paper/<preset>/metrics.json`."""
+"""Every scalar that the paper's text quotes, and what belongs beside it: `paper/<preset>/metrics_all.json`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
