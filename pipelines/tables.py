@@ -4,6 +4,7 @@ from polca.machine.files import write_csv, writing
 from polca.report.claims import check_claims
 from polca.report.tables import save_metrics, save_tables, training_losses
 from polca.report.tables.formats import tidy
+from polca.study.published_run import as_run
 from polca.study.readings import COLUMNS, readings
 from polca.study.results import PresetResults
 from polca.study.settings import Preset
@@ -11,7 +12,7 @@ from polca.study.stage import run
 
 
 def main(preset: Preset) -> None:
-    paths, results = preset.paths, PresetResults.of(preset.paths, preset.params)
+    paths, results = preset.paths, PresetResults.of(preset.paths, as_run(preset).params)
     with writing(paths.tables) as folder:
         save_tables(results, folder)
         write_csv(folder / "claims.csv", check_claims(results, paths))

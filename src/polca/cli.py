@@ -81,6 +81,8 @@ def verify(
         number = r.number.removeprefix(f"{r.setting}_")
         table.add_row(where, number, r.published, r.reproduced or "–", KINDS[r.kind].tolerance, r.verdict)
     console.print(table)
+    if found.run:
+        console.print(found.run, markup=False, highlight=False)
     for setting, others in found.numbers.other_settings.items():
         words = (
             f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"

@@ -15,6 +15,7 @@ from polca.report.claims import COLUMNS
 from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required_table
 from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
+from polca.study.published_run import RunFacts
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,12 @@ class CheckedClaim:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that is said of a preset."""
+    """All that is said of a preset; `run` says what its run has, where that came from archives."""
 
     preset: str
     claims: tuple[CheckedClaim, ...]
     numbers: PublishedAgainstReproduced
+    run: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -48,6 +50,7 @@ class Verification:
         """The same for machines."""
         return {
             "preset": self.preset,
+            **({"run": self.run} if self.run else {}),
             "passed": not self.failures,
             "failures": list(self.failures),
             "claims": [asdict(claim) for claim in self.claims],
@@ -97,4 +100,5 @@ def verify(paths: PresetPaths) -> Verification:
     claims = tuple(
         CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
     )
-    return Verification(paths.name, claims, compare(paths))
+    facts = RunFacts.load(paths)
+    return Verification(paths.name, claims, compare(paths), facts.words if facts else "")
