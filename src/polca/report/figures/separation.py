@@ -101,7 +101,9 @@ def _areas(axes: Axes, results: Results, place: str, seeds: pd.DataFrame | None)
     for line, basis in enumerate(BASES):
         areas = rows.loc[rows["analysis"] == ROWS[10][basis], column]
         if ROWS[10][basis] not in set(results.vectors["analysis"]):
-            note(axes, "not in this run", (0.75, line), (0, 0), coords="data", ha="center", va="center", color=MUTED)
+            white: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            look: dict[str, Any] = {"ha": "center", "va": "center", "color": MUTED, "bbox": white}
+            note(axes, "not in this run", (0.75, line), coords="data", **look)
         axes.scatter(areas, np.full(len(areas), line), s=14, color=tones.both, linewidth=0, alpha=0.8, **above)
         if seeds is not None:
             own = seeds.query("measure == @column and table == 10").drop_duplicates(["row", "seed"])
