@@ -86,6 +86,12 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "unflatten": lambda w, v: (w * v).unflatten(1, (2, 2)).unflatten(dim=0, sizes=(3, 1)),
     "difference": lambda w, v: 1 - w * v - (w - v) * (v - 2),
     "quotient": lambda w, v: w / v + 2 / v + v / 3,
+    "quotient of other types": lambda w, v: (
+        w / torch.tensor(3) + w / torch.arange(3, 7) + torch.tensor(2) / v + w / torch.tensor([3.0, 7.0, 0.1, 9.0])
+    ),
+    "other types": lambda w, v: (
+        w * torch.tensor([True, False, True, True]) - torch.tensor(3) * v + (v - torch.arange(4)) * torch.tensor(0.1)
+    ),
     "where": lambda w, v: torch.where(torch.ones(3, 4).tril().bool(), w * v, torch.zeros(()).double()) * w,
     "powers": lambda w, v: v**3 + v.pow(2) * torch.pow(v, -1) + v.rsqrt() + v.sqrt() + v.square() + v.reciprocal(),
     "sigmoid": lambda w, v: torch.sigmoid(w * v),

@@ -1,12 +1,15 @@
 """The token loss of any `torch.nn.Module` that gives logits, and its checkpoints as safetensors files."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polca.errors import PolcaError
 from polca.external.outputs import logits_of
@@ -32,12 +35,36 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     return moving
 
 
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # said of a flag that is not touched
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
+@contextmanager
+def plain_kernels(recurrent: bool) -> Iterator[None]:
+    """Attention and, if asked for, recurrent layers by operations that have derivatives of every order.
+
+    Fused attention has no second derivative, and the fused encoder layer and oneDNN's LSTM have none in forward mode.
+    """
+    mha = torch.backends.mha  # type: ignore[attr-defined]
+    fused = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), _without_onednn() if recurrent else nullcontext():
+            yield
+    finally:
+        mha.set_fastpath_enabled(fused)
+
+
 class ModuleLoss:
     """`token_loss(params, (inputs, targets)) → losses [N, targets]`: cross-entropy of a module's logits, in nats.
 
     The module is put into evaluation mode (no dropout). The logits in its output (`logits_of`) are `[N, classes]` for
     targets `[N]` or `[N, 1]`, and `[N, T, classes]` for targets `[N, T]`. Buffers and frozen parameters are the
-    module's own. Targets of −100 are ignored: they have no loss.
+    module's own. Targets of −100 are ignored: they have no loss. Layers run by `plain_kernels`.
 
     Args:
         module: called as `module(inputs, **arguments)`.
@@ -47,12 +74,14 @@ class ModuleLoss:
     def __init__(self, module: nn.Module, **arguments: Any) -> None:
         self.module = module.eval()
         self._arguments = arguments
+        self._recurrent = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
 
     def __call__(self, params: Mapping[str, Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, targets = batch
         if inputs.is_floating_point():  # NumPy's numbers are of double precision, weights as a rule are not
             inputs = inputs.to(next(iter(params.values())).dtype)
-        output = torch.func.functional_call(self.module, dict(params), (inputs,), self._arguments)
+        with plain_kernels(self._recurrent):
+            output = torch.func.functional_call(self.module, dict(params), (inputs,), self._arguments)
         logits = logits_of(output)
         if targets.dim() == 1:
             targets = targets.unsqueeze(-1)

@@ -208,6 +208,8 @@ register(lambda a, b: _difference(b, a), Tensor.__rsub__, torch.rsub)
 def _quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is not None:
         raise UnsupportedOperation("div with rounding")
+    if isinstance(b, Tensor):  # whole numbers would have a reciprocal of single precision
+        b = _to(b, torch.result_type(parts(a)[0], parts(b)[0]))
     return multiplied(a, _power(b, -1) if isinstance(b, Jet) else 1 / b)
 
 
