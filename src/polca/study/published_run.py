@@ -93,7 +93,7 @@ class RunFacts:
         found: dict[str, Any] = read_json(path)
         found.pop("cut", None)
         try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})
+            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})  # type: ignore[arg-type]
         except TypeError as error:
             raise PolcaError(f"{path}: not the facts of a run ({error}): run stage published again") from error
 
