@@ -1,25 +1,28 @@
-"""`polca …`: results of a finished run without DVC, and the method on checkpoints of one's own."""
+"""`polca …`: results of a finished run without DVC, and the method on checkpoints of one's own.
+
+What a command computes with is loaded when it runs, after what can be refused is refused: help and a wrong name take
+no PyTorch.
+"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from polca.errors import PolcaError
-from polca.external.command import analyze
+from polca.external.command import analyze, cluster
 from polca.machine.extras import needs
-from polca.machine.files import ROOT, read_json, write_json
-from polca.machine.runtime import start_pinned
-from polca.study.paths import PresetPaths, presets
 from polca.version import VERSION
+
+if TYPE_CHECKING:
+    from polca.study.paths import PresetPaths
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 
 Preset = Annotated[str, typer.Argument(help="Name of a folder in presets/.")]
 Root = Annotated[Path, typer.Option(help="The checkout to work in.", show_default="the code's own, or this folder")]
-CHECKOUT = ROOT if (ROOT / "presets").is_dir() else Path()
+_CODE = Path(__file__).resolve().parents[2]
+CHECKOUT = _CODE if (_CODE / "presets").is_dir() else Path()
 """Of an installed package, whose folder is none, the one that it is started in."""
 
 
@@ -30,28 +33,44 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def prepare(
+def start(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Pin threads and kernels before any command."""
-    start_pinned()
+    """Take the options that stand before a command."""
 
 
-def _preset(name: str, root: Path) -> PresetPaths:
-    if not presets(root):
+def known_presets(root: Path) -> list[str]:
+    """The same as `polca.study.paths.presets`, which loads PyTorch."""
+    own = ["laptop"] if (root / "params.yaml").is_file() else []
+    return own + sorted(path.parent.name for path in (root / "presets").glob("*/params.yaml"))
+
+
+def _preset(name: str, root: Path) -> "PresetPaths":
+    known = known_presets(root)
+    if not known:
         raise PolcaError(f"{root.resolve()}: no checkout of polca (it has no presets): name one with --root")
-    return PresetPaths.named(name, root)
+    if name not in known:
+        raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)}): name one of these")
+    from polca.study.paths import PresetPaths
+
+    return PresetPaths(name, root)
 
 
 app.command()(analyze)
+app.command()(cluster)
 
 
 @app.command()
 def verify(
     preset: Preset = "laptop",
-    json: Annotated[Path | None, typer.Option(help="Write the same as JSON to this file.")] = None,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Show every published number beside ours as well.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the same as JSON to this file; - shows it instead of the tables.")
+    ] = None,
     root: Root = CHECKOUT,
 ) -> None:
     """Check the paper's claims, and its numbers, against a preset's committed results.
@@ -60,36 +79,14 @@ def verify(
     """
     paths = _preset(preset, root)
     with needs("repro"):
-        from polca.report.comparison import KINDS
-        from polca.report.verify import counted
+        from polca.report.verify import print_verification, write_verification
         from polca.report.verify import verify as check
 
     found = check(paths)
     if json is not None:
-        write_json(json, found.as_json())
-    console = Console()
-    table = Table("claim", "reading", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
-    for c in found.claims:
-        about, verdict = "English: " if c.claim.startswith("english_") else "", f"{c.verdict}: {c.why}"
-        table.add_row(f"{about}{c.sentence}", c.reading, c.rule, c.statistic, "yes" if c.expected else "no", verdict)
-    console.print(table)
-    table = Table(
-        "where", "number", "published", "reproduced", "tolerance", "verdict", title="Published and reproduced"
-    )
-    for r in found.numbers.rows:
-        where = f"{r.setting}, {r.source}" if r.source == "text" else r.source
-        number = r.number.removeprefix(f"{r.setting}_")
-        table.add_row(where, number, r.published, r.reproduced or "–", KINDS[r.kind].tolerance, r.verdict)
-    console.print(table)
-    if found.run:
-        console.print(found.run, markup=False, highlight=False)
-    for setting, others in found.numbers.other_settings.items():
-        words = (
-            f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"
-        )
-        console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
-    console.print(f"Claims: {counted([c.verdict for c in found.claims])}.", highlight=False)
-    console.print(f"Numbers: {counted([r.verdict for r in found.numbers.rows])}.", highlight=False)
+        write_verification(found, json)
+    if json != Path("-"):
+        print_verification(found, numbers)
     if found.failures:
         raise PolcaError(f"{preset}: expected, but fails: {', '.join(found.failures)}: see data/expected.yaml")
 
@@ -97,36 +94,29 @@ def verify(
 @app.command()
 def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Print every scalar of a preset's metrics.json."""
+    paths = _preset(preset, root)
+    from rich.console import Console
+    from rich.table import Table
+
+    from polca.machine.files import read_json
+
     table = Table("metric", "value")
-    for name, value in read_json(_preset(preset, root).metrics).items():
+    for name, value in read_json(paths.metrics).items():
         table.add_row(name, str(value))
     Console().print(table)
 
 
 @app.command()
 def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
-    """Estimate what a run of a preset takes: arithmetic, disk, memory, time on this machine."""
-    from polca.machine.parallel import default_workers
-
+    """Estimate what a run of a preset takes: arithmetic, disk, memory, time on this machine and on a GPU."""
     paths = _preset(preset, root)
-    with needs("repro"):
-        from polca.study import plan as planning
-        from polca.study.settings import Preset as ReadPreset
+    from polca.machine.runtime import start_pinned
 
-    workers = cores = default_workers()
-    costs, rate = planning.plan(ReadPreset.read(paths), workers), planning.matrix_product_rate()
-    numbers = ("TFLOP", "disk, MiB", "memory, MiB", "minutes of one core")
-    table = Table("stage", *(Column(name, justify="right") for name in numbers))
-    for cost in costs:
-        values = (cost.flops / 1e12, cost.disk / 2**20, cost.memory / 2**20, cost.core_seconds(rate) / 60)
-        table.add_row(cost.stage, *(f"{value:,.0f}" for value in values))
-    Console().print(table)
-    wall = planning.wall_seconds(costs, rate, workers, cores)
-    typer.echo(
-        f"{rate / 1e9:.0f} GFLOP/s a core, {cores} cores, {workers} workers: about {wall / 60:,.0f} minutes "
-        f"without the light stages, {sum(c.disk for c in costs) / 2**30:.1f} GiB of results. "
-        "These are estimates, good to a factor of two."
-    )
+    start_pinned()
+    with needs("repro"):
+        from polca.study.plan_report import print_plan
+
+    print_plan(paths)
 
 
 @app.command()
@@ -146,20 +136,23 @@ def explore(
     root: Root = CHECKOUT,
 ) -> None:
     """Write one HTML page of results for a browser: clusters, their losses, every token."""
-    with needs("explore"):
-        from polca.explorer import analysis_page, preset_page, write_page
-
-    known = presets(root)
-    if source in known:
-        paths = PresetPaths(source, root)
-        page, target = preset_page(paths), paths.run / "explorer.html"
-    elif Path(source).is_dir():
-        page, target = analysis_page(Path(source)), Path(source) / "explorer.html"
-    else:
+    known = known_presets(root)
+    if source not in known and not Path(source).is_dir():
         raise PolcaError(
             f"{source}: neither a preset (known: {', '.join(known) or 'none, without a checkout'}) nor a folder: "
             "name a preset, or the folder that polca analyze wrote (its --out)"
         )
+    from polca.machine.runtime import start_pinned
+
+    start_pinned()
+    with needs("explore"):
+        from polca.explorer import analysis_page, preset_page, write_page
+
+    if source in known:
+        paths = _preset(source, root)
+        page, target = preset_page(paths), paths.run / "explorer.html"
+    else:
+        page, target = analysis_page(Path(source)), Path(source) / "explorer.html"
     target = target if output is None else output
     write_page(page, target)
     typer.echo(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")

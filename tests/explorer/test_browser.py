@@ -259,8 +259,8 @@ def test_every_analysis_can_be_drawn(opened: Opened, run: SyntheticRun) -> None:
 
 
 def test_narrow_screen_does_not_scroll_sideways(opened: Opened) -> None:
-    opened.tab.set_viewport_size({"width": 420, "height": 800})
+    opened.tab.set_viewport_size({"width": 390, "height": 800})
     opened.go("#setting=english&analysis=polca&vector=1&token=69")
     wide = opened.tab.evaluate("document.documentElement.scrollWidth")
     opened.tab.set_viewport_size({"width": 1280, "height": 900})
-    assert wide <= 420
+    assert wide <= 390

@@ -22,7 +22,7 @@ from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
 from polca.explorer.presets import READINGS
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import read_csv
+from polca.machine.files import ROOT, read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES
@@ -309,6 +309,25 @@ class TestReadings:
         assert setting.start == {"analysis": "polca.raw", "vector": 1}
         assert [a.id for a in setting.analyses[:2]] == ["polca.raw", "polca"]
 
+    def test_the_page_starts_on_a_kept_vector(self, page: Page) -> None:
+        """The first one with clusters, or the first at all where none of them has any."""
+        setting = page.settings[0]
+        first, clusters = setting.analyses[0], setting.analyses[0].clusters
+
+        def start(dropped: list[int]) -> int:
+            kept = np.ones_like(clusters.vector_kept)
+            kept[dropped] = False
+            own = replace(first, clusters=replace(clusters, vector_kept=kept))
+            return int(replace(setting, analyses=[own, *setting.analyses[1:]]).start["vector"])
+
+        inside, total = np.unique(clusters.cluster_vector).tolist(), len(clusters.vector_kept)
+        without = [k for k in range(total) if k not in inside]
+        assert (inside[0], len(inside) > 1, len(without) > 0) == (0, True, True)
+        assert start([]) == 1
+        assert start(inside[:1]) == inside[1] + 1
+        assert start(inside) == without[0] + 1
+        assert start(list(range(total))) == 1
+
     def test_one_reading_is_missing(self, tmp_path: Path) -> None:
         run = SyntheticRun(tmp_path).write()
         shutil.rmtree(run.arithmetic.paths.of_reading("raw").tables.parent)
@@ -368,6 +387,16 @@ class TestBadInput:
         paths.params.write_bytes(run.paths.params.read_bytes())
         with pytest.raises(PolcaError, match="no results to show"):
             preset_page(paths)
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [("smoke", ""), ("wikipedia", " CORPUS=<directory of .txt or .txt.gz files>")]
+    )
+    def test_not_run_names_the_command(self, name: str, text: str, tmp_path: Path) -> None:
+        """With the text that a preset of one's own text asks for."""
+        shutil.copytree(ROOT / "presets" / name, tmp_path / "presets" / name)
+        with pytest.raises(PolcaError) as refused:
+            preset_page(PresetPaths(name, tmp_path))
+        assert str(refused.value).endswith(f"no results to show: run `make repro PRESET={name}{text}`")
 
     def test_parts_that_do_not_fit(self, page: Page) -> None:
         setting = page.settings[0]

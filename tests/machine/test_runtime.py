@@ -33,6 +33,7 @@ def state():
 
 before = state()
 import polca
+names = [getattr(polca, name) for name in polca.__all__]
 assert {name for name, value in state().items() if value != before[name]} == set()
 print(" ".join(sys.modules))
 """

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from polca.cli import main
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
 from polca.report.claims import ADDITION, ENGLISH
-from polca.report.verify import expected_claims, verify
+from polca.report.verify import expected_claims, summary, verify
 from polca.study.paths import PresetPaths, presets
 from polca.study.settings import Preset
 
@@ -58,6 +59,56 @@ def test_claims_and_numbers_are_printed(root: Path, monkeypatch, capsys) -> None
     table = pd.read_csv(PresetPaths("smoke", root).tables / "claims.csv")
     assert [c["claim"] for c in told["claims"]] == list(table["claim"])
     assert {row["kind"] for row in told["numbers"]} <= told["tolerances"].keys()
+
+
+def test_numbers_are_shown_on_demand(root: Path, monkeypatch, capsys) -> None:
+    assert run(root, monkeypatch, "smoke") == 0
+    short = capsys.readouterr().out
+    assert "Published and reproduced" not in short
+    assert "--numbers shows every published number" in short
+    assert run(root, monkeypatch, "smoke", "--numbers") == 0
+    long = capsys.readouterr().out
+    assert "Published and reproduced" in long
+    assert len(long.splitlines()) - len(short.splitlines()) > 100
+
+
+def test_json_on_standard_output_is_all_of_it(root: Path, monkeypatch, capsys) -> None:
+    """The same object as in a file; an expected claim that fails is still said, and the exit code stays."""
+    set_verdict(root, "polca_isolates_carries", "fails")
+    expect(root, polca_isolates_carries="a reason")
+    assert run(root, monkeypatch, "smoke", "--json", "-") == 1
+    words = capsys.readouterr()
+    assert run(root, monkeypatch, "smoke", "--json", str(root / "out.json")) == 1
+    assert json.loads(words.out) == json.loads((root / "out.json").read_text(encoding="utf-8"))
+    assert "expected, but fails: polca_isolates_carries" in words.err
+    assert not (Path.cwd() / "-").exists()
+
+
+def test_the_summary_names_what_fails(root: Path) -> None:
+    """With the readings in which it does, and expected claims apart."""
+    path = PresetPaths("smoke", root).tables / "claims.csv"
+    table = pd.read_csv(path)
+    table["verdict"] = "holds"
+    table.loc[table["claim"] == "random_basis_finds_fewer", "verdict"] = "fails"
+    table.to_csv(path, index=False)
+    expect(root, polca_isolates_carries="a reason")
+    lines = summary(verify(PresetPaths("smoke", root)))
+    assert lines[0] == f"Claims: {len(table) - 2} holds, 2 fails."
+    assert lines[1] == "Claims that fail: random_basis_finds_fewer (standardised, raw)."
+    assert lines[2] == "Expected of smoke, but failing: none (1 claim is expected, data/expected.yaml)."
+    expect(root, random_basis_finds_fewer="a reason", polca_isolates_carries="another")
+    lines = summary(verify(PresetPaths("smoke", root)))
+    assert lines[2].startswith("Expected of smoke, but failing: random_basis_finds_fewer (2 claims are expected")
+
+
+def test_the_summary_names_numbers_that_differ_or_are_missing(root: Path) -> None:
+    found = verify(PresetPaths("smoke", root))
+    first, second, *others = found.numbers.rows
+    rows = (replace(first, verdict="differs"), replace(second, verdict="missing"), *others)
+    lines = summary(replace(found, numbers=replace(found.numbers, rows=rows)))
+    for row, verdict in ((first, "differs"), (second, "missing")):
+        (line,) = [line for line in lines if f"“{verdict}”" in line]
+        assert f"{row.source}, {row.number}" in line
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("fails", 1), ("inconclusive", 0)])

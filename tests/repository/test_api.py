@@ -2,13 +2,23 @@
 
 import polca  # isort: skip
 
+import ast
 import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from typer.testing import CliRunner
 
-from polca.cli import app
+from polca.cli import app, known_presets
+from polca.machine.files import ROOT
+from polca.study.paths import presets
 
 
 def test_every_public_name_resolves() -> None:
@@ -17,6 +27,64 @@ def test_every_public_name_resolves() -> None:
     for name in polca.__all__:
         assert callable(getattr(polca, name)), name
     assert not hasattr(polca, "nothing")
+
+
+FRESH = """
+import json, sys
+import polca
+listed = dir(polca)
+from polca.cli import main
+said = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["polca", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        said.append(ended.code)
+slow = sorted({"torch", "numpy", "pandas", "matplotlib"} & sys.modules.keys())
+print(json.dumps({
+    "said": said, "slow": slow, "dir": listed,
+    "types": {name: polca.__getattr__(name).__module__ for names in polca._MODULES.values() for name in names},
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """Light commands in a process of their own: what it loaded, and what it said on standard error."""
+    folder = tmp_path_factory.mktemp("fresh")
+    commands = [["--help"], ["analyze", "--help"], ["plan", "nosuch"], ["verify", "nosuch"], ["explore", "nosuch"]]
+    commands += [["metrics", "nosuch"], ["cluster", "nosuch", "--out", str(folder / "out")]]
+    environment = {**os.environ, "PYTHONPATH": str(Path(polca.__file__).parents[1]), "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, json.dumps(commands)], env=environment, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_light_commands_load_no_pytorch(fresh: tuple[dict[str, Any], str]) -> None:
+    told, errors = fresh
+    assert told["said"] == [0, 0, 1, 1, 1, 1, 1]
+    assert told["slow"] == []
+    assert len(errors.splitlines()) == 5
+    assert all(line.startswith("error: ") and "nosuch" in line for line in errors.splitlines())
+
+
+def test_names_are_listed_before_they_are_loaded(fresh: tuple[dict[str, Any], str]) -> None:
+    """And each comes from the module that type checkers are told of."""
+    told, _ = fresh
+    assert set(polca.__all__) <= set(told["dir"])
+    tree = ast.parse(Path(polca.__file__).read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typed = {f"polca.{module}": names for module, names in polca._MODULES.items()}
+    assert {node.module: tuple(a.name for a in node.names) for node in checked.body} == typed
+    assert {name for names in typed.values() for name in names} | {"PolcaError"} == set(polca.__all__)
+    assert told["types"] == {name: module for module, names in typed.items() for name in names}
+
+
+def test_the_command_line_knows_the_presets() -> None:
+    assert known_presets(ROOT) == presets(ROOT)
 
 
 def test_version_is_the_package_s() -> None:

@@ -133,7 +133,7 @@ def test_every_file_is_in_the_wheel(site: Path) -> None:
         return {path.as_posix() for path in found if "__pycache__" not in path.parts}
 
     assert files(site / "polca") == files(ROOT / "src" / "polca")
-    page = {f"explorer/explorer.{part}" for part in ("charts.js", "data.js", "tokens.js", "css", "html")}
+    page = {f"explorer/explorer.{part}" for part in ("view.js", "charts.js", "data.js", "tokens.js", "css", "html")}
     assert {"py.typed", "machine/pinned.env", *page} <= files(site / "polca")
 
 

@@ -13,7 +13,7 @@ from polca.machine.files import ROOT
 from polca.method.curvature import HessianOperator
 from polca.method.forward import directional_derivatives
 from polca.method.reverse import projected_gradients
-from polca.study import plan
+from polca.study import plan, plan_report
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.task import ArithmeticTask
@@ -130,3 +130,90 @@ def test_time_of_chains_side_by_side() -> None:
     costs = [plan.StageCost("train@arithmetic", 6e9, 0, 0), plan.StageCost("project@english", 7e9, 0, 0)]
     assert plan.wall_seconds(costs, 1e9, workers=2, cores=2) == pytest.approx(10)
     assert plan.wall_seconds(costs, 1e9, workers=1, cores=1) == pytest.approx(20)
+
+
+class TestRate:
+    def test_measured_again_where_the_machine_is_busy(self) -> None:
+        """Until it is not, and no more often than said."""
+        found = iter([(4e10, 0.5), (9e10, 0.99), (1e12, 1.0)])
+        rate = plan.matrix_product_rate(lambda: next(found), lambda: 6e10)
+        assert (rate.value, rate.busy) == (9e10, False)
+        assert next(found) == (1e12, 1.0)
+
+    @pytest.mark.parametrize(("measured", "idle"), [((9e10, 0.5), 6e10), ((9e10, 0.5), None), ((3e10, 1.0), 6e10)])
+    def test_busy(self, measured: tuple[float, float], idle: float | None) -> None:
+        """Part of a core alone, or a core that is far slower than its clock promises."""
+        tries = 0
+
+        def measure() -> tuple[float, float]:
+            nonlocal tries
+            tries += 1
+            return measured
+
+        rate = plan.matrix_product_rate(measure, lambda: idle)
+        assert rate.busy is True
+        assert tries == plan.ATTEMPTS
+        said = plan_report.on_load(rate)
+        assert said.startswith("Warning: this machine is busy")
+        assert f"{measured[1]:.0%}" in said
+
+    def test_cannot_tell(self) -> None:
+        rate = plan.matrix_product_rate(lambda: (3e10, 1.0), lambda: None)
+        assert rate.busy is None
+        assert "cannot be told" in plan_report.on_load(rate)
+        assert plan_report.on_load(plan.Rate(9e10, 1.0, 6e10)) == ""
+
+    def test_measurement(self) -> None:
+        value, share = plan.measure(0.05)
+        assert 1e8 < value < 1e13
+        assert 0 < share < 1.2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(40, "40 seconds"), (89, "89 seconds"), (600, "10 minutes"), (5400, "1.5 hours"), (30541 * 60, "21 days")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert plan_report.spoken(seconds) == words
+
+
+def test_shortages_name_stage_and_way_out() -> None:
+    costs = [plan.StageCost("basis@english", 1, 2e9, 3e9), plan.StageCost("project@english", 1, 2e9, 8 * 2**30)]
+    assert plan_report.shortages(costs, free_memory=9 * 2**30, free_disk=5e9) == []
+    memory, disk = plan_report.shortages(costs, free_memory=2**30, free_disk=3e9)
+    assert memory.startswith("Warning: memory: project@english takes 8.0 GiB, and 1.0 are free: ")
+    assert disk.startswith("Warning: disk: results take 3.7 GiB, and 2.8 are free: ")
+
+
+def test_gpu_rates_are_those_of_the_measured_pieces() -> None:
+    """Each piece of the published settings takes the time that was measured."""
+    preset = Preset.read(PresetPaths.named("paper"))
+    units = {}
+    for task in (preset.arithmetic(), preset.english()):
+        units[task.name] = plan.forward_flops(task.model(), task.length)
+    pieces = {
+        "train@arithmetic": (3 * 64 * units["arithmetic"], 2.15e-3),
+        "basis@arithmetic": (1250 * (4 + 6 * plan.PRODUCTS) * units["arithmetic"], 10.9 / 20),
+        "project@arithmetic": (1250 * (1 + 4 + 60) * units["arithmetic"], 0.36),
+        "train@english": (3 * 64 * units["english"], 33e-3),
+        "basis@english": (10 * units["english"], 2.7e-3),
+        "project@english": (10 * (1 + 2 * 5) * units["english"], 29e-3),
+    }
+    assert pieces.keys() == plan.GPU_RATES.keys()
+    for stage, (flops, seconds) in pieces.items():
+        assert plan.StageCost(stage, flops, 0, 0).gpu_seconds() == pytest.approx(seconds, rel=0.05), stage
+
+
+def test_what_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(plan_report, "matrix_product_rate", lambda: plan.Rate(1e11, 1.0, None))
+    monkeypatch.setenv("COLUMNS", "160")
+    plan_report.print_plan(PresetPaths.named("paper"))
+    said = capsys.readouterr().out
+    assert "Here: about" in said
+    assert "days" in said
+    assert "On one H100: about" in said
+    assert "cannot be told" in said
+    assert "minutes of one core" not in said
+    # Of a narrower model nothing was measured.
+    plan_report.print_plan(PresetPaths.named("laptop"))
+    assert "On one H100: not estimated" in capsys.readouterr().out

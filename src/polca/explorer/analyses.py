@@ -1,9 +1,8 @@
 """Pages from the result files of `polca analyze`."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,10 @@ from polca.explorer.packing import quantise
 from polca.explorer.presets import SHOWN_VALUES, analysis_view
 from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
+from polca.external.results import AGAIN, read_result, read_summary, settings_of
 from polca.external.settings import AnalysisSettings
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import read_csv, read_json, read_npz
+from polca.machine.files import read_csv, read_npz
 from polca.method.clustering import VECTOR_DROPPED, Clusters
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.projections import Projections
@@ -29,35 +29,6 @@ FREQUENT = 7
 """Tokens with a colour of their own where there are more than colours; the rest are then shown as one."""
 LETTERS = 24
 """Letters of a token's name in a key."""
-AGAIN = "run polca analyze again"
-
-_T = TypeVar("_T")
-
-
-def _read(read: Callable[[Path], _T], path: Path) -> _T:
-    """What `read` gives, with the way out that fits these files."""
-    try:
-        return read(path)
-    except (PolcaError, OSError) as error:
-        # Every message is "file: what: way out", and the readers' ways out are of a preset's stages.
-        what = str(error).removeprefix(f"{path}: ").rpartition(": ")[0] or type(error).__name__
-        raise PolcaError(f"{path}: {what}: {AGAIN}") from error
-
-
-def _settings(path: Path, projections: Projections) -> AnalysisSettings:
-    """The settings of `summary.json`."""
-    summary = _read(read_json, path)
-    try:
-        # Before there was a choice, raw trajectories were clustered.
-        settings = AnalysisSettings(**{"standardise": False, **summary["settings"]})
-    except (KeyError, TypeError, PolcaError) as error:
-        raise PolcaError(f"{path}: holds no settings of an analysis ({error}): {AGAIN}") from error
-    if not isinstance(settings.flat_step, int | None):
-        raise PolcaError(f"{path}: flat_step is {settings.flat_step!r}, not a step: {AGAIN}")
-    steps, tokens = projections.steps.tolist(), projections.losses.shape[1]
-    if (summary.get("steps"), summary.get("tokens")) != (steps, tokens):
-        raise PolcaError(f"{path}: other steps or tokens than those of projections.npz: {AGAIN}")
-    return settings
 
 
 def _check_clusters(path: Path, c: Clusters, trajectories: Trajectories, projections: Projections) -> None:
@@ -87,7 +58,7 @@ def _check_clusters(path: Path, c: Clusters, trajectories: Trajectories, project
 
 def _table(path: Path, clusters: Clusters, names: Sequence[str]) -> pd.DataFrame:
     """The rows of `clusters.csv`, in the order of the clusters."""
-    table = _read(lambda p: read_csv(p, text=("hidden", "top_tokens")), path)
+    table = read_result(lambda p: read_csv(p, text=("hidden", "top_tokens")), path)
     keys = ("vector", "cluster", "size")
     wanted = np.stack([clusters.cluster_vector + 1, clusters.cluster_index, clusters.cluster_size], axis=1)
     if not {*keys, "break_step", "hidden", "top_tokens"} <= set(table):
@@ -124,8 +95,10 @@ def _joint_facets(directory: Path, tokens: int) -> list[Facet]:
     path = directory / "token_map.npz"
     if not path.is_file():
         return []
-    found = _read(lambda p: read_npz(p, {"tokens": "int N", "coordinates": "finite N D", "clusters": "int N"}), path)
-    table = _read(lambda p: read_csv(p, text=("telling_token",)), directory / "joint_clusters.csv")
+    found = read_result(
+        lambda p: read_npz(p, {"tokens": "int N", "coordinates": "finite N D", "clusters": "int N"}), path
+    )
+    table = read_result(lambda p: read_csv(p, text=("telling_token",)), directory / "joint_clusters.csv")
     if "telling_token" not in table or found["tokens"].max(initial=-1) >= tokens:
         raise PolcaError(f"{path}: not of the tokens of projections.npz: {AGAIN}")
     shown = table["telling_token"].tolist()[:FREQUENT]
@@ -162,21 +135,17 @@ def analysis_page(directory: Path) -> Page:
     Raises:
         PolcaError: no such folder, or a file in it is missing, damaged, or does not fit the others.
     """
-    if not (directory / "summary.json").is_file():
-        raise PolcaError(
-            f"{directory}: no summary.json: not a folder that polca analyze wrote, or not finished: name that folder, "
-            f"or {AGAIN}"
-        )
+    read_summary(directory)
     path = directory / "projections.npz"
-    projections = _read(Projections.load, path)
-    settings = _settings(directory / "summary.json", projections)
+    projections = read_result(Projections.load, path)
+    settings = settings_of(directory / "summary.json", projections)
     try:
         trajectories = decompose(projections, settings.strategy, settings.second_order, settings.eigenvalue)
     except PolcaError as error:
         raise PolcaError(f"{path}: does not fit summary.json ({error}): {AGAIN}") from error
-    clusters = _read(Clusters.load, directory / "clusters.npz")
+    clusters = read_result(Clusters.load, directory / "clusters.npz")
     _check_clusters(directory / "clusters.npz", clusters, trajectories, projections)
-    texts = _read(TokenTexts.load, directory / "tokens.json")
+    texts = read_result(TokenTexts.load, directory / "tokens.json")
     if len(texts) != projections.losses.shape[1]:
         raise PolcaError(f"{directory / 'tokens.json'}: {len(texts)} tokens, not those of projections.npz: {AGAIN}")
     table = _table(directory / "clusters.csv", clusters, texts.names)

@@ -1,4 +1,4 @@
-/* The explorer page, second part: charts of the clusters, drawn with Plotly, and their table. */
+/* The explorer page, third part: charts of the clusters, drawn with Plotly, and their table. */
 // --- Charts --------------------------------------------------------------------------------------------------------
 
 /** Positions nearest to those wanted that keep their order and a gap (pool adjacent violators). */
@@ -111,8 +111,7 @@ function drawChart(id, name, steps, clusters, key, mean, token) {
 }
 
 const choose = (group) => change({ group: state.group === group ? "" : group });
-const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
-const shownToken = () => (hovered !== null ? hovered : state.token === "" ? null : Number(state.token));
+const shownToken = () => tokenOnShow(hovered, state.token);
 
 function drawCharts() {
   const { analysis, setting, vector } = view, token = shownToken();
@@ -128,6 +127,24 @@ function drawCharts() {
   drawChart("exact", "Exact loss", setting.exact.steps, vector.clusters, "loss", { steps: setting.exact.steps, values: setting.exact.mean }, exact);
 }
 
+/** Offer a file of the page's own making. */
+function save(name, text, type) {
+  const url = URL.createObjectURL(new Blob([text], { type })), link = make("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+const fileName = (what, end) => [state.setting, state.analysis, state.vector, what].join("_").replace(/[^\w.-]/g, "_") + end;
+
+/** A chart as it stands, as SVG. */
+async function saveChart(id) {
+  const node = $(id), { width, height } = node.getBoundingClientRect();
+  const url = await Plotly.toImage(node, { format: "svg", width: Math.round(width), height: Math.round(height) });
+  save(fileName(id, ".svg"), decodeURIComponent(url.slice(url.indexOf(",") + 1)), "image/svg+xml");
+}
+
 function drawVector() {
   const { analysis, vector, setting } = view, several = analysis.vectors.length > 1;
   const step = vector.step >= 0 ? `, sampled at step ${integer.format(vector.step)}` : "";
@@ -139,13 +156,13 @@ function drawVector() {
     where = `${many(view.count, "token")}: ` + (rising ? `${integer.format(rising)} dropped as rising, ` : "") + `${many(outliers, "outlier")}, `
       + (clusters ? `${integer.format(clustered)} in ${many(clusters, "cluster")}.` : "no cluster: HDBSCAN sees one density.");
   $("vector-note").textContent = `${analysis.note} ${where}`.trim();
-  const key = (name, text) => make("span", {}, make("i", { class: name }), text);
+  const key = (name, text, word) => make("span", { title: WORDS[word] }, make("i", { class: name }), text);
   $("key").replaceChildren(...[
     clusters ? key("band", "median and quartiles of a cluster") : null,
-    vector.clusters.some((c) => c.break_step !== null) ? key("break", "its breakthrough (eq. 9)") : null,
+    vector.clusters.some((c) => c.break_step !== null) ? key("break", "its breakthrough (eq. 9)", "breakthrough (eq. 9)") : null,
     key("all", "mean of all tokens"),
     vector.step >= 0 ? key("sampled", "where the vector was computed") : null,
-    setting.flat_step !== null ? key("flat", `τ = step ${integer.format(setting.flat_step)}: breakthroughs later than this are hidden ones`) : null,
+    setting.flat_step !== null ? key("flat", `τ = step ${integer.format(setting.flat_step)}: breakthroughs later than this are hidden ones`, "hidden") : null,
   ].filter((x) => x));
   drawCharts();
 }
@@ -186,10 +203,10 @@ function members(label) {
 
 function drawClusters() {
   const { setting, vector } = view, table = $("clusters");
-  const head = (text, cls) => make("th", { scope: "col", class: cls }, text);
+  const head = (text, cls, word) => make("th", { scope: "col", class: cls, title: WORDS[word] }, text);
   const fits = vector.clusters.some((c) => c.fit > 0);
   table.tHead.replaceChildren(make("tr", {}, head(""), head("cluster"), head("tokens", "number"), fits ? head("fit of the name", "number") : null,
-    head("breakthrough, step", "number"), ...setting.facets.map((f) => head(f.title, "bar-cell"))));
+    head("breakthrough, step", "number", "breakthrough (eq. 9)"), ...setting.facets.map((f) => head(f.title, "bar-cell"))));
   const rows = vector.clusters.map((c) => [String(c.number), c, members(c.number)]);
   for (const [group, name] of [["outliers", "outliers"], ["rising", "dropped as rising"]]) {
     const found = members(GROUPS[group]);
@@ -200,7 +217,7 @@ function drawClusters() {
     const own = c.color !== undefined;
     const button = make("button", { type: "button", "data-group": group, "aria-pressed": String(state.group === group), style: { color: c.text_color } }, own ? `${c.number}  ${c.name}` : c.name);
     const when = !own ? "" : c.break_step === null ? "–" : integer.format(c.break_step) + (c.hidden ? ", hidden" : "");
-    const row = make("tr", { class: state.group === group ? "chosen" : undefined },
+    const row = make("tr", { class: state.group === group ? "chosen" : undefined, title: WORDS[{ outliers: "outlier", rising: "dropped as rising" }[group]] },
       make("td", { class: "swatch" }, own ? swatch(c) : ""), make("td", {}, button),
       make("td", { class: "number" }, integer.format(found.length)), fits ? make("td", { class: "number" }, c.fit > 0 ? percent(c.fit, 1) : "") : null,
       make("td", { class: "number" }, when), ...setting.facets.map((f, i) => make("td", { class: "bar-cell" }, bar(f, view.facets[i], found))));

@@ -1,9 +1,8 @@
-/* The explorer page, first part: reads the JSON that polca.explorer documents, keeps the view in the link, controls.
-   Strings of the data reach the page as text nodes only, and Plotly's labels through `plain`. The parts share one scope. */
+/* The explorer page, second part: reads the JSON that polca.explorer documents, keeps the view in the link, controls.
+   Strings of the data reach the page as text nodes only, and Plotly's labels through `plain`. */
 const INK = "#222222", MUTED = "#5f5f5f", RULE = "#d9d9d9", GREY = "#858585";
-const OUTLIER = -1, RISING = -2;
 const LEVELS = 127;
-const PAGE = 25, SMALL_GRID = 20, NEAR = 20;
+const PAGE = 25, SMALL_GRID = 20;
 const FONT = { family: '"Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif', size: 12, color: MUTED };
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" };
 
@@ -42,9 +41,22 @@ const percent = (part, whole) => {
   if (rounded === 100 && part < whole) return ">99 %";
   return `${rounded} %`;
 };
+const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 /** What is clustered, and in which reading. */
 const titled = (analysis) => `${analysis.title}, ${analysis.reading}`;
 const many = (count, one, more = one + "s") => `${integer.format(count)} ${count === 1 ? one : more}`;
+
+/** Terms of this page, shown where they stand and all together below the charts. */
+const WORDS = {
+  "dropped as rising": "Of a token: its projected loss along this vector ends higher than it began. Of a vector: so does the mean over all tokens. The paper leaves both out.",
+  outlier: "A token in no cluster: HDBSCAN finds too few others whose trajectories are like its own.",
+  "breakthrough (eq. 9)": "The step at which a trajectory bends most: the largest second difference over an interval Δ, equation 9 of the paper; of a cluster, the mean over its tokens.",
+  hidden: "Of a breakthrough: later than τ, the step at which the mean exact loss has become flat (eq. 10).",
+  "projected loss": "The part of a token's loss change up to a step that lies along one vector, a direction of weight space (eq. 8).",
+  standardised: "Each trajectory minus its own mean over time, divided by its own standard deviation over time: shapes count, sizes do not.",
+  "raw trajectories": "Trajectories clustered as they are: shapes and sizes count.",
+  medoid: "The token whose trajectory is nearest to those of all others of its cluster.",
+};
 
 function problem(text) {
   $("problem").textContent = text;
@@ -117,53 +129,14 @@ function curve(t, row) {
 
 // --- State and link ------------------------------------------------------------------------------------------------
 
-const GROUPS = { outliers: OUTLIER, rising: RISING };
 let state = {}, view = null, limit = PAGE, hovered = null;
 
-/** A state that exists, from what a link says. */
-function valid(given) {
-  const setting = page.settings.find((s) => s.id === given.setting) || page.settings[0];
-  const analysis = setting.analyses.find((a) => a.id === given.analysis) || setting.analyses.find((a) => a.id === setting.start.analysis);
-  const start = analysis.id === setting.start.analysis ? setting.start.vector
-    : (analysis.vectors.find((v) => v.clusters.length) || analysis.vectors[0]).number;
-  const asked = Number(given.vector), vector = asked >= 1 && asked <= analysis.vectors.length && Number.isInteger(asked) ? asked : start;
-  const clusters = analysis.vectors[vector - 1].clusters.map((c) => String(c.number));
-  const group = given.group in GROUPS || clusters.includes(given.group) ? given.group : "";
-  const tokens = setting.tokens.first.shape[0], token = /^\d+$/.test(given.token || "") && Number(given.token) < tokens ? given.token : "";
-  const categories = setting.facets.length ? setting.facets[0].categories.length : 0;
-  return {
-    setting: setting.id, analysis: analysis.id, vector, group, token,
-    facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
-    q: given.q || "", scope: given.scope === "token" ? "token" : "near",
-    order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
-  };
-}
-
-function hash(s) {
-  const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
-  for (const key of ["group", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
-  if (s.scope !== "near") params.set("scope", s.scope);
-  if (s.order !== "text") params.set("order", s.order);
-  return "#" + params.toString();
-}
-
-const fromLink = () => valid(Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
-
-let turn = 0;
-/** Show a changed state; what depends on a choice that changed is chosen anew. */
-async function change(part, remember = true) {
-  const next = valid({ ...state, ...part, vector: String(part.vector ?? state.vector) });
-  const same = (keys) => keys.every((key) => next[key] === state[key]);
-  const all = !same(["setting", "analysis", "vector"]);
-  state = next;
-  if (remember) history[all || "group" in part || "token" in part ? "pushState" : "replaceState"](null, "", hash(state));
+/** Show a loaded state; until then the page keeps showing the one before. */
+function draw(next, loaded, part) {
+  [state, view, hovered] = [next, loaded, null];
+  if (!("limit" in part)) limit = PAGE;
   $("link").href = hash(state);
   $("link").textContent = "Link to this view";
-  const mine = ++turn, loaded = all || !view ? await load(state) : view;
-  if (mine !== turn) return;
-  view = loaded;
-  hovered = null;
-  if (!("limit" in part)) limit = PAGE;
   drawControls();
   drawVector();
   drawClusters();
@@ -171,6 +144,8 @@ async function change(part, remember = true) {
   drawDetail();
   document.body.dataset.ready = hash(state);
 }
+
+const { change, follow } = views(page, history, location, load, draw);
 
 // --- Controls ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +167,10 @@ function fill(parent, signature, build) {
 function drawControls() {
   const { setting, analysis } = view;
   fill($("settings"), "settings", () => page.settings.map((s) => radio("setting", s.id, s.title, false)));
-  fill($("analysis"), setting.id, () => setting.analyses.map((a) => make("option", { value: a.id }, titled(a))));
+  fill($("analysis"), setting.id, () => [...new Set(setting.analyses.map((a) => a.reading))].map((reading) =>
+    make("optgroup", { label: capital(reading) }, ...setting.analyses.filter((a) => a.reading === reading).map((a) => make("option", { value: a.id }, titled(a))))));
+  $("reading").textContent = `reading: ${analysis.reading}`;
+  $("reading").title = WORDS[analysis.reading] || "";
   fill($("vectors"), `${setting.id}/${analysis.id}`, () => analysis.vectors.map((v) => {
     const clusters = v.clusters.length;
     const title = `vector ${v.number}: ` + (v.kept ? (clusters ? many(clusters, "cluster") : "no cluster") : "dropped by the filter");

@@ -1,4 +1,4 @@
-/* The explorer page, third part: the tokens, one token on every vector, events, and the first drawing. */
+/* The explorer page, fourth part: the tokens, one token on every vector, events, and the first drawing. */
 // --- Tokens --------------------------------------------------------------------------------------------------------
 
 /** Whether a token is the words, or has them among its neighbours. */
@@ -46,13 +46,18 @@ function groupOf(token, vector = view.vector) {
   return { text: label === OUTLIER ? "outlier" : label === RISING ? "rising" : "–", color: null, text_color: MUTED, name: label === OUTLIER ? "outlier" : label === RISING ? "dropped as rising" : "vector dropped" };
 }
 
+/** Pieces of text, those searched for marked. */
+const marked = (pieces) => pieces.map(([text, hit]) => (hit ? make("mark", {}, text) : text));
+
 function tokenRow(token) {
   const [before, target, after] = view.context(token), group = groupOf(token), facet = view.setting.facets[0];
   const category = facet ? facet.categories[view.facets[0][token]] : null;
-  const button = make("button", { type: "button", "data-token": String(token), style: { color: group.text_color === MUTED ? INK : group.text_color } }, target);
+  const shown = [before.slice(-90), target, after.slice(0, 90)];
+  const [left, middle, right] = state.scope === "token" ? shown.map((text) => [[text, false]]) : searched(shown, state.q);
+  const button = make("button", { type: "button", "data-token": String(token), style: { color: group.text_color === MUTED ? INK : group.text_color } }, ...marked(middle));
   button.addEventListener("focus", () => hover(token));
   const row = make("tr", { class: String(token) === state.token ? "chosen" : undefined },
-    make("td", { class: "before" }, make("bdi", {}, before.slice(-90))), make("td", { class: "target" }, button, make("span", {}, after.slice(0, 90))),
+    make("td", { class: "before" }, make("bdi", {}, ...marked(left))), make("td", { class: "target" }, button, make("span", {}, ...marked(right))),
     make("td", { class: "group", title: group.name }, group.color ? make("i", { style: { background: group.color } }) : null, group.text),
     make("td", { class: "facet" }, category ? make("i", { style: { background: category.color } }) : null, category ? category.name : ""),
     make("td", { class: "number" }, `${view.first[token].toFixed(2)} → ${view.last[token].toFixed(2)}`),
@@ -77,12 +82,21 @@ function drawTokens() {
   }
   $("count").textContent = found.length ? `${many(found.length, "token")}${found.length > limit ? `, the first ${limit} shown` : ""}. Point at one to see it on every vector, choose it to keep it.`
     : "No token fits: take away a filter.";
+  $("save-tokens").hidden = !found.length;
   $("more").hidden = found.length <= limit;
   $("more").textContent = `Show ${Math.min(PAGE, found.length - limit)} more`;
 }
 
+/** The tokens that fit the filters, as a table. */
+function tokenTable() {
+  const facets = view.setting.facets, quantity = view.analysis.quantity.replaceAll(" ", "_");
+  const head = ["token", "before", "text", "after", "group", ...facets.map((f) => f.title), "exact_loss_first", "exact_loss_last", `${quantity}_change`];
+  return [head, ...chosenTokens().map((x) => [x, ...view.context(x), groupOf(x).text, ...facets.map((f, i) => f.categories[view.facets[i][x]].name),
+    view.first[x], view.last[x], ending(x)])];
+}
+
 let waiting = 0;
-/** Preview a token; it goes when another view is chosen. */
+/** Preview a token; it goes when another view is chosen, or where one is pinned when the pointer leaves. */
 function hover(token) {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
@@ -92,6 +106,8 @@ function hover(token) {
     drawDetail();
   }, view.analysis.vectors.length > SMALL_GRID ? 250 : 70);
 }
+
+const leave = () => hover(afterLeaving(hovered, state.token));
 
 // --- One token on every vector -------------------------------------------------------------------------------------
 
@@ -195,6 +211,9 @@ $("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => change({ q: $("search").value }), 150);
 });
+for (const event of ["mouseleave", "focusout"]) $("tokens").tBodies[0].addEventListener(event, leave);
+for (const id of ["projected", "exact"]) $(`save-${id}`).addEventListener("click", () => saveChart(id));
+$("save-tokens").addEventListener("click", () => save(fileName("tokens", ".csv"), csv(tokenTable()), "text/csv;charset=utf-8"));
 $("more").addEventListener("click", () => { limit += PAGE; drawTokens(); });
 $("link").addEventListener("click", (event) => {
   event.preventDefault();
@@ -202,13 +221,13 @@ $("link").addEventListener("click", (event) => {
   if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(url).then(() => say("Link copied"), () => say("The address bar has it"));
   else say("The address bar has it");
 });
-const followLink = () => change(Object.assign({ group: "", token: "", facet: "", q: "", scope: "", order: "" }, fromLink()), false);
-window.addEventListener("hashchange", followLink);
-window.addEventListener("popstate", followLink);
+window.addEventListener("hashchange", follow);
+window.addEventListener("popstate", follow);
 
+$("words").replaceChildren(...Object.entries(WORDS).flatMap(([word, meaning]) => [make("dt", {}, capital(word)), make("dd", {}, meaning)]));
 drawFooter();
 try {
-  await change(fromLink(), false);
+  await follow();
 } catch (error) {
   problem("This page is damaged: make it again with polca explore.");
   throw error;

@@ -175,4 +175,8 @@ def preset_page(paths: PresetPaths) -> Page:
         text = task.tagged_text(read_npz(english.paths.labels))
         tokens, facets = speech.tokens(text), speech.facets(text)
         settings.append(_setting(english, task, "Tokens of running text.", tokens, facets, role_looks))
+    if not settings:
+        own_text = any(source.data == f"data/corpora/{paths.name}" for source in preset.sources.values())
+        corpus = " CORPUS=<directory of .txt or .txt.gz files>" if own_text else ""
+        raise PolcaError(f"preset {paths.name}: no results to show: run `make repro PRESET={paths.name}{corpus}`")
     return Page("Hidden breakthroughs", f"preset {paths.name}", settings)

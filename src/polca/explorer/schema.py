@@ -187,10 +187,11 @@ class Setting:
 
     @property
     def start(self) -> dict[str, Any]:
-        """What the page shows first: the first vector with clusters, of the first analysis."""
-        first = self.analyses[0]
-        found = first.clusters.cluster_vector
-        return {"analysis": first.id, "vector": int(found.min()) + 1 if len(found) else 1}
+        """What the page shows first, of the first analysis: the first kept vector with clusters, or first kept one."""
+        first, clusters = self.analyses[0], self.analyses[0].clusters
+        kept = np.flatnonzero(clusters.vector_kept)
+        found = np.intersect1d(clusters.cluster_vector, kept)
+        return {"analysis": first.id, "vector": int(next(iter([*found, *kept]), 0)) + 1}
 
     def to_json(self) -> dict[str, Any]:
         """As the page holds it."""

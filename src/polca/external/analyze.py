@@ -4,12 +4,13 @@ Everything goes through the public functions of the package; nothing here knows 
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,11 @@ from polca.external.analysis import Analysis
 from polca.external.directions import directions, write_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
-from polca.external.sentences import sentences, unconverged
+from polca.external.sentences import sentences, unconverged, warnings
 from polca.external.sequences import Sequences
 from polca.external.settings import CLUSTER_SHARE, AnalysisSettings, chosen_steps, planned
-from polca.machine.files import write_csv, write_json, write_text
+from polca.external.token_texts import TokenTexts
+from polca.machine.files import write_csv, write_json, write_text, writing
 from polca.machine.text import one_line
 from polca.method.bases import Basis, hessian_basis
 from polca.method.breakthrough import breakthroughs
@@ -33,9 +35,12 @@ from polca.method.clustering import Clusters, cluster, vector_counts
 from polca.method.completeness import completeness, ratio
 from polca.method.decomposition import Trajectories, decompose
 from polca.method.forward import directional_derivatives
-from polca.method.projections import project
+from polca.method.projections import Projections, project
 from polca.tasks.scores import top_tokens
 from polca.typing import TokenLossFunction
+
+if TYPE_CHECKING:
+    from polca.report.figures.projected_losses import Overall
 
 CONTEXTS = 3
 
@@ -108,6 +113,34 @@ def analyze(
         workers=workers,
         resume=None if resume is None else resume / "projections",
     )
+    return analysis_of(
+        projections,
+        basis,
+        settings,
+        parameters=sum(p.numel() for p in params.values()),
+        fallback=fallback,
+        workers=workers,
+    )
+
+
+def analysis_of(
+    projections: Projections,
+    basis: Basis,
+    settings: AnalysisSettings,
+    *,
+    parameters: int,
+    fallback: str | None,
+    workers: int = 1,
+) -> Analysis:
+    """All of an analysis that follows from the projections: trajectories, clusters, breakthroughs, completeness.
+
+    Args:
+        settings: as `planned` gives them.
+        parameters, fallback: as in `Analysis`.
+
+    Raises:
+        PolcaError: projections that lack what the settings ask for.
+    """
     trajectories = decompose(
         projections, settings.strategy, second_order=settings.second_order, eigenvalue=settings.eigenvalue
     )
@@ -128,7 +161,7 @@ def analyze(
     settings, breaks = _breaks(settings, trajectories, clusters)
     return Analysis(
         settings=settings,
-        parameters=sum(p.numel() for p in params.values()),
+        parameters=parameters,
         basis=basis,
         projections=projections,
         trajectories=trajectories,
@@ -190,7 +223,7 @@ def _breaks(
     return settings, table.drop(columns=["hidden", "hidden_onset"]) if flat is None else table
 
 
-def cluster_table(analysis: Analysis, names: Sequences) -> pd.DataFrame:
+def cluster_table(analysis: Analysis, names: Sequences | TokenTexts) -> pd.DataFrame:
     """One row a cluster: size, breakthrough, the most frequent tokens, and the contexts nearest to the medoid.
 
     Columns: vector (from 1), vector_step, cluster (from 0), size, share_of_tokens, break_step and onset_step (eq. 9 as
@@ -265,22 +298,48 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> list[Path]:
+def _overall(a: Analysis) -> "Overall":
+    """What the figure shows where there is no cluster."""
+    from polca.report.figures.projected_losses import Overall
+
+    losses = a.projections.losses.mean(axis=1, dtype=np.float64)
+    return Overall(a.projections.steps, losses, a.trajectories.values.mean(axis=1, dtype=np.float64))
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system has no links."""
+    if target.exists() and target.samefile(source):
+        return
+    with writing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def write_analysis(
+    analysis: Analysis, names: Sequences | TokenTexts, directory: Path, basis: Path | None = None
+) -> list[Path]:
     """Write every file of an analysis; equal analyses give equal bytes.
+
+    Args:
+        names: the evaluated tokens.
+        basis: a file that holds the analysis' basis already; it gets a second name in `directory`.
 
     Returns:
         `basis.safetensors`, `projections.npz`, `clusters.npz`, `clusters.csv`, `tokens.json` (`TokenTexts`),
-        `projected_losses.pdf` and `.png`, the files of `write_directions` where there are any, `summary.txt`
-        (`sentences`), and last `summary.json`, so that where it is, the rest is whole. An `explorer.html` that is there
-        is removed.
+        `projected_losses.pdf` and `.png`, the same for each vector with clusters in `vectors/`, the files of
+        `write_directions` where there are any, `summary.txt` (`sentences`), and last `summary.json`, so that where it
+        is, the rest is whole. An `explorer.html` that is there is removed.
 
     Raises:
         PolcaError: the folder cannot be written, or the names are not those of the evaluated tokens.
     """
-    from polca.report.figures.projected_losses import render
+    from polca.report.figures.projected_losses import render, render_vectors
     from polca.report.figures.style import save
 
-    texts, tokens = names.texts(), analysis.projections.losses.shape[1]
+    texts = names if isinstance(names, TokenTexts) else names.texts()
+    tokens = analysis.projections.losses.shape[1]
     if len(texts) != tokens:
         raise PolcaError(f"names: of {len(texts)} tokens, but {tokens} were evaluated: give the evaluated sequences")
     table = cluster_table(analysis, names)
@@ -288,13 +347,20 @@ def write_analysis(analysis: Analysis, names: Sequences, directory: Path) -> lis
     # A page that `polca explore` made of what was here would show the analysis before.
     for old in ("summary.json", "explorer.html"):
         (directory / old).unlink(missing_ok=True)
-    analysis.basis.save(paths[0])
+    if basis is None:
+        analysis.basis.save(paths[0])
+    else:
+        _link(basis, paths[0])
     analysis.projections.save(paths[1])
     analysis.clusters.save(paths[2])
     write_csv(paths[3], table)
     paths.append(directory / "tokens.json")
     texts.save(paths[-1])
-    paths += save(render(analysis.clusters, table), directory / "projected_losses")
+    contents = render(analysis.clusters, table, _overall(analysis), warnings(analysis))
+    paths += save(contents, directory / "projected_losses")
+    shutil.rmtree(directory / "vectors", ignore_errors=True)
+    for name, contents in render_vectors(analysis.clusters, table):
+        paths += save(contents, directory / "vectors" / name)
     if analysis.directions is not None:
         paths += write_directions(analysis.directions, texts.names, directory)
     paths += [directory / "summary.txt", directory / "summary.json"]

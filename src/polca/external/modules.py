@@ -49,7 +49,7 @@ def plain_kernels(recurrent: bool) -> Iterator[None]:
 
     Fused attention has no second derivative, and the fused encoder layer and oneDNN's LSTM have none in forward mode.
     """
-    mha = torch.backends.mha  # type: ignore[attr-defined]
+    mha = torch.backends.mha
     fused = mha.get_fastpath_enabled()
     mha.set_fastpath_enabled(False)
     try:

@@ -3,7 +3,31 @@
 import numpy as np
 
 from polca.external.analysis import Analysis
+from polca.external.settings import AnalysisSettings
 from polca.method.clustering import vector_counts
+
+SMALL_SHARE = 0.05
+"""Share of the loss change that a basis holds below which results come with a warning: a twentieth, chosen by us."""
+
+
+def finer(settings: AnalysisSettings) -> tuple[int, int]:
+    """min_cluster_size and min_samples_divisor of the next finer clustering: half and twice, which the paper has not.
+
+    `settings` must be those of an analysis, where nothing is left open.
+    """
+    assert settings.min_cluster_size is not None
+    return max(2, settings.min_cluster_size // 2), 2 * settings.min_samples_divisor
+
+
+def warnings(a: Analysis) -> list[str]:
+    """What to doubt before all else; the figure shows it too."""
+    share = a.complete.fraction
+    if not np.isfinite(share) or abs(share) >= SMALL_SHARE:
+        return []
+    return [
+        f"Warning: the basis holds only {share:.1%} of the mean loss change, less than {SMALL_SHARE:.0%}: "
+        "its clusters tell of little that was learned. More vectors (--vectors) hold more."
+    ]
 
 
 def _vectors(a: Analysis) -> str:
@@ -20,8 +44,12 @@ def _clusters(a: Analysis) -> str:
     counts = vector_counts(a.clusters.labels[a.clusters.vector_kept].ravel())
     left = counts["n_clustered"] + counts["n_outliers"]
     if not len(a.clusters):
+        size, divisor = finer(settings)
         raw = "; or cluster trajectories as they are with --raw" if settings.standardise else ""
-        return f"HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones{raw}."
+        return (
+            "HDBSCAN found no cluster: raise --min-samples-divisor or lower --min-cluster-size for finer ones, such as "
+            f"{divisor} and {size}, which are not the paper's{raw}. polca cluster does so without computing anew."
+        )
     form = "standardised" if settings.standardise else "raw"
     return (
         f"HDBSCAN found {len(a.clusters)} clusters of {form} trajectories. They hold "
@@ -61,7 +89,7 @@ def _convergence(a: Analysis) -> str:
 def sentences(analysis: Analysis) -> list[str]:
     """One string a sentence or two, in the order in which they matter; the command line and `summary.txt` show them."""
     a = analysis
-    said = [_share(a), _vectors(a), _clusters(a), _convergence(a)]
+    said = [*warnings(a), _share(a), _vectors(a), _clusters(a), _convergence(a)]
     if a.directions is not None:
         groups = int(a.directions.clusters.max(initial=-1)) + 1
         said.append(

@@ -12,11 +12,8 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.external.texts import read_text_file
-from polca.external.token_texts import TokenTexts
+from polca.external.token_texts import AFTER, BEFORE, TokenTexts, alone, bracketed
 from polca.machine.text import UNPRINTABLE, visible
-
-BEFORE, AFTER = 12, 3
-"""Tokens of context shown before and after a target."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +84,14 @@ class Sequences:
         sequence, place = divmod(token, self.targets.shape[1])
         own = self.targets[sequence]
         if not self._continues:
-            return f"sequence {sequence}, target {place} ⟦{self.name(token)}⟧"
+            return alone(sequence, place, self.name(token))
         before = torch.cat([self.inputs[sequence, :1], own[:place]])[-BEFORE:]
         upto, beyond = torch.cat([before, own[place : place + 1]]), own[place + 1 : place + 1 + AFTER]
         # Decoded together, since a token's text may depend on the one before it.
         parts = [self._shown(before), self._shown(upto), self._shown(torch.cat([upto, beyond]))]
         if not (parts[1].startswith(parts[0]) and parts[2].startswith(parts[1])):
             return f"{parts[0]}⟦{self.name(token)}⟧{self._shown(beyond)}"
-        target = parts[1][len(parts[0]) :]
-        space = " " if target.startswith(" ") and target.strip() else ""
-        return f"{parts[0]}{space}⟦{target.removeprefix(space)}⟧{parts[2][len(parts[1]) :]}"
+        return bracketed(parts[0], parts[1][len(parts[0]) :], parts[2][len(parts[1]) :])
 
 
 def packed_text(path: Path, encode: Callable[[str], Sequence[int]], context: int, field: str | None = None) -> Tensor:

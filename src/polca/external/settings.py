@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, get_args
 
 from polca.errors import PolcaError
-from polca.external.sequences import Sequences
-from polca.method.breakthrough import breakthrough_steps
-from polca.method.curvature import check_lanczos
-from polca.typing import EigenvalueAt, SecondOrder
+
+if TYPE_CHECKING:  # the help of a command reads the defaults, and need not load PyTorch
+    from polca.external.sequences import Sequences
+    from polca.typing import EigenvalueAt, SecondOrder
 
 AnalysisStrategy = Literal["polca", "polca_first_order", "fisher", "loss", "loss_change"]
 
@@ -34,8 +32,8 @@ class AnalysisSettings:
     tokens: int = 2000
     batch: int = 4
     strategy: AnalysisStrategy = "polca"
-    second_order: SecondOrder = "trapezoid"
-    eigenvalue: EigenvalueAt = "basis"
+    second_order: "SecondOrder" = "trapezoid"
+    eigenvalue: "EigenvalueAt" = "basis"
     min_cluster_size: int | None = None  # CLUSTER_SHARE of the tokens, five at least
     min_samples_divisor: int = 15
     standardise: bool = True  # cluster shapes (see `analyze`); False clusters raw trajectories, as they are
@@ -46,6 +44,8 @@ class AnalysisSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        from polca.typing import EigenvalueAt, SecondOrder
+
         least = dict.fromkeys(
             ("per_step", "hessian_sequences", "tokens", "batch", "max_matvecs", "vectors", "delta"), 1
         ) | {"min_cluster_size": 2, "min_samples_divisor": 1}
@@ -107,6 +107,8 @@ def basis_steps(steps: Sequence[int], settings: AnalysisSettings) -> tuple[int, 
             )
         chosen_steps(steps, settings.basis_steps, "basis_steps")
         return settings.basis_steps
+    import numpy as np
+
     after = list(steps)[1:]
     vectors = settings.vectors or min(DEFAULT_VECTORS, len(after) * settings.per_step)
     count, rest = divmod(vectors, settings.per_step)
@@ -128,6 +130,11 @@ def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) 
     Raises:
         PolcaError: fewer than two checkpoints, basis steps that do not fit them, a Δ that does not, or no workers.
     """
+    import numpy as np
+
+    from polca.method.breakthrough import breakthrough_steps
+    from polca.method.curvature import check_lanczos
+
     if len(steps) < 2:
         raise PolcaError(f"steps: {len(steps)} checkpoint chosen: give two at least")
     if workers < 1:
@@ -142,7 +149,7 @@ def planned(settings: AnalysisSettings, steps: Sequence[int], workers: int = 1) 
     return replace(settings, basis_steps=at, vectors=len(at) * settings.per_step)
 
 
-def split(sequences: Sequences, settings: AnalysisSettings) -> tuple[Sequences, Sequences]:
+def split(sequences: "Sequences", settings: AnalysisSettings) -> "tuple[Sequences, Sequences]":
     """Hessian sample and evaluation set: the first sequences, and those after them.
 
     Raises:

@@ -8,6 +8,20 @@ from typing import Any
 from polca.errors import PolcaError
 from polca.machine.files import read_json, write_json
 
+BEFORE, AFTER = 12, 3
+"""Tokens of context shown before and after a target."""
+
+
+def bracketed(before: str, target: str, after: str) -> str:
+    """A token in its context, a space at its beginning left outside the brackets."""
+    space = " " if target.startswith(" ") and target.strip() else ""
+    return f"{before}{space}⟦{target.removeprefix(space)}⟧{after}"
+
+
+def alone(sequence: int, place: int, name: str) -> str:
+    """A target that continues no text."""
+    return f"sequence {sequence}, target {place} ⟦{name}⟧"
+
 
 @dataclass(frozen=True)
 class TokenTexts:
@@ -47,6 +61,21 @@ class TokenTexts:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def name(self, token: int) -> str:
+        """What a token is called in tables."""
+        return self.names[token]
+
+    def context(self, token: int) -> str:
+        """A token in brackets `⟦…⟧`, with those before and after; or which sequence and target it is."""
+        row, at = self.sequence[token], self.place[token]
+        # In running text the first token of a sequence is context alone.
+        if self.place[0] == 0:
+            return alone(row, at, self.names[token])
+        pieces = self.sequences[row]
+        return bracketed(
+            "".join(pieces[max(0, at - BEFORE) : at]), pieces[at], "".join(pieces[at + 1 : at + 1 + AFTER])
+        )
 
     def save(self, path: Path) -> None:
         """Write as a JSON object with the attributes as its members.

@@ -3,16 +3,28 @@
 It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
 """
 
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from polca.errors import PolcaError
-from polca.machine.files import read_params
+from polca.machine.files import read_params, write_json
 from polca.report.claims import COLUMNS
-from polca.report.comparison import KINDS, PublishedAgainstReproduced, compare, required_table
+from polca.report.comparison import (
+    DIFFERS,
+    KINDS,
+    MISSING,
+    Comparison,
+    PublishedAgainstReproduced,
+    compare,
+    required_table,
+)
 from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
 from polca.study.published_run import RunFacts
@@ -103,3 +115,74 @@ def verify(paths: PresetPaths) -> Verification:
         CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
     )
     return Verification(paths.name, claims, compare(paths), facts.words if facts else "")
+
+
+def summary(found: Verification) -> list[str]:
+    """Verdicts counted, and what fails, differs or is missing by its name; one string a line."""
+    readings: dict[str, list[str]] = defaultdict(list)
+    for c in found.claims:
+        if c.verdict == FAILS:
+            readings[c.claim] += [c.reading] if c.reading else []
+    failing = [f"{name} ({', '.join(own)})" if own else name for name, own in readings.items()]
+    lines = [f"Claims: {counted([c.verdict for c in found.claims])}."]
+    if failing:
+        lines.append(f"Claims that fail: {'; '.join(failing)}.")
+    wanted = sum(bool(c.expected) for c in found.claims)
+    lines.append(
+        f"Expected of {found.preset}, but failing: {', '.join(found.failures) or 'none'} "
+        f"({wanted or 'no'} {'claim is' if wanted == 1 else 'claims are'} expected, data/expected.yaml)."
+    )
+    rows = found.numbers.rows
+    lines.append(f"Numbers: {counted([r.verdict for r in rows])}.")
+    for verdict in (DIFFERS, MISSING):
+        if names := [f"{_place(r)}, {_name(r)}" for r in rows if r.verdict == verdict]:
+            lines.append(f"Numbers with the verdict “{verdict}”: {'; '.join(names)}.")
+    return lines
+
+
+def _place(row: Comparison) -> str:
+    return f"{row.setting}, {row.source}" if row.source == "text" else row.source
+
+
+def _name(row: Comparison) -> str:
+    return row.number.removeprefix(f"{row.setting}_")
+
+
+def print_verification(found: Verification, numbers: bool = False) -> None:
+    """Print the claims, every published number where `numbers` asks for them, the scales, and `summary`."""
+    console = Console()
+    table = Table("claim", "reading", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
+    for c in found.claims:
+        about, verdict = "English: " if c.claim.startswith("english_") else "", f"{c.verdict}: {c.why}"
+        table.add_row(f"{about}{c.sentence}", c.reading, c.rule, c.statistic, "yes" if c.expected else "no", verdict)
+    console.print(table)
+    if numbers:
+        heads = ("where", "number", "published", "reproduced", "tolerance", "verdict")
+        table = Table(*heads, title="Published and reproduced")
+        for r in found.numbers.rows:
+            tolerance = KINDS[r.kind].tolerance
+            table.add_row(_place(r), _name(r), r.published, r.reproduced or "–", tolerance, r.verdict)
+        console.print(table)
+    if found.run:
+        console.print(found.run, markup=False, highlight=False)
+    for setting, others in found.numbers.other_settings.items():
+        words = (
+            f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"
+        )
+        console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
+    for line in summary(found):
+        console.print(line, markup=False, highlight=False)
+    if not numbers:
+        console.print("--numbers shows every published number beside ours.", markup=False, highlight=False)
+
+
+def write_verification(found: Verification, target: Path) -> None:
+    """Write `Verification.as_json` to a file, or to standard output where `target` is `-`.
+
+    Raises:
+        PolcaError: the file cannot be written.
+    """
+    if target == Path("-"):
+        print(json.dumps(found.as_json(), indent=2, sort_keys=True))
+    else:
+        write_json(target, found.as_json())

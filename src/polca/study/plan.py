@@ -6,11 +6,13 @@ forward mode or 1 + targets + K by backward passes, and K directions with exact 
 products). How many Hessian products Lanczos needs is known only afterwards: `PRODUCTS` is assumed.
 """
 
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 
 from polca.study.settings import Preset
 from polca.tasks.task import TransformerTask
@@ -20,6 +22,24 @@ PRODUCTS = 9
 """Hessian products that Lanczos needs for one vector, about what the laptop and wikipedia runs needed."""
 SHARES = {"train": 0.6, "basis": 0.6, "project": 0.7}
 """Share of the matrix-product rate that each kind of stage reaches on one core, rounded from measurements."""
+GPU_RATES: Mapping[str, float] = {
+    "train@arithmetic": 15e12,  # 2.15 ms a step of 64 additions, replayed as a CUDA graph
+    "basis@arithmetic": 23e12,  # 0.55 s a vector on 1,250 additions
+    "project@arithmetic": 39e12,  # 0.36 s a checkpoint: 5,000 tokens, 60 vectors
+    "train@english": 38e12,  # 33 ms a step of 64 windows of 128 tokens
+    "basis@english": 24e12,  # 2.7 ms a window and product, 25 windows at once
+    "project@english": 24e12,  # 29 ms for 10 windows and 5 vectors
+}
+"""Operations a second on one NVIDIA H100 in float32, as counted here, from the pieces beside them (published sizes).
+
+Narrower models reach far less, because launching kernels takes longer than the kernels.
+"""
+GPU_WIDTH = 512
+"""The published width, below which nothing is said of a GPU."""
+PER_CYCLE, SHARE_OF_PEAK = 32, 0.6
+"""float32 operations a cycle of a core with AVX2; of these, what an idle core reaches at least."""
+WHOLE_CORE, ATTEMPTS = 0.9, 3
+"""Share of a core that a process has to itself; how often the rate is measured on a busy machine."""
 PROCESS_BYTES = 350 * 2**20
 """What a process holds once PyTorch is imported."""
 
@@ -42,6 +62,10 @@ class StageCost:
     def core_seconds(self, rate: float) -> float:
         """Seconds on one core whose matrix products run at `rate` operations a second."""
         return self.flops / (rate * SHARES[self.stage.split("@")[0]])
+
+    def gpu_seconds(self) -> float:
+        """Seconds on one H100."""
+        return self.flops / GPU_RATES[self.stage]
 
 
 def forward_flops(config: ModelConfig, length: int) -> float:
@@ -156,11 +180,62 @@ def wall_seconds(costs: Sequence[StageCost], rate: float, workers: int, cores: i
     return max(*chains, sum(cost.core_seconds(rate) for cost in costs) / cores)
 
 
-def matrix_product_rate(seconds: float = 0.3) -> float:
-    """Operations a second of float32 matrix products on one core of this machine, measured for `seconds`."""
+# --- The rate of this machine -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast one core of this machine multiplies float32 matrices.
+
+    Attributes:
+        value: operations a second.
+        core_share: CPU time over elapsed time while it was measured; below 1 where others use the core.
+        idle: operations a second that an idle core gives at least; None where its clock is not known.
+    """
+
+    value: float
+    core_share: float
+    idle: float | None
+
+    @property
+    def busy(self) -> bool | None:
+        """Whether other work slows the core; None where that cannot be told."""
+        if self.core_share < WHOLE_CORE:
+            return True
+        return None if self.idle is None else self.value < self.idle
+
+
+def idle_rate() -> float | None:
+    """Operations a second that an idle core gives at least, by its clock; None where that is not known."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    try:
+        clock = psutil.cpu_freq()
+    except (OSError, RuntimeError, NotImplementedError):
+        return None
+    # Some virtual machines say 0.
+    return SHARE_OF_PEAK * PER_CYCLE * clock.current * 1e6 if clock is not None and clock.current else None
+
+
+def measure(seconds: float = 0.3) -> tuple[float, float]:
+    """Operations a second of float32 matrix products, and the share of a core that they got."""
     a = np.ones((512, 512), np.float32)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    a @ a  # the first product loads the library
+    start, own, count = time.perf_counter(), time.process_time(), 0
+    while (elapsed := time.perf_counter() - start) < seconds:
         a @ a
         count += 1
-    return 2 * 512**3 * count / (time.perf_counter() - start)
+    return 2 * 512**3 * count / elapsed, (time.process_time() - own) / elapsed
+
+
+def matrix_product_rate(
+    measured: Callable[[], tuple[float, float]] = measure, idle: Callable[[], float | None] = idle_rate
+) -> Rate:
+    """The best of up to `ATTEMPTS` measurements: again where the machine looks busy."""
+    expected, best = idle(), Rate(0.0, 0.0, None)
+    for _ in range(ATTEMPTS):
+        rate = Rate(*measured(), expected)
+        best = max(best, rate, key=lambda r: r.value)
+        if not rate.busy:
+            break
+    return best

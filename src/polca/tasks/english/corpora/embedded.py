@@ -9,6 +9,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -30,6 +31,9 @@ SHINGLE = 8
 """Words; two texts seldom share eight in a row by chance."""
 MAX_SEEN = 0.5
 """Share of a paragraph's shingles that earlier paragraphs have; templates and copied docstrings reach it."""
+
+
+_TOP_LEVEL = re.compile(r"[^/]+/__init__\.py\b")
 
 
 def _names(text: str) -> frozenset[str]:
@@ -298,14 +302,25 @@ def _locate(package: str, root: Path | None) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+@cache
+def _installed(folder: Path) -> list[tuple[str, str, frozenset[str]]]:
+    """Of each distribution in a folder: name as packages write it, name and version, and its top-level packages."""
+    found = []
+    for distribution in Distribution.discover(path=[str(folder)]):
+        record = (distribution.read_text("RECORD") or "").splitlines()
+        packages = frozenset(line.partition("/")[0] for line in record if _TOP_LEVEL.match(line))
+        name = str(distribution.name)
+        # Builds of one version (`+cpu`, `+cu130`) have the same docstrings.
+        release = f"{name} {distribution.version.partition('+')[0]}"
+        found.append((name.lower().replace("-", "_"), release, packages))
+    return found
+
+
 def _release(package: str, directory: Path) -> str:
     """Name and version of the distribution that a package belongs to; the package's name where there is none."""
-    for distribution in Distribution.discover(path=[str(directory.parent)]):
-        name = distribution.name
-        same = name is not None and name.lower().replace("-", "_") == package.lower()
-        if same or Path(package, "__init__.py") in {Path(f) for f in distribution.files or ()}:
-            # Builds of one version (`+cpu`, `+cu130`) have the same docstrings.
-            return f"{name} {distribution.version.partition('+')[0]}"
+    for name, release, packages in _installed(directory.parent):
+        if name == package.lower() or package in packages:
+            return release
     return package
 
 

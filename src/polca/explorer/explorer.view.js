@@ -1,0 +1,91 @@
+/* The explorer page, first part: which view a link or a click asks for, and which one is shown. Nothing here touches the
+   page, so that tests can run it without a browser. The parts share one scope. */
+const OUTLIER = -1, RISING = -2;
+const GROUPS = { outliers: OUTLIER, rising: RISING };
+const NEAR = 20;
+
+/** A state that exists, from what a link says. */
+function valid(page, given) {
+  const setting = page.settings.find((s) => s.id === given.setting) || page.settings[0];
+  const analysis = setting.analyses.find((a) => a.id === given.analysis) || setting.analyses.find((a) => a.id === setting.start.analysis);
+  const first = (test) => analysis.vectors.find(test);
+  const start = analysis.id === setting.start.analysis ? setting.start.vector
+    : (first((v) => v.kept && v.clusters.length) || first((v) => v.kept) || analysis.vectors[0]).number;
+  const asked = Number(given.vector), vector = asked >= 1 && asked <= analysis.vectors.length && Number.isInteger(asked) ? asked : start;
+  const clusters = analysis.vectors[vector - 1].clusters.map((c) => String(c.number));
+  const group = Object.hasOwn(GROUPS, given.group ?? "") || clusters.includes(given.group) ? given.group : "";
+  const tokens = setting.tokens.first.shape[0], token = /^\d+$/.test(given.token || "") && Number(given.token) < tokens ? given.token : "";
+  const categories = setting.facets.length ? setting.facets[0].categories.length : 0;
+  return {
+    setting: setting.id, analysis: analysis.id, vector, group, token,
+    facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
+    q: given.q || "", scope: given.scope === "token" ? "token" : "near",
+    order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
+  };
+}
+
+/** The link of a state. */
+function hash(s) {
+  const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
+  for (const key of ["group", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
+  if (s.scope !== "near") params.set("scope", s.scope);
+  if (s.order !== "text") params.set("order", s.order);
+  return "#" + params.toString();
+}
+
+/** What has to be loaded for a state. */
+const loadedFor = (s) => JSON.stringify([s.setting, s.analysis, s.vector]);
+
+/** Follows links and choices.
+    `load(state)` promises what a view needs, `draw(state, view, part)` shows it. Whether to load is decided by the view that
+    is shown, never by the state asked for last, which may still be on its way; of several asked for, the last is drawn. */
+function views(page, history, location, load, draw) {
+  let asked = null, shown = null, turn = 0;
+  async function show(next, part) {
+    asked = next;
+    const mine = ++turn, wanted = loadedFor(next);
+    const view = shown !== null && shown.wanted === wanted ? shown.view : await load(next);
+    if (mine !== turn) return;
+    shown = { wanted, view };
+    draw(next, view, part);
+  }
+  return {
+    /** Change a part of what was asked for last; what depends on it is chosen anew. */
+    change(part) {
+      const next = valid(page, { ...asked, ...part, vector: String(part.vector ?? asked.vector) });
+      const turned = loadedFor(next) !== loadedFor(asked) || "group" in part || "token" in part;
+      history[turned ? "pushState" : "replaceState"](null, "", hash(next));
+      return show(next, part);
+    },
+    /** Show what the address says. */
+    follow() {
+      return show(valid(page, Object.fromEntries(new URLSearchParams(location.hash.slice(1)))), {});
+    },
+  };
+}
+
+/** The token on show: the one pointed at, else the one that was pinned. */
+const tokenOnShow = (hovered, pinned) => (hovered !== null ? hovered : pinned === "" ? null : Number(pinned));
+/** Where the pointer leaves the table: a pinned token comes back, and without one the last stays. */
+const afterLeaving = (hovered, pinned) => (pinned === "" ? hovered : null);
+
+/** Text before, at and after a token as pieces `[text, whether it was searched for]`; around it so many letters count. */
+function searched([before, target, after], words, near = NEAR) {
+  const joined = before + target + after, from = Math.max(0, before.length - near), to = before.length + target.length + near;
+  const hit = new Array(joined.length).fill(false), pattern = words.trim() && words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  if (pattern)
+    for (const found of joined.slice(from, to).matchAll(new RegExp(pattern, "gi"))) hit.fill(true, from + found.index, from + found.index + found[0].length);
+  let at = 0;
+  return [before, target, after].map((part) => {
+    const pieces = [];
+    for (const letter of part.split("")) {
+      if (pieces.length && pieces[pieces.length - 1][1] === hit[at]) pieces[pieces.length - 1][0] += letter;
+      else pieces.push([letter, hit[at]]);
+      at++;
+    }
+    return pieces;
+  });
+}
+
+/** A table as CSV by RFC 4180. */
+const csv = (rows) => rows.map((row) => row.map((value) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value))).join(",") + "\r\n").join("");
