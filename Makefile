@@ -42,7 +42,7 @@ endif
 # The root's own dvc.yaml and params.yaml are the laptop preset's, so that a bare `dvc repro` works.
 FOLDER := $(if $(filter laptop,$(PRESET)),,presets/$(PRESET)/)
 VALIDITY := presets/$(PRESET)/validity/dvc.yaml
-RESULTS := figures/$(PRESET) paper/$(PRESET) $(FOLDER)dvc.lock
+RESULTS := figures/$(PRESET) paper/$(PRESET) $(FOLDER)dvc.lock $(if $(filter paper,$(PRESET)),paper/published_scale)
 
 .DEFAULT_GOAL := help
 .PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test reliability lint format lock clean distclean
@@ -76,10 +76,18 @@ define install_torch
 	{ echo "installing the plain build of $$torch"; $(1) -m pip install --no-compile --no-deps "$$torch"; }; }
 endef
 
+ifeq ($(PRESET) $(DEVICE),paper cuda)
+# The published scale with every stage, on a GPU: a preset of its own, so that what came of the archives stays as it is.
+repro:
+	@mkdir -p presets/paper_cuda && cp dvc.yaml presets/paper_cuda/
+	@{ sed -E 's,(name: |presets/|corpora/)paper,&_cuda,' presets/paper/params.yaml; echo "device: cuda"; } > presets/paper_cuda/params.yaml
+	$(MAKE) repro PRESET=paper_cuda
+else
 repro: $(STAMP) corpus ## reproduce a preset: make repro [PRESET=laptop] [CORPUS=dir]
 	$(BIN)python pipelines/run.py --preset $(PRESET)
 	@echo "results: figures/$(PRESET)/ and paper/$(PRESET)/"
 	@test ! -e paper/$(PRESET)/index.html || echo "to look at: paper/$(PRESET)/index.html"
+endif
 
 # Its results are no stage's outputs: `make repro` neither makes nor waits for them, and the report shows those that are there.
 validity: $(STAMP) corpus treebank ## check the claims beyond what the paper shows: make validity [PRESET=laptop] [TREEBANK=dir]
@@ -124,7 +132,7 @@ ifneq ($(CORPUS),)
 	@test -d "$(CORPUS)" || { echo "CORPUS=$(CORPUS): no such directory: name one that holds .txt or .txt.gz files" >&2; exit 1; }
 	@ln -sfn "$$(cd "$(CORPUS)" && pwd)" data/corpora/$(PRESET)
 endif
-	@! grep -q "data: data/corpora/$(PRESET)" $(FOLDER)params.yaml || test -d data/corpora/$(PRESET) || \
+	@test "$(PRESET)" = paper || ! grep -q "data: data/corpora/$(PRESET)" $(FOLDER)params.yaml || test -d data/corpora/$(PRESET) || \
 	{ echo "preset $(PRESET) reads text of yours: make repro PRESET=$(PRESET) CORPUS=<directory of .txt or .txt.gz files>" >&2; exit 1; }
 
 # A Universal Dependencies treebank: validity_treebank reads this link, and says that it skips where there is none.
@@ -137,9 +145,9 @@ ifneq ($(TREEBANK),)
 endif
 	@test -e data/corpora/treebank || mkdir data/corpora/treebank
 
-# DVC follows no links across commits, so every preset has its own copy.
+# DVC follows no links across commits, so every preset has its own copy, but for `paper`, which begins with archives.
 pipelines: ## copy dvc.yaml to the other presets, after a change
-	@for preset in $(filter-out laptop,$(PRESETS)); do cp dvc.yaml presets/$$preset/dvc.yaml; done
+	@for preset in $(filter-out laptop paper,$(PRESETS)); do cp dvc.yaml presets/$$preset/dvc.yaml; done
 	@sed 's#  - ../params.yaml#  - ../../../params.yaml#' presets/smoke/validity/dvc.yaml > presets/laptop/validity/dvc.yaml
 
 lint: $(STAMP) ## ruff and mypy

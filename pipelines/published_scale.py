@@ -1,55 +1,65 @@
-"""What a run at the published scale shows: tables and the specification curve, from its folder of trajectories alone.
+"""What a run at the published scale shows beside the paper's tables: all readings side by side, probes, specifications.
 
-No stage: the run was made on a GPU by `python -m polca.study.in_memory` (docs/gpu.md), and comes back as a folder.
+`make repro` copies its folder to `paper/published_scale`, which the report of every preset reads.
 """
 
-from itertools import chain
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params, write_csv
-from polca.machine.runtime import start_pinned
-from polca.report.figures.directions import arithmetic_maps, draw_maps
-from polca.report.figures.specification import draw_specification
-from polca.report.figures.style import encode, save, styled
+from polca.machine.files import read_params, write_csv
+from polca.machine.parallel import map_processes
+from polca.method.decomposition import Trajectories
 from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.published import read_published_scale
+from polca.study.published_run import arithmetic_task, as_run, run_folder
+from polca.study.results import read_table
 from polca.study.settings import Preset
-from polca.validity.published_scale import Run, published_scale_tables
-from polca.validity.published_tables import probe_tables
+from polca.study.stage import publish, resumable, run
+from polca.validity.published_scale import FORMS, Run, best_table, in_both_readings, readings_table, specification_table
+from polca.validity.published_tables import with_few_points
 from polca.validity.settings import SpecificationSettings, read
+from polca.validity.within_class import within_class_table
+
+WITHIN = "within_class"
+Shared = tuple[Run, dict[str, Trajectories], SpecificationSettings, Path]
 
 
-def main(
-    folder: Annotated[Path, typer.Option(help="Folder of the run, as `polca.study.published` reads it.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")] = ROOT / "paper" / "published_scale",
-) -> None:
-    """Write the tables and the figure; HDBSCAN's sizes, τ and Δ are those of the preset `paper`."""
-    start_pinned()
-    try:
-        task = Preset.read(PresetPaths.named("paper")).arithmetic()
-        grid = read(Preset.read(PresetPaths.named(DEFAULT)), "specification", SpecificationSettings)
-        published = read_params(ROOT / "data" / "published.yaml")
-        scale = Run(read_published_scale(folder), task)
-        trajectories = scale.trajectories()
-        tables, maps = probe_tables(task, trajectories, scale.labels)
-        with styled():
-            drawn = draw_maps(arithmetic_maps(maps, scale.labels, tables["signatures"]))
-            save(encode(drawn), out / "directions")
-        for name, table in chain(tables.items(), published_scale_tables(scale, trajectories, published, grid)):
-            write_csv(out / f"{name}.csv", table)
-            typer.echo(f"{out / name}.csv: {len(table)} rows")
-        with styled():
-            # The generator ends with the specifications.
-            figure = encode(draw_specification(table, published["table_01"]["polca"]["homogeneity"]))
-        save(figure, out / "specification")
-    except PolcaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+def slow_table(shared: Shared, name: str) -> dict[str, int]:
+    """Write `within_class`, or the specifications of a form, to the work folder."""
+    scale, trajectories, grid, work = shared
+    if name == WITHIN:
+        table = within_class_table(trajectories, scale.labels, scale.task.settings.clustering)
+    else:
+        table = specification_table(scale, name, trajectories, grid)
+    write_csv(work / "parts" / f"{name}.csv", table)
+    return {"rows": len(table)}
+
+
+def main(preset: Preset) -> None:
+    root, out = preset.paths.root, preset.paths.task("arithmetic")
+    grid = read(Preset.read(PresetPaths.named(DEFAULT, root)), "specification", SpecificationSettings)
+    published = read_params(root / "data" / "published.yaml")
+    scale = Run(read_published_scale(run_folder(root)), arithmetic_task(preset))
+    trajectories = scale.trajectories()
+    with resumable(as_run(preset), "published_scale", "arithmetic") as work:
+        names, folder = [*FORMS, WITHIN], work / "out"
+        map_processes(
+            slow_table, (scale, trajectories, grid, work), names, description="specifications", resume=work / "done"
+        )
+        parts = {name: read_table(work / "parts" / f"{name}.csv") for name in names}
+        clusters, vectors = (in_both_readings(out, name, list(trajectories)) for name in ("clusters", "vectors"))
+        made = {path.stem: read_table(path) for path in sorted(out.signatures.glob("*.csv"))}
+        tables = with_few_points(made, scale.task, trajectories, scale.labels) | {
+            "clusters": clusters,
+            "vectors": vectors,
+            "best": best_table(clusters, vectors),
+            "readings": readings_table(scale, {"clusters": clusters, "vectors": vectors}, trajectories, published),
+            "within_class": parts[WITHIN],
+        }
+        for name, table in tables.items():
+            write_csv(folder / f"{name}.csv", table)
+        write_csv(folder / "specification.csv", *(parts[form] for form in FORMS))
+        publish(folder, preset.paths.run / "published_scale")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

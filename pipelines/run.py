@@ -3,9 +3,12 @@
 Training and bases keep one core busy each, so that two cores do best with one chain each. The last task's chain is the
 longest one and the others give way to it. Two progress bars would be drawn over each other: the first chain is shown,
 the others report to files. Where one fails, the others are stopped.
+
+The preset whose run a GPU made has one chain, from that run's archives.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +21,11 @@ from filelock import FileLock, Timeout
 from polca.errors import PolcaError
 from polca.machine.files import ROOT
 from polca.study.paths import DEFAULT, PresetPaths
+from polca.study.published_run import FROM_ARCHIVES, run_folder
 from polca.study.settings import Preset
 
 CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster", "signatures")
+PUBLISHED = ("published", "published_cluster", "published_signatures", "published_scale", "published_figures")
 LAST = ("tables", "figures")
 LAST_LINES = 20
 GIVE_WAY = ("nice", "-n", "10")
@@ -79,6 +84,17 @@ def run_chains(paths: PresetPaths, tasks: list[str], force: bool) -> int:
     return 0
 
 
+def run_published(paths: PresetPaths, force: bool) -> int:
+    """The chain that begins with the archives of a run; every report shows what it gives, so that git holds that."""
+    status = subprocess.run(command(paths, list(PUBLISHED), force), cwd=ROOT).returncode
+    if not status:
+        shown = paths.root / "paper" / "published_scale"
+        # Without modes, since DVC's own files are read-only.
+        for name in PUBLISHED[-2:]:
+            shutil.copytree(paths.run / name, shown, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    return status
+
+
 def main(
     preset: Annotated[str, typer.Option(help="Name of a preset.")] = DEFAULT,
     force: Annotated[bool, typer.Option(help="Run stages whose results are up to date as well.")] = False,
@@ -91,13 +107,16 @@ def main(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         paths = PresetPaths.named(preset)
+        if archived := paths.name == FROM_ARCHIVES:
+            run_folder(paths.root)
         read = Preset.read(paths)
         tasks, reports = list(read.sources), [f"paper@{name}" for name in read.section("reports")]
         paths.work.mkdir(parents=True, exist_ok=True)
         with FileLock(paths.work / "run.lock", timeout=0):
             # The stages of all chains depend on the hashes of the code.
             status = subprocess.run(command(paths, ["code"], force), cwd=ROOT).returncode
-            status = status or (0 if report else run_chains(paths, tasks, force))
+            if not report:
+                status = status or (run_published(paths, force) if archived else run_chains(paths, tasks, force))
             status = status or subprocess.run(command(paths, [*LAST, *reports], force), cwd=ROOT).returncode
             raise typer.Exit(status)
     except Timeout:

@@ -5,6 +5,7 @@ from polca.report.claims import check_claims
 from polca.report.headlines import headlines, scalars_path
 from polca.report.tables import PLOTS, save_metrics, save_tables
 from polca.report.tables.formats import tidy
+from polca.study.published_run import as_run
 from polca.study.readings import COLUMNS, readings
 from polca.study.results import PresetResults
 from polca.study.settings import Preset
@@ -12,7 +13,7 @@ from polca.study.stage import run
 
 
 def main(preset: Preset) -> None:
-    paths, results = preset.paths, PresetResults.of(preset.paths, preset.params)
+    paths, results = preset.paths, PresetResults.of(preset.paths, as_run(preset).params)
     with writing(paths.tables) as folder:
         save_tables(results, folder)
         write_csv(folder / "claims.csv", check_claims(results, paths))

@@ -18,6 +18,7 @@ from polca.machine.files import ROOT
 from polca.report.headlines import scalars_path
 from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown
 from polca.study.paths import PresetPaths, presets
+from polca.study.published_run import RunFacts
 from report_words import changed, others_in, report_words, typed_numbers
 
 PRESET = "smoke"
@@ -248,6 +249,21 @@ def test_the_report_compiles_for_every_preset(preset: str) -> None:
     assert compile_report(PresetPaths(preset))[0].startswith(b"%PDF")
 
 
+def test_the_report_of_a_run_from_archives_says_what_it_lacks(tmp_path: Path) -> None:
+    text = report_words(paths := copied("paper", tmp_path))
+    facts = RunFacts.load(paths)
+    assert facts is not None
+    cut = f"cut to {facts.steps:,} of {facts.of_steps:,} steps and {facts.vectors} of {facts.of_vectors} directions"
+    assert text.count(cut) >= 2 * facts.cut  # below the title and in the abstract
+    assert text.count("English was not run at this scale.") == 1
+    assert "missing" not in text
+    assert ("LCA not in this run" in text) == ("lca" in facts.missing)
+    for number in (5, 9, 10, 11):
+        assert f"Figure {number} (paper). " not in text
+    for number in (1, 2, 3, 4, 6, 7, 8):
+        assert text.count(f"Figure {number} (paper). ") == 1
+
+
 def test_presets_beside_are_those_with_english_results(paths: PresetPaths) -> None:
     laptop = PresetPaths("laptop", paths.root)
     assert presets_shown(laptop) == ["laptop"]
@@ -304,5 +320,7 @@ def test_scripts_that_the_page_on_the_pipeline_names_are_stages() -> None:
     page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
     named = set(re.findall(r"pipelines/(\w+)\.py", page)) - {"run"}
     assert named
+    published = yaml.safe_load((ROOT / "presets/paper/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    known = [*commands().values(), *(stage.get("do", stage)["cmd"] for stage in published.values())]
     for name in named:
-        assert f"pipelines/{name}.py" in " ".join(commands().values())
+        assert f"pipelines/{name}.py" in " ".join(known)

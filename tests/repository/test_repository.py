@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,19 @@ from polca.machine.code import module_files
 from polca.machine.files import dotted
 from polca.machine.runtime import ENVIRONMENT
 from polca.study.paths import DEFAULT, PresetPaths, presets
+from polca.study.published_run import FROM_ARCHIVES
 from polca.study.settings import Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 PRESETS = presets(ROOT)
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PUBLISHED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "presets/paper/dvc.yaml").read_text())["stages"]
+"""Stages of the preset whose run a GPU makes."""
 CHECKS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "presets/laptop/validity/dvc.yaml").read_text())["stages"]
 """Stages of `make validity`, which a preset need not have."""
-ALL_STAGES = {name: stage.get("do", stage) for name, stage in (STAGES | CHECKS).items()}
-IS_EACH_TASKS = {name: stage.get("foreach") == "${tasks}" for name, stage in (STAGES | CHECKS).items()}
+ALL_STAGES = {name: stage.get("do", stage) for name, stage in (PUBLISHED | STAGES | CHECKS).items()}
+IS_EACH_TASKS = {name: stage.get("foreach") == "${tasks}" for name, stage in (PUBLISHED | STAGES | CHECKS).items()}
 
 
 def parameters(preset: str) -> dict[str, Any]:
@@ -59,7 +63,8 @@ def resolved(preset: str) -> dict[str, dict[str, Any]]:
     given = parameters(preset)
     checks = CHECKS if (ROOT / "presets" / preset / "validity" / "dvc.yaml").exists() else {}
     stages: dict[str, dict[str, Any]] = {}
-    for name, stage in (STAGES | checks).items():
+    own = deepcopy(PUBLISHED if preset == FROM_ARCHIVES else STAGES)
+    for name, stage in (own | checks).items():
         if "foreach" not in stage:
             stages[name] = filled(stage, given)
             continue
@@ -269,7 +274,15 @@ class TestPipeline:
             checks = ROOT / "presets" / preset / "validity" / "dvc.yaml"
             for path in (paths.params, paths.pipeline, checks):
                 assert not path.is_symlink(), path
-            assert paths.pipeline.read_bytes() == (ROOT / "dvc.yaml").read_bytes(), f"{preset}: run make pipelines"
+            if preset == FROM_ARCHIVES:
+                repeated = {name: stage for name, stage in PUBLISHED.items() if name in STAGES}
+                assert list(repeated) == ["code", "tables", "figures", "paper"]
+                for name, stage in repeated.items():
+                    own, other = (s.get("do", s) for s in (deepcopy(stage), STAGES[name]))
+                    own["deps"] = [dep for dep in own["deps"] if not dep.endswith("/run.json")]
+                    assert own == other, f"{preset}: {name} differs from that of dvc.yaml"
+            else:
+                assert paths.pipeline.read_bytes() == (ROOT / "dvc.yaml").read_bytes(), f"{preset}: run make pipelines"
             if checks.exists():
                 ((named,), copy) = vars_apart(checks.read_text())
                 assert copy == vars_apart(text("presets/laptop/validity/dvc.yaml"))[1], f"{preset}: run make pipelines"
@@ -283,9 +296,11 @@ class TestPipeline:
         names: set[str] = set()
         for name, stage in resolved(preset).items():
             for file, keys in (entry for params in stage["params"] for entry in params.items()):
-                assert file == given["preset"]["params"]
+                # The grid of specifications is the same at every scale.
+                values = given if file == given["preset"]["params"] else parameters(DEFAULT)
+                assert file in (given["preset"]["params"], "params.yaml")
                 for key in keys or []:  # none: tables, figures and report depend on the whole file
-                    assert there(given, key), f"{name}: {key} is missing in {file}"
+                    assert there(values, key), f"{name}: {key} is missing in {file}"
                     names.add(key)
 
         def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -297,6 +312,8 @@ class TestPipeline:
 
         if not (ROOT / "presets" / preset / "validity" / "dvc.yaml").exists():
             names.add("validity")
+        if preset == FROM_ARCHIVES:
+            names.add("english")  # of which no run is read
         # What is no number of a run: names and files of the preset, where it computes, and what is only drawn.
         drawn = {f"{task}.plots" for task in given["tasks"]} | {"preset", "tasks", "reports", "device"}
         unwatched = [leaf for leaf in leaves(given) if not any(below(leaf, name) for name in names | drawn)]

@@ -101,6 +101,33 @@ def test_a_preset_of_one_task_without_report(runner: ModuleType, tmp_path: Path)
     ]
 
 
+def test_the_published_scale_begins_with_archives(
+    runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(runner, "paper") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'data' / 'published'}: no run at the published scale")
+    assert "python -m polca.study.in_memory --preset paper" in said
+    (tmp_path / "data/published/cut").mkdir(parents=True)
+    made = tmp_path / "runs/paper/published_scale"
+    made.mkdir(parents=True)
+    (made / "best.csv").write_text("new")
+    (made / "best.csv").chmod(0o444)
+    (tmp_path / "runs/paper/published_figures").mkdir()
+    (tmp_path / "runs/paper/published_figures/directions.pdf").write_text("drawn")
+    (tmp_path / "paper/published_scale").mkdir(parents=True)
+    (tmp_path / "paper/published_scale/README.md").write_text("stays")
+    for _ in range(2):
+        assert outcome(runner, "paper") == 0
+    found = [call.replace("presets/paper/dvc.yaml:", "") for call in calls(tmp_path)[:3]]
+    assert found == [
+        *("code", "published published_cluster published_signatures published_scale published_figures"),
+        "tables figures paper@paper",
+    ]
+    shown = {path.name: path.read_text() for path in (tmp_path / "paper/published_scale").iterdir()}
+    assert shown == {"best.csv": "new", "directions.pdf": "drawn", "README.md": "stays"}
+
+
 def test_report_alone(runner: ModuleType, tmp_path: Path) -> None:
     assert outcome(runner, "laptop", report=True) == 0
     assert calls(tmp_path) == ["code", "tables figures paper@paper"]

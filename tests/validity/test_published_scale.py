@@ -1,19 +1,25 @@
 """Tables of a run at the published scale, on a made-up one of 240 tokens whose clusters are known."""
 
+from pathlib import Path
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from polca.machine.files import ROOT, read_params
+from polca.machine.files import ROOT, read_params, write_csv
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
 from polca.study.archive import compress
-from polca.study.paths import PresetPaths
+from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.published import PublishedScale
 from polca.study.settings import Preset
+from polca.study.stages.cluster import cluster_analysis
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.validity.published_scale import Run, best_table, cluster_tables, published_scale_tables, readings_table
+from polca.typing import Reading
+from polca.validity.published_scale import Run, best_table, in_both_readings, readings_table, specification_table
 from polca.validity.settings import SpecificationSettings
+from polca.validity.specification import Grid
 
 TOKENS, POINTS = 240, 21
 PUBLISHED = read_params(ROOT / "data" / "published.yaml")
@@ -54,11 +60,26 @@ def run() -> Run:
     return Run(kept, ArithmeticTask(settings, task.folder))
 
 
-def test_tables(run: Run) -> None:
+def plain(task: ArithmeticTask) -> ArithmeticTask:
+    """Without stability, which clusters ten times more."""
+    return ArithmeticTask(task.settings.changed(stability={"analyses": ()}), task.folder)
+
+
+def test_tables(run: Run, tmp_path: Path) -> None:
     trajectories = run.trajectories()
     assert list(trajectories) == ["polca_first_order", "polca", "polca_random", "loss", "loss_change"]
     assert trajectories["loss_change"].steps[0] == 20
-    tables = cluster_tables(run, trajectories)
+    out = TaskPaths(tmp_path, "arithmetic")
+    for reading in get_args(Reading):
+        # In the order of the task's analyses, as the stage writes them.
+        made = [
+            cluster_analysis(plain(run.task), name, trajectories[name], run.losses, run.labels, reading).tables
+            for name in ("loss", "loss_change", "polca_first_order", "polca", "polca_random")
+        ]
+        for name in ("clusters", "vectors"):
+            write_csv(out.of_reading(reading).table(name), *(tables[name] for tables in made))
+    tables = {name: in_both_readings(out, name, list(trajectories)) for name in ("clusters", "vectors")}
+    assert tables["vectors"]["analysis"].unique().tolist() == list(trajectories)
     clusters, vectors = tables["clusters"], tables["vectors"]
     for reading in ("standardised", "raw"):
         for name, t in trajectories.items():
@@ -88,13 +109,14 @@ def test_tables(run: Run) -> None:
     assert {"figure_4_vector_1", "figure_4_vector_2"} <= set(evidence["observable"])
 
 
-def test_all_tables_one_after_the_other(run: Run) -> None:
+def test_specifications_of_a_form(run: Run) -> None:
     grid = SpecificationSettings(thinning=(1, 2), length=(1.0, 0.4), permutations=10)
-    tables = dict(published_scale_tables(run, run.trajectories(), PUBLISHED, grid))
-    assert list(tables) == ["clusters", "vectors", "best", "readings", "specification"]
-    cells = tables["specification"]
+    trajectories = run.trajectories()
+    cells = pd.concat([specification_table(run, form, trajectories, grid) for form in ("none", "trapezoid")])
+    both = {"none": trajectories["polca_first_order"], "trapezoid": trajectories["polca"]}
+    together = Grid.of(run.labels, run.task.settings, grid).of_trajectories(both, trajectories["loss"])
+    pd.testing.assert_frame_equal(cells.reset_index(drop=True), together)
     assert len(cells) == 2**5
-    assert set(cells["form"]) == {"none", "trapezoid"}
     # Δ of 100 steps is too long for the first 160.
     assert cells.loc[cells["length"] == 0.4, "hidden"].isna().all()
     whole = cells[(cells["length"] == 1) & (cells["reading"] == "standardised")]

@@ -7,10 +7,10 @@ import pytest
 from polca.method.decomposition import Trajectories
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
-from polca.study.stages.signatures import change_of, signature_scores
+from polca.study.stages.signatures import all_signature_tables, change_of
 from polca.tasks.arithmetic import probes
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.validity.published_tables import probe_tables
+from polca.validity.published_tables import with_few_points
 from synthetic import additions
 
 STEPS = 20 * np.arange(6)
@@ -38,8 +38,10 @@ def test_the_loss_is_probed_with_as_many_numbers_as_a_signature_too(made: Made) 
     """One vector's signature has three numbers: of the six losses the first, the middle and the last."""
     task, trajectories, labels = made
     one = {name: Trajectories(t.name, t.values[:1], t.steps, t.projected) for name, t in trajectories.items()}
-    tables, maps = probe_tables(task, one, labels)
+    made = all_signature_tables(task, dict(reversed(one.items())), labels)
+    tables = with_few_points(made, task, one, labels)
     table = tables["probes"]
+    assert table["analysis"].unique().tolist() == [*one, "loss_few", "loss_change_few"]
     assert table.groupby("analysis")["features"].first().to_dict() == {
         **{"polca": 3, "polca_random": 3, "loss": 6, "loss_change": 5, "loss_few": 3, "loss_change_few": 3}
     }
@@ -47,16 +49,8 @@ def test_the_loss_is_probed_with_as_many_numbers_as_a_signature_too(made: Made) 
     expected = probes.probe_tables("loss_few", few, one["loss"], labels)["probes"]
     pd.testing.assert_frame_equal(table[table["analysis"] == "loss_few"].reset_index(drop=True), expected)
     # These are not mapped.
-    assert set(maps) == {"polca", "polca_random", "loss", "loss_change"}
-
-
-def test_every_analysis_is_scored(made: Made) -> None:
-    task, trajectories, labels = made
-    tables, maps = probe_tables(task, trajectories, labels)
-    assert list(maps) == tables["joint"]["analysis"].unique().tolist() == list(trajectories)
-    assert tables["within_class"]["analysis"].unique().tolist() == ["polca", "polca_random"]
-    for name, t in trajectories.items():
-        expected = signature_scores(name, t, task.skills(labels))
-        mine = tables["signatures"][tables["signatures"]["analysis"] == name].reset_index(drop=True)
-        pd.testing.assert_frame_equal(mine, expected)
-        assert maps[name]["coordinates"].shape == (90, 2)
+    assert set(tables["joint"]["analysis"]) == {"polca", "polca_random", "loss", "loss_change"}
+    for name in ("signatures", "joint"):
+        kept = tables[name][tables[name]["analysis"].isin(list(one))]
+        expected = made[name].set_index("analysis").loc[list(one)].reset_index()
+        pd.testing.assert_frame_equal(kept.reset_index(drop=True), expected)

@@ -17,6 +17,7 @@ from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
 from polca.study.archive import Archive
 from polca.study.paths import PresetPaths
+from polca.study.published_run import RunFacts, arithmetic_task, as_run
 from polca.study.results import PresetResults, TaskResults
 from polca.study.settings import Preset
 from polca.tasks.task import Task
@@ -161,13 +162,14 @@ def preset_page(paths: PresetPaths) -> Page:
     Raises:
         PolcaError: none has, or a result file is missing or damaged.
     """
-    preset = Preset.read(paths)
+    read, facts = Preset.read(paths), RunFacts.load(paths)
+    preset = as_run(read)
     results = PresetResults.of(paths, preset.params)
     settings = []
     if (own := results.arithmetic) is not None and own.paths.results.is_dir():
         tokens, facets = skills.tokens(own.evaluation.tokens), skills.facets(own.evaluation)
-        note = "Output digits of three-digit additions."
-        settings.append(_setting(own, preset.arithmetic(), note, tokens, facets, skill_looks))
+        note = "Output digits of three-digit additions." + (f" {facts.words}" if facts else "")
+        settings.append(_setting(own, arithmetic_task(read), note, tokens, facets, skill_looks))
     if (english := results.english) is not None and english.paths.results.is_dir():
         task = preset.english()
         text = task.tagged_text(read_npz(english.paths.labels))

@@ -23,6 +23,7 @@ import pandas as pd
 from polca.method.breakthrough import hidden_fraction
 from polca.report.verdicts import FAILS, HOLDS, NOT_RUN, Chance, Measure, Run, Validity, judge, spread
 from polca.study.paths import PresetPaths
+from polca.study.published_run import RunFacts
 from polca.study.results import EnglishResults, PresetResults, TaskResults
 from polca.tasks.english.scores import constructions
 from polca.typing import Reading
@@ -88,7 +89,7 @@ def _hidden(name: str) -> Measure:
 
 
 def _auc(name: str, place: str) -> Measure:
-    return lambda run: run.auc[name, place]
+    return lambda run: run.auc.get((name, place))
 
 
 def _probe(name: str, place: str) -> Measure:
@@ -125,7 +126,7 @@ def _finds_hidden(run: Run) -> bool | None:
 
 
 def _directions(run: Run) -> bool | None:
-    return _all(*(_less(run.auc["polca_random", p], run.auc["polca", p]) for p in ("100s", "10s")))
+    return _all(*(_less(_auc("polca_random", p)(run), _auc("polca", p)(run)) for p in ("100s", "10s")))
 
 
 def _probes(run: Run) -> bool | None:
@@ -339,4 +340,7 @@ def check_claims(results: PresetResults, paths: PresetPaths) -> pd.DataFrame:
         PolcaError: a result file is missing or damaged.
     """
     validity = Validity(paths.paper / "validity")
-    return pd.DataFrame(list(_rows(results, validity)), columns=list(COLUMNS))
+    table = pd.DataFrame(list(_rows(results, validity)), columns=list(COLUMNS))
+    if RunFacts.load(paths) is not None:
+        table.loc[table["verdict"] == NOT_RUN, "why"] = "one run of one seed, without checkpoints"
+    return table

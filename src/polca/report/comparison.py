@@ -18,6 +18,7 @@ from polca.errors import PolcaError
 from polca.machine.files import dotted, read_csv, read_json, read_params
 from polca.report.headlines import scalars_path
 from polca.study.paths import PresetPaths
+from polca.study.published_run import as_run
 from polca.study.results import PresetResults
 from polca.study.settings import Preset
 from polca.tasks.arithmetic.scores import SCORES
@@ -286,7 +287,7 @@ def compare(paths: PresetPaths) -> PublishedAgainstReproduced:
     published = read_params(paths.root / "data" / "published.yaml")
     rows: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
-    preset = Preset.read(paths)
+    preset = as_run(Preset.read(paths))
     for setting in preset.sources:
         chosen = list(_parameters(paths, setting, published))
         others[setting] = tuple(row.number for row in chosen if row.verdict != AGREES)

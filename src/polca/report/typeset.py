@@ -72,6 +72,7 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
     told: dict[str, Any] = {
         "preset": paths.name,
         "presets": presets,
+        "run": read_json(run) if (run := paths.paper / "run.json").is_file() else {},
         "files": [file for file in files if (paths.root / file).is_file()],
         "constants": {
             **{"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},

@@ -82,6 +82,7 @@ class Run:
         hidden: fraction of them with a hidden breakthrough; NaN without clusters.
         auc: of the carries of a place along the best single vector, by analysis and place.
         probes: of the carries of a place by a probe on all vectors together; empty where probes were not run.
+        absent: analyses that the run does not have.
     """
 
     best: Mapping[str, tuple[float, float]]
@@ -89,6 +90,7 @@ class Run:
     hidden: Mapping[str, float]
     auc: Mapping[tuple[str, str], float] = field(default_factory=dict)
     probes: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
     @classmethod
     def own(cls, results: Results) -> "Run":
@@ -109,6 +111,7 @@ class Run:
                 for name, row in aucs.to_dict("index").items()
                 for place in PLACES[:3]
             },
+            absent=frozenset(ANALYSES) - set(results.vectors["analysis"]),
         )
 
 
@@ -180,9 +183,11 @@ Measure = Callable[[Any], float | None]
 def spread(measures: Mapping[str, Measure], own: Any, seeds: Sequence[Any]) -> str:
     """The numbers of the preset's own run in words, and their range over the seeds."""
     parts = []
+    absent = getattr(own, "absent", ())
     for name, measure in measures.items():
         value = measure(own)
-        words = "none" if value is None or pd.isna(value) else f"{value:.3g}"
+        none = "not in this run" if name.partition(",")[0] in absent else "none"
+        words = none if value is None or pd.isna(value) else f"{value:.3g}"
         known = [v for v in map(measure, seeds) if v is not None and not pd.isna(v)]
         if known:
             words += f" (seeds {min(known):.3g}–{max(known):.3g}" + (

@@ -27,6 +27,7 @@ from polca.report.comparison import (
 )
 from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
+from polca.study.published_run import RunFacts
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class CheckedClaim:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that is said of a preset."""
+    """All that is said of a preset; `run` says what its run has, where that came from archives."""
 
     preset: str
     claims: tuple[CheckedClaim, ...]
     numbers: PublishedAgainstReproduced
+    run: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -60,6 +62,7 @@ class Verification:
         """The same for machines."""
         return {
             "preset": self.preset,
+            **({"run": self.run} if self.run else {}),
             "passed": not self.failures,
             "failures": list(self.failures),
             "claims": [asdict(claim) for claim in self.claims],
@@ -98,7 +101,9 @@ def verify(paths: PresetPaths) -> Verification:
     path = paths.tables / "claims.csv"
     table = required_table(path, paths, COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
-    expected = expected_claims(expectations, paths.name)
+    expected, facts = expected_claims(expectations, paths.name), RunFacts.load(paths)
+    if facts is not None:  # of addition alone
+        expected = {name: reason for name, reason in expected.items() if not name.startswith("english_")}
     rows = [{name: str(row[name]) for name in COLUMNS} for row in table.to_dict("records")]
     # Expected is what the reading that figures show says; its claims come first.
     shown = ("", next((row["reading"] for row in rows if row["reading"]), ""))
@@ -109,7 +114,7 @@ def verify(paths: PresetPaths) -> Verification:
     claims = tuple(
         CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
     )
-    return Verification(paths.name, claims, compare(paths))
+    return Verification(paths.name, claims, compare(paths), facts.words if facts else "")
 
 
 def summary(found: Verification) -> list[str]:
@@ -158,6 +163,8 @@ def print_verification(found: Verification, numbers: bool = False) -> None:
             tolerance = KINDS[r.kind].tolerance
             table.add_row(_place(r), _name(r), r.published, r.reproduced or "–", tolerance, r.verdict)
         console.print(table)
+    if found.run:
+        console.print(found.run, markup=False, highlight=False)
     for setting, others in found.numbers.other_settings.items():
         words = (
             f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"

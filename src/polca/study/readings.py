@@ -115,6 +115,8 @@ class Evidence:
         rows: list[Row] = []
         for analysis in dict.fromkeys((*(FRACTIONS if self.setting == "arithmetic" else ()), *SHOWN[self.setting])):
             own = vectors[vectors["analysis"] == analysis]
+            if own.empty:  # of a run without it
+                continue
             kept = own[own["kept"].astype(bool)]
             clusters, some = int(own["n_clusters"].sum()), int((kept["n_clusters"] > 0).sum())
             if self.setting == "arithmetic":

@@ -1,11 +1,7 @@
-"""A run at the published scale, from its archived trajectories: clusters in both readings, and what they say.
+"""What the clusters of a run at the published scale say, in both readings."""
 
-Analyses are those whose trajectories the run kept; everything else is the code of the stages.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any, get_args
 
 import numpy as np
@@ -15,9 +11,11 @@ from polca.machine.files import stacked
 from polca.method.breakthrough import hidden_fraction
 from polca.method.completeness import compare_trajectories
 from polca.method.decomposition import Trajectories
+from polca.study.paths import TaskPaths
 from polca.study.published import PublishedScale
 from polca.study.readings import Evidence, evidence_table
-from polca.study.stages.cluster import ExactLosses, cluster_analysis
+from polca.study.results import read_table
+from polca.study.stages.cluster import ExactLosses
 from polca.study.stages.signatures import change_of
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import SCORES, three_best
@@ -61,17 +59,19 @@ class Run:
         return {**self.run.trajectories, "loss": loss, "loss_change": change_of(loss)}
 
 
-def cluster_tables(run: Run, trajectories: Mapping[str, Trajectories]) -> dict[str, pd.DataFrame]:
-    """`clusters`, `vectors` and `partitions` of every analysis, with a column `reading`."""
-    task = run.task
-    plain = ArithmeticTask(task.settings.changed(stability={"analyses": ()}), task.folder)
-    parts: dict[str, list[pd.DataFrame]] = {}
-    for reading, (name, chosen) in product(get_args(Reading), trajectories.items()):
-        done = cluster_analysis(plain, name, chosen, run.losses, run.labels, reading)
-        for table, rows in done.tables.items():
-            rows.insert(0, "reading", reading)
-            parts.setdefault(table, []).append(rows)
-    return {name: stacked(*rows) for name, rows in parts.items()}
+def in_both_readings(out: TaskPaths, name: str, analyses: Sequence[str]) -> pd.DataFrame:
+    """A table of the clusters of both readings, with a column `reading`; the analyses named come first, in this order.
+
+    Raises:
+        PolcaError: missing or damaged.
+    """
+    parts = []
+    for reading in get_args(Reading):
+        rows = read_table(out.of_reading(reading).table(name))
+        rows.insert(0, "reading", reading)
+        order = dict.fromkeys((*analyses, *rows["analysis"]))
+        parts += [rows[rows["analysis"] == analysis] for analysis in order]
+    return stacked(*parts)
 
 
 def best_table(clusters: pd.DataFrame, vectors: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def readings_table(
     """Evidence for readings (`study.readings`), with the compositions of Figure 4.
 
     Args:
-        tables: of `cluster_tables`.
+        tables: `clusters` and `vectors`, by `in_both_readings`.
         trajectories: of `Run.trajectories`.
         published: `data/published.yaml`.
     """
@@ -127,22 +127,9 @@ def readings_table(
     return evidence_table(rows + evidence.of_orders(asdict(orders)))
 
 
-def published_scale_tables(
-    run: Run, trajectories: Mapping[str, Trajectories], published: Mapping[str, Any], grid: SpecificationSettings
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Tables of clusters with their names, each as soon as it is made; those without are of `probe_tables`.
-
-    clusters, vectors, best and readings; and specification, of first order and trapezoid (`specification.Grid`), which
-    takes longest.
-
-    Args:
-        trajectories: of `Run.trajectories`.
-    """
-    made = cluster_tables(run, trajectories)
-    yield "clusters", made["clusters"]
-    yield "vectors", made["vectors"]
-    yield "best", best_table(made["clusters"], made["vectors"])
-    yield "readings", readings_table(run, made, trajectories, published)
-    forms = {form: trajectories[analysis] for form, analysis in FORMS.items()}
-    specified = Grid.of(run.labels, run.task.settings, grid)
-    yield "specification", specified.of_trajectories(forms, trajectories["loss"])
+def specification_table(
+    run: Run, form: str, trajectories: Mapping[str, Trajectories], grid: SpecificationSettings
+) -> pd.DataFrame:
+    """The grid of specifications of one form (`specification.Grid`)."""
+    own = {form: trajectories[FORMS[form]]}
+    return Grid.of(run.labels, run.task.settings, grid).of_trajectories(own, trajectories["loss"])

@@ -33,7 +33,6 @@ from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.task import Task
 from polca.typing import Reading
-from polca.validity import published_scale
 from tiny_preset import make_preset
 
 ARCHIVES = {
@@ -175,21 +174,6 @@ class TestWhole:
         replace(archive, values=archive.values[:, :8]).save(tmp_path / "polca.npz")
         with pytest.raises(PolcaError, match=r"polca.npz: trajectories of 8 tokens, where tokens.npz has 80"):
             read_published_scale(tmp_path)
-
-    def test_elsewhere_the_same_clusters_come_of_the_folder(self, out: Path, task: Task) -> None:
-        """Of exact archives the very same, whatever machine clusters them."""
-        kept = published_scale.Run(read_published_scale(out), task)  # type: ignore[arg-type]
-        trajectories = kept.trajectories()
-        tables, found = published_scale.cluster_tables(kept, trajectories), members(out / "clusters.zip")
-        assert len(trajectories) == 6
-        for name in ("clusters", "vectors"):
-            for reading in get_args(Reading):
-                right = found[f"{reading}/{name}.csv"]
-                right = right[right["analysis"].isin(list(trajectories))].set_index(["analysis", "vector"]).sort_index()
-                own = tables[name][tables[name]["reading"] == reading].drop(columns="reading")
-                own = own.set_index(["analysis", "vector"]).sort_index()
-                assert len(own) > 0
-                pd.testing.assert_frame_equal(own, right, check_dtype=False, rtol=1e-7)
 
     def test_is_not_overwritten(self, out: Path, params: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = (out / "summary.json").read_bytes()

@@ -178,8 +178,9 @@ def draw(results: Results, validity: Path | None = None) -> Figure:
     """Figure D2: additions; what `make validity` found is not shown."""
     evaluation = results.evaluation
     labels = {"tokens": evaluation.tokens, "place": evaluation.place, "carry": evaluation.carry}
-    maps = {name: results.token_map(name) for name in MAPPED}
-    return draw_maps(arithmetic_maps(maps, labels, results.signature_table("signatures")))
+    scores = results.signature_table("signatures")
+    maps = {name: results.token_map(name) for name in MAPPED if name in set(scores["analysis"])}
+    return draw_maps(arithmetic_maps(maps, labels, scores))
 
 
 def draw_english(results: EnglishResults) -> Figure:

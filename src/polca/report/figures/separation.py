@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from polca.machine.files import read_csv
 from polca.report.figures.skills import GREYS, PLACE_TONES
-from polca.report.figures.style import INK, PAGE_WIDTH, heading, letter, new_figure, note, say
+from polca.report.figures.style import INK, MUTED, PAGE_WIDTH, heading, letter, new_figure, note, say
 from polca.study.results import Results
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import ROWS
@@ -100,6 +100,10 @@ def _areas(axes: Axes, results: Results, place: str, seeds: pd.DataFrame | None)
     above: dict[str, Any] = {"zorder": 3, "clip_on": False}
     for line, basis in enumerate(BASES):
         areas = rows.loc[rows["analysis"] == ROWS[10][basis], column]
+        if ROWS[10][basis] not in set(results.vectors["analysis"]):
+            white: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            look: dict[str, Any] = {"ha": "center", "va": "center", "color": MUTED, "bbox": white}
+            note(axes, "not in this run", (0.75, line), coords="data", **look)
         axes.scatter(areas, np.full(len(areas), line), s=14, color=tones.both, linewidth=0, alpha=0.8, **above)
         if seeds is not None:
             own = seeds.query("measure == @column and table == 10").drop_duplicates(["row", "seed"])

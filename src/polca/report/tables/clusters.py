@@ -13,6 +13,9 @@ from polca.typing import Reading
 HEADLINE = ("loss", "loss_change", "lca", "polca")
 """Strategies of Table 1."""
 
+ABSENT = "not in this run"
+"""In the column `note`, which only tables of a run have that lacks analyses; its row has published values alone."""
+
 HIDDEN_COLUMNS = {
     "hidden": "fraction_hidden",
     "hidden_onset": "fraction_hidden_onset",
@@ -31,11 +34,22 @@ _BEST = {
 }
 _HIDDEN = {
     "fraction_hidden": "float64",
-    "n_clusters": "int64",
+    "n_clusters": "Int64",
     "published_fraction_hidden": "float64",
     "fraction_hidden_onset": "float64",
     "fraction_hidden_published_constants": "float64",
 }
+
+
+def _with_notes(
+    results: Results, rows: list[dict[str, Any]], head: str, number: int, columns: dict[str, str]
+) -> pd.DataFrame:
+    """Rows of Table 8 to 11 as a table, with a column `note` where the run lacks some of the analyses."""
+    there = set(results.vectors["analysis"])
+    if set(ROWS[number].values()) <= there:
+        return tidy(rows, columns)
+    noted = [{**row, "note": "" if ROWS[number][row[head]] in there else ABSENT} for row in rows]
+    return tidy(noted, {**columns, "note": "str"})
 
 
 def best_clusters(results: Results, number: int, head: str) -> pd.DataFrame:
@@ -55,7 +69,7 @@ def best_clusters(results: Results, number: int, head: str) -> pd.DataFrame:
                 expected = {f"published_{score}": value for score, value in zip(SCORES, scores, strict=True)}
                 ours = {str(k): v for k, v in found.get(rank, {}).items()}
                 rows.append({head: name, "reading": reading, "rank": rank, **ours, **expected})
-    return tidy(rows, {head: "str", "reading": "str", **_BEST})
+    return _with_notes(results, rows, head, number, {head: "str", "reading": "str", **_BEST})
 
 
 def hidden_fractions(results: Results, number: int, head: str) -> pd.DataFrame:
@@ -64,6 +78,7 @@ def hidden_fractions(results: Results, number: int, head: str) -> pd.DataFrame:
     τ and Δ follow the preset's scale; beside it the sign-corrected onset, and the fraction by the published constants.
     """
     published = results.published_part(f"table_{number:02d}")
+    there = set(results.vectors["analysis"])
     rows: list[dict[str, Any]] = []
     for name, analysis in ROWS[number].items():
         for reading in get_args(Reading):
@@ -74,11 +89,11 @@ def hidden_fractions(results: Results, number: int, head: str) -> pd.DataFrame:
                     head: name,
                     "reading": reading,
                     **{HIDDEN_COLUMNS[column]: fraction for column, (fraction, _) in fractions.items()},
-                    "n_clusters": fractions["hidden"][1],
+                    "n_clusters": fractions["hidden"][1] if analysis in there else pd.NA,
                     "published_fraction_hidden": published[name],
                 }
             )
-    return tidy(rows, {head: "str", "reading": "str", **_HIDDEN})
+    return _with_notes(results, rows, head, number, {head: "str", "reading": "str", **_HIDDEN})
 
 
 def table_01(results: Results) -> pd.DataFrame:
@@ -95,7 +110,8 @@ def table_01(results: Results) -> pd.DataFrame:
     ]
     floats = (*SCORES, "fraction_hidden")
     columns = [*floats, *(f"published_{name}" for name in floats)]
-    return tidy(rows, {"strategy": "str", "reading": "str", **dict.fromkeys(columns, "float64")})
+    notes = dict.fromkeys(best.columns.intersection(["note"]), "str")
+    return tidy(rows, {"strategy": "str", "reading": "str", **dict.fromkeys(columns, "float64"), **notes})
 
 
 def table_12(results: Results) -> pd.DataFrame:
