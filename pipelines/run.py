@@ -1,4 +1,4 @@
-"""Run a preset with DVC: the chains of its tasks side by side, then the stages that need them all.
+"""Run a preset with DVC: the chains of its tasks side by side, then tables and figures, then the report.
 
 Training and bases keep one core busy each, so that two cores do best with one chain each. The last task's chain is the
 longest one and the others give way to it. Two progress bars would be drawn over each other: the first chain is shown,
@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import psutil
@@ -43,39 +44,40 @@ def command(paths: PresetPaths, stages: list[str], force: bool = False) -> list[
     ]
 
 
-def run_chains(paths: PresetPaths, tasks: list[str], force: bool) -> int:
-    """All chains at once; returns the first exit status that is not 0, of the chain that failed first."""
-    logs = {task: paths.work / f"{task}.log" for task in tasks[1:]}
+def run_chains(paths: PresetPaths, chains: Mapping[str, list[str]], force: bool) -> int:
+    """All chains of stages at once; returns the first exit status that is not 0, of the chain that failed first."""
+    names = list(chains)
+    logs = {name: paths.work / f"{name}.log" for name in names[1:]}
     if logs:
-        others = ", ".join(f"{task} in {log.relative_to(ROOT)}" for task, log in logs.items())
-        typer.echo(f"chains side by side: {tasks[0]} is shown here, {others}")
-    chains: dict[int, str] = {}
+        others = ", ".join(f"{name} in {log.relative_to(ROOT)}" for name, log in logs.items())
+        typer.echo(f"chains side by side: {names[0]} is shown here, {others}")
+    running: dict[int, str] = {}
     processes: list[psutil.Popen] = []
     try:
-        for task in tasks:
-            whole = command(paths, [f"{stage}@{task}" for stage in CHAIN], force)
-            output = logs[task].open("w", encoding="utf-8") if task in logs else None
+        for name, stages in chains.items():
+            whole = command(paths, stages, force)
+            output = logs[name].open("w", encoding="utf-8") if name in logs else None
             # A group of its own, so that a chain is stopped with the stage that it is running.
             process = psutil.Popen(
-                whole if task == tasks[-1] else [*GIVE_WAY, *whole],
+                whole if name == names[-1] else [*GIVE_WAY, *whole],
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 process_group=0,
             )
-            chains[process.pid] = task
+            running[process.pid] = name
             processes.append(process)
         alive = processes
         while alive:
             done, alive = psutil.wait_procs(alive, timeout=1)
             for process in done:
-                task = chains[process.pid]
+                name = running[process.pid]
                 if process.returncode:
-                    said = logs[task].read_text(encoding="utf-8", errors="replace").splitlines() if task in logs else []
-                    typer.echo("\n".join([f"the chain of {task} failed", *said[-LAST_LINES:]]), err=True)
+                    said = logs[name].read_text(encoding="utf-8", errors="replace").splitlines() if name in logs else []
+                    typer.echo("\n".join([f"the chain of {name} failed", *said[-LAST_LINES:]]), err=True)
                     return int(process.returncode)
                 if alive:
-                    typer.echo(f"the chain of {task} is through; {', '.join(chains[p.pid] for p in alive)} goes on")
+                    typer.echo(f"the chain of {name} is through; {', '.join(running[p.pid] for p in alive)} goes on")
     finally:
         for process in processes:
             if process.is_running():
@@ -110,14 +112,17 @@ def main(
         if archived := paths.name == FROM_ARCHIVES:
             run_folder(paths.root)
         read = Preset.read(paths)
-        tasks, reports = list(read.sources), [f"paper@{name}" for name in read.section("reports")]
+        reports = [f"paper@{name}" for name in read.section("reports")]
         paths.work.mkdir(parents=True, exist_ok=True)
         with FileLock(paths.work / "run.lock", timeout=0):
             # The stages of all chains depend on the hashes of the code.
             status = subprocess.run(command(paths, ["code"], force), cwd=ROOT).returncode
             if not report:
-                status = status or (run_published(paths, force) if archived else run_chains(paths, tasks, force))
-            status = status or subprocess.run(command(paths, [*LAST, *reports], force), cwd=ROOT).returncode
+                chains = {task: [f"{stage}@{task}" for stage in CHAIN] for task in read.sources}
+                status = status or (run_published(paths, force) if archived else run_chains(paths, chains, force))
+            status = status or run_chains(paths, {stage: [stage] for stage in LAST}, force)
+            if reports:
+                status = status or subprocess.run(command(paths, reports, force), cwd=ROOT).returncode
             raise typer.Exit(status)
     except Timeout:
         message = f"preset {preset} is being run already: wait for that run, or stop it"
