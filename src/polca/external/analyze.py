@@ -19,6 +19,7 @@ from torch import Tensor
 
 from polca.errors import PolcaError
 from polca.external.analysis import Analysis
+from polca.external.block import block_basis, chosen_names
 from polca.external.directions import directions, write_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
@@ -28,7 +29,7 @@ from polca.external.settings import CLUSTER_SHARE, AnalysisSettings, chosen_step
 from polca.external.token_texts import TokenTexts
 from polca.machine.files import write_csv, write_json, write_text, writing
 from polca.machine.text import one_line
-from polca.method.bases import Basis, hessian_basis
+from polca.method.bases import Basis, LanczosOptions, hessian_basis
 from polca.method.breakthrough import breakthroughs
 from polca.method.checkpoints import Checkpoints
 from polca.method.clustering import Clusters, cluster, vector_counts
@@ -98,6 +99,8 @@ def analyze(
     settings = planned(settings, chosen, workers)
     params = checkpoints.load(chosen[0])
     check_repeatable(token_loss, params, evaluation_data[0])
+    if settings.parameter_names is not None:
+        chosen_names(params, settings.parameter_names)
     check_forward(token_loss, params, evaluation_data[0], settings.curvature)
     fallback = missing_rule(token_loss, params, evaluation_data[0])
     basis = _basis(token_loss, checkpoints, params, hessian_data, settings, resume)
@@ -189,19 +192,21 @@ def _basis(
             # In the order in which it was made, in which sums over parameters are taken.
             return replace(found, vectors={name: found.vectors[name] for name in params})
     assert settings.basis_steps is not None
-    basis = hessian_basis(
-        token_loss,
-        checkpoints,
-        data,
-        steps=settings.basis_steps,
+    parts = None if resume is None else resume / "basis"
+    # Rebuilding graphs costs a third more time, and bounds memory by one batch.
+    at, keep_graphs = settings.basis_steps, len(data) == 1
+    options = LanczosOptions(
         per_step=settings.per_step,
         tolerance=settings.tolerance,
         max_matvecs=settings.max_matvecs,
         seed=settings.seed,
-        # Rebuilding graphs costs a third more time, and bounds memory by one batch.
-        keep_graphs=len(data) == 1,
-        resume=None if resume is None else resume / "basis",
+        resume=parts,
     )
+    if settings.parameter_names is None:
+        basis = hessian_basis(token_loss, checkpoints, data, steps=at, keep_graphs=keep_graphs, **vars(options))
+    else:
+        names = chosen_names(params, settings.parameter_names)
+        basis = block_basis(token_loss, checkpoints, data, names, steps=at, options=options, keep_graphs=keep_graphs)
     if resume is not None and whole is not None:
         basis.save(whole)
         shutil.rmtree(resume / "basis", ignore_errors=True)

@@ -53,6 +53,9 @@ def analyze(
     basis_steps: Annotated[
         str | None, typer.Option(help="Steps at which basis vectors are computed (spread evenly).")
     ] = None,
+    parameter_names: Annotated[
+        str | None, typer.Option(help="Parameters in which directions lie, as patterns such as '*.mlp.*,head.*' (all).")
+    ] = None,
     hessian_sequences: Annotated[
         int, typer.Option(help="Sequences of the Hessian sample: the first of the data.")
     ] = AnalysisSettings.hessian_sequences,

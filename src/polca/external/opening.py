@@ -195,7 +195,7 @@ def facts_of(
             *_bytes(*module.buffers(), *(p for p in module.parameters() if not p.requires_grad)),
         ],
         basis=[
-            repr((s.per_step, s.tolerance, s.max_matvecs, s.seed, s.batch)).encode(),
+            repr((s.per_step, s.tolerance, s.max_matvecs, s.seed, s.batch, s.parameter_names)).encode(),
             *_bytes(hessian.inputs, hessian.targets),
         ],
         projections=[repr((s.curvature, s.batch)).encode(), *_bytes(evaluation.inputs, evaluation.targets)],

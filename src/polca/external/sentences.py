@@ -96,6 +96,11 @@ def sentences(analysis: Analysis) -> list[str]:
             f"All kept vectors together sort the tokens into {groups} groups (token_map.png, joint_clusters.csv). "
             "Groups of one output token are usual, and can be there before training."
         )
+    if a.settings.parameter_names is not None:
+        said.append(
+            f"Directions lie in the parameters {a.settings.parameter_names} alone: "
+            "what the others did to the loss is not in these results."
+        )
     if a.breaks is None:
         said.append(
             "There are no breakthrough steps: the checkpoints are not evenly spaced. "

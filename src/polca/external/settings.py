@@ -28,6 +28,7 @@ class AnalysisSettings:
     vectors: int | None = None  # ten, or as many as the checkpoints after the first give
     per_step: int = 1
     basis_steps: tuple[int, ...] | None = None  # spread evenly over the checkpoints after the first
+    parameter_names: str | None = None  # all; or patterns of those in which directions lie, such as "*.mlp.*,head.*"
     hessian_sequences: int = 16
     tokens: int = 2000
     batch: int = 4
