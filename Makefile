@@ -58,8 +58,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11+ with venv found: install one (Debian, Ubuntu: python3-venv) or name it, PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
 	$(call install_torch,"$(VENV)/bin/python")
-	"$(VENV)/bin/python" -m pip install --no-compile -r requirements.lock
-	@"$(VENV)/bin/python" -m compileall -q -j 0 "$(VENV)/lib" >/dev/null 2>&1 || true # on all cores; pip takes one
+	"$(VENV)/bin/python" -m pip install -r requirements.lock
 	"$(VENV)/bin/python" -m pip install --no-deps --no-build-isolation --editable .
 	@touch "$@"
 
@@ -72,8 +71,8 @@ active-python:
 define install_torch
 @torch=$$(grep '^torch==' requirements.lock) && { \
 	{ test -n "$(TORCH_INDEX)" && echo "installing $$torch from $(TORCH_INDEX)" && \
-	$(1) -m pip install --no-compile --no-deps --retries 0 --timeout 5 --index-url "$(TORCH_INDEX)" "$$torch"; } || \
-	{ echo "installing the plain build of $$torch"; $(1) -m pip install --no-compile --no-deps "$$torch"; }; }
+	$(1) -m pip install --no-deps --retries 0 --timeout 5 --index-url "$(TORCH_INDEX)" "$$torch"; } || \
+	{ echo "installing the plain build of $$torch"; $(1) -m pip install --no-deps "$$torch"; }; }
 endef
 
 ifeq ($(PRESET) $(DEVICE),paper cuda)
