@@ -31,7 +31,8 @@ def cluster(*arguments: object) -> Any:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "explorer.html"}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "explorer.html")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,14 @@ def test_units_are_what_runs(config: ModelConfig, length: int, counted: Callable
 
 
 def test_agrees_with_the_measured_laptop_run() -> None:
-    """Within a factor of two, with the rate that the benchmark found on the same machine."""
+    """Within a factor of two of the longer chain of the stages it counts, with the rate that the benchmark found."""
     run = json.loads((ROOT / "benchmarks/laptop_run.json").read_text())
     rows = json.loads((ROOT / "benchmarks/speed.json").read_text())["rows"]
     rate = next(row["flops_per_second"] for row in rows if row["case"] == "peak")
     costs = plan.plan(Preset.read(PresetPaths.named("laptop")), workers=2)
-    assert 0.5 < plan.wall_seconds(costs, rate, 2, run["cores"]) / run["wall_seconds"] < 2
+    chains = [[c.stage for c in costs if c.stage.endswith(f"@{task}")] for task in ("arithmetic", "english")]
+    longer = max(sum(run["stages"][stage] for stage in chain) for chain in chains)
+    assert 0.5 < plan.wall_seconds(costs, rate, 2, run["cores"]) / longer < 2
     # The two chains run side by side, so that the two heaviest stages may meet.
     heaviest = sorted(cost.memory for cost in costs)[-2:]
     assert 0.5 < sum(heaviest) / (run["peak_memory_mib"] * 2**20) < 2

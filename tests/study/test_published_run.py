@@ -260,7 +260,7 @@ class TestStages:
             assert "note" not in read_csv(whole.tables / f"table_{number:02d}.csv")
         steps = read_csv(whole.tables / "table_02.csv").set_index("setting").loc["steps"]
         assert steps["value"] == "40"
-        assert read_json(whole.metrics)["arithmetic_lca_clusters"] is not None
+        assert read_json(whole.paper / "metrics_all.json")["arithmetic_lca_clusters"] is not None
         best = read_csv(whole.run / "published_scale" / "best.csv")
         assert set(best["analysis"]) == {*KEPT, *COMPARED, *SCORED}
         probes = read_csv(whole.run / "published_scale" / "signatures.csv")
