@@ -30,6 +30,11 @@ def stage(command: list[str]) -> str | None:
     return f"{script}@{command[command.index('--task') + 1]}"
 
 
+def shown(command: list[str]) -> str:
+    """The command without the folders of this machine: `TREEBANK=/somewhere/name` is `TREEBANK=name`."""
+    return re.sub(r"=/\S*/", "=", " ".join(command))
+
+
 def sample(process: psutil.Process) -> tuple[int, set[str]]:
     """Bytes and stages of a process and its descendants; those that end meanwhile count nothing."""
     total, stages = 0, set()
@@ -82,7 +87,7 @@ def main(
             time.sleep(INTERVAL)
     wall = time.monotonic() - start
     result = {
-        "command": " ".join(command),
+        "command": shown(command),
         "exit_code": child.returncode,
         "wall_seconds": round(wall),
         "stages": {stage: round(last - first) for stage, (first, last) in spans.items()},

@@ -1,4 +1,4 @@
-"""The plot of the speed measurements: what failed or was stopped is left out, and the rest is drawn."""
+"""Measured commands without folders; the plot of speeds, in which what failed or was stopped is left out."""
 
 import importlib.util
 import json
@@ -14,14 +14,26 @@ from polca.report.figures import style
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def plot() -> Any:
-    spec = importlib.util.spec_from_file_location("plot_speed", FOLDER / "plot_speed.py")
+def script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def plot() -> Any:
+    return script("plot_speed")
+
+
+def test_measured_commands_name_no_folder_of_their_machine() -> None:
+    shown = script("measure_run").shown
+    assert shown(["make", "validity", "TREEBANK=/data/own/ewt"]) == "make validity TREEBANK=ewt"
+    assert shown(["make", "repro", "PRESET=paper"]) == "make repro PRESET=paper"
+    for path in FOLDER.glob("*_run.json"):
+        assert "=/" not in path.read_text(encoding="utf-8")
 
 
 def with_errors(path: Path, failed: Callable[[dict[str, Any]], bool]) -> Path:
