@@ -17,7 +17,7 @@ from typing import Any
 
 from measure_run import processor
 
-from polca.machine.runtime import start_pinned
+from polca.machine.pinned import start_pinned
 from polca.method.bases import axis_basis, random_basis
 from polca.method.guard import Guard
 from polca.study.paths import DEFAULT, PresetPaths

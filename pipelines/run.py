@@ -20,7 +20,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.published_run import FROM_ARCHIVES, run_folder
 from polca.study.settings import Preset

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from polca.machine.runtime import ENVIRONMENT
+from polca.machine.pinned import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = "presets/smoke/dvc.lock"

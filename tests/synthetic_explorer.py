@@ -9,7 +9,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from polca.machine.files import ROOT, write_npz, write_text
+from polca.machine.checkout import ROOT
+from polca.machine.files import write_npz, write_text
 from polca.method.projections import Projections
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.settings import Preset

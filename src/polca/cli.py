@@ -5,17 +5,15 @@ no PyTorch.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from polca.errors import PolcaError
 from polca.external.command import analyze, cluster
 from polca.machine.extras import needs
+from polca.study.paths import PresetPaths, presets
 from polca.version import VERSION
-
-if TYPE_CHECKING:
-    from polca.study.paths import PresetPaths
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hidden breakthroughs in language model training.")
 
@@ -41,20 +39,12 @@ def start(
     """Take the options that stand before a command."""
 
 
-def known_presets(root: Path) -> list[str]:
-    """The same as `polca.study.paths.presets`, which loads PyTorch."""
-    own = ["laptop"] if (root / "params.yaml").is_file() else []
-    return own + sorted(path.parent.name for path in (root / "presets").glob("*/params.yaml"))
-
-
-def _preset(name: str, root: Path) -> "PresetPaths":
-    known = known_presets(root)
+def _preset(name: str, root: Path) -> PresetPaths:
+    known = presets(root)
     if not known:
         raise PolcaError(f"{root.resolve()}: no checkout of polca (it has no presets): name one with --root")
     if name not in known:
         raise PolcaError(f"preset {name!r}: no such preset (known: {', '.join(known)}): name one of these")
-    from polca.study.paths import PresetPaths
-
     return PresetPaths(name, root)
 
 
@@ -111,7 +101,7 @@ def metrics(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
 def plan(preset: Preset = "laptop", root: Root = CHECKOUT) -> None:
     """Estimate what a run of a preset takes: arithmetic, disk, memory, time on this machine and on a GPU."""
     paths = _preset(preset, root)
-    from polca.machine.runtime import start_pinned
+    from polca.machine.pinned import start_pinned
 
     start_pinned()
     with needs("repro"):
@@ -137,13 +127,13 @@ def explore(
     root: Root = CHECKOUT,
 ) -> None:
     """Write one HTML page of results for a browser: clusters, their losses, every token."""
-    known = known_presets(root)
+    known = presets(root)
     if source not in known and not Path(source).is_dir():
         raise PolcaError(
             f"{source}: neither a preset (known: {', '.join(known) or 'none, without a checkout'}) nor a folder: "
             "name a preset, or the folder that polca analyze wrote (its --out)"
         )
-    from polca.machine.runtime import start_pinned
+    from polca.machine.pinned import start_pinned
 
     start_pinned()
     with needs("explore"):

@@ -1,11 +1,12 @@
 """Types that several modules share."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:  # the names of presets and readings must not wait for PyTorch
+    from torch import Tensor
 
-TokenLossFunction = Callable[[Mapping[str, Tensor], Any], Tensor]
+TokenLossFunction: TypeAlias = "Callable[[Mapping[str, Tensor], Any], Tensor]"
 """`token_loss(params, batch) → losses [sequences, targets]`: all that the method needs to know of a model."""
 
 Strategy = Literal["loss", "loss_change", "fisher", "lca", "polca_first_order", "polca"]

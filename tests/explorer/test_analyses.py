@@ -26,7 +26,8 @@ from polca.explorer.presets import READINGS
 from polca.external.analysis import Analysis
 from polca.external.analyze import top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
-from polca.machine.files import ROOT, read_csv, read_npz
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_npz
 from polca.report.figures.projected_losses import COLORS
 from synthetic_explorer import HOSTILE
 from tiny_images import train_on_images

@@ -22,7 +22,8 @@ from polca.explorer.packing import LEVELS, pack, quantise, thinned
 from polca.explorer.page import embedded_json, page_script
 from polca.explorer.presets import READINGS
 from polca.explorer.speech import OTHER, ROLE_OF_TAG
-from polca.machine.files import ROOT, read_csv
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv
 from polca.method.clustering import Clusters
 from polca.method.decomposition import Trajectories
 from polca.report.figures.roles import ROLES

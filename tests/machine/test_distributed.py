@@ -12,7 +12,8 @@ import torch
 from polca.errors import PolcaError
 from polca.machine import distributed
 from polca.machine.files import read_npz, read_tensors
-from polca.machine.runtime import ENVIRONMENT, device, on_device, use_device
+from polca.machine.pinned import ENVIRONMENT
+from polca.machine.runtime import device, on_device, use_device
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}

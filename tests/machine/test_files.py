@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from polca.errors import PolcaError
 from polca.machine import files
@@ -19,6 +20,21 @@ def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
         files.write_json(target, {"x": object()})
     assert files.read_json(target) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_every_format_has_the_user_s_mode(tmp_path, umask) -> None:
+    before = os.umask(umask)
+    try:
+        files.write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
+        files.write_npz(tmp_path / "a.npz", {"x": np.zeros(2)})
+        files.write_json(tmp_path / "a.json", {"x": 1})
+        files.write_csv(tmp_path / "a.csv", pd.DataFrame({"x": [1]}))
+        files.write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
 
 
 def test_json_has_no_nan(tmp_path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from polca.machine.runtime import ENVIRONMENT
+from polca.machine.pinned import ENVIRONMENT
 
 PLAIN = {k: v for k, v in os.environ.items() if k not in ENVIRONMENT}
 CAPABILITY = "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())"
@@ -49,7 +49,7 @@ def test_importing_changes_nothing_in_the_host() -> None:
 
 
 def test_a_command_starts_anew_with_the_environment() -> None:
-    code = f"from polca.machine.runtime import start_pinned; start_pinned(); import torch; {CAPABILITY}"
+    code = f"from polca.machine.pinned import start_pinned; start_pinned(); import torch; {CAPABILITY}"
     assert python("-c", code).stdout.split() == ["1", "AVX2"]
 
 

@@ -13,7 +13,8 @@ import pytest
 import synthetic
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_params, write_json
 from polca.report.comparison import _KIND_OF_PARAMETER, KINDS, NOT_COMPARED, Comparison, compare
 from polca.report.headlines import scalars_path
 from polca.report.tables import save_tables

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.report.documents import BLOCKS, Files, filled
 
 PUBLISHED = "data/published.yaml"

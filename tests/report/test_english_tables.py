@@ -8,7 +8,8 @@ import pytest
 
 import synthetic
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_params, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_params, write_json
 from polca.report.tables import ENGLISH_TABLES, TABLES, english_metrics, make_table
 from polca.study.paths import TaskPaths
 from polca.study.results import EnglishResults, Results

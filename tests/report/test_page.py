@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.report.figures import ENGLISH_FIGURES, FIGURES, FURTHER, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.page import CAPTIONS, SOURCE, results_page

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.report.headlines import scalars_path
 from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown
 from polca.study.paths import PresetPaths, presets

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from layout import check_layout, words
-from polca.machine.files import ROOT, read_params
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_params
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
 from polca.report.figures.validity import ANALYSES, BLUE
 from polca.report.figures.validity_seeds import draw_constructions, draw_seeds

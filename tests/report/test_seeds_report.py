@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_params, write_csv, write_json
 from polca.study.paths import PresetPaths
 from polca.validity.bases import FURTHER, OWN
 from polca.validity.construction_scores import COLUMNS, MEASURES

@@ -11,7 +11,8 @@ import pytest
 
 import synthetic_english
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_csv, read_params, write_csv, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_params, write_csv, write_json
 from polca.report.headlines import HEADLINES, headlines
 from polca.report.tables import PLOTS, english_metrics, make_table, metrics, save_metrics, save_table, save_tables
 from polca.report.tables.formats import finite, rounded, text

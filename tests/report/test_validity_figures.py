@@ -3,7 +3,8 @@
 import pytest
 
 from layout import check_layout, words
-from polca.machine.files import ROOT, read_csv
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
 from polca.report.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
 

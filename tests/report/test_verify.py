@@ -12,7 +12,7 @@ import yaml
 
 from polca.cli import main
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.report.claims import ADDITION, ENGLISH
 from polca.report.verify import expected_claims, summary, verify
 from polca.study.paths import PresetPaths, presets

@@ -16,9 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from polca.cli import app, known_presets
-from polca.machine.files import ROOT
-from polca.study.paths import presets
+from polca.cli import app
 
 
 def test_every_public_name_resolves() -> None:
@@ -81,10 +79,6 @@ def test_names_are_listed_before_they_are_loaded(fresh: tuple[dict[str, Any], st
     assert {node.module: tuple(a.name for a in node.names) for node in checked.body} == typed
     assert {name for names in typed.values() for name in names} | {"PolcaError"} == set(polca.__all__)
     assert told["types"] == {name: module for module, names in typed.items() for name in names}
-
-
-def test_the_command_line_knows_the_presets() -> None:
-    assert known_presets(ROOT) == presets(ROOT)
 
 
 def test_version_is_the_package_s() -> None:

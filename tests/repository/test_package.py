@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polca.machine.runtime import ENVIRONMENT
+from polca.machine.pinned import ENVIRONMENT
 from tiny_images import train_on_images
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from polca.machine.code import module_files
 from polca.machine.files import dotted
-from polca.machine.runtime import ENVIRONMENT
+from polca.machine.pinned import ENVIRONMENT
 from polca.study.paths import DEFAULT, PresetPaths, presets
 from polca.study.published_run import FROM_ARCHIVES
 from polca.study.settings import Preset

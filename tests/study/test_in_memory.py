@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_npz, write_csv, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_npz, write_csv, write_json
 from polca.method.bases import Basis
 from polca.method.breakthrough import breakthrough_steps
 from polca.method.checkpoints import CheckpointDirectory

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from polca.machine import products
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.method.curvature import HessianOperator
 from polca.method.forward import directional_derivatives
 from polca.method.reverse import projected_gradients

@@ -17,7 +17,8 @@ import yaml
 
 from polca.errors import PolcaError
 from polca.explorer.presets import preset_page
-from polca.machine.files import ROOT, read_csv, read_json, read_npz, write_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_json, read_npz, write_json
 from polca.method.clustering import Clusters
 from polca.report.verify import verify
 from polca.study.archive import Archive

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import synthetic_english
-from polca.machine.files import ROOT, read_params
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_params
 from polca.study.paths import TaskPaths
 from polca.study.readings import (
     CAP,

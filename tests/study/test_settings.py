@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.study.paths import PresetPaths, presets
 from polca.study.settings import TASKS, Preset
 from polca.tasks.transformer import parameter_count

@@ -13,7 +13,7 @@ import yaml
 from filelock import FileLock
 
 from polca.machine.code import modules_behind
-from polca.machine.runtime import ENVIRONMENT
+from polca.machine.pinned import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 

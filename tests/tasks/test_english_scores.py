@@ -12,7 +12,8 @@ import yaml
 from scipy.stats import entropy
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_json, write_csv, write_json, write_npz, write_text
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_json, write_csv, write_json, write_npz, write_text
 from polca.method.decomposition import decompose
 from polca.method.projections import Projections
 from polca.study.results import read_table

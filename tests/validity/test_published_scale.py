@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polca.machine.files import ROOT, read_params, write_csv
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_params, write_csv
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
 from polca.study.archive import compress

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polca.machine.files import ROOT, read_csv, read_params
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_params
 from polca.machine.parallel import map_processes
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset

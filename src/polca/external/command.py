@@ -96,7 +96,7 @@ def analyze(
     """Find hidden breakthroughs in your own checkpoints."""
     if out.exists() and not out.is_dir():
         raise PolcaError(f"{out}: is a file: name a folder with --out")
-    from polca.machine.runtime import start_pinned
+    from polca.machine.pinned import start_pinned
 
     start_pinned()
     from polca.external.analyze import analyze as run
@@ -195,7 +195,7 @@ def cluster(
         raise PolcaError(f"{out}: is a file: name a folder with --out")
     if not (results / "summary.json").is_file():
         raise PolcaError(f"{results}: no summary.json: name a folder that polca analyze wrote (its --out)")
-    from polca.machine.runtime import start_pinned
+    from polca.machine.pinned import start_pinned
 
     start_pinned()
     from polca.external.analyze import write_analysis

@@ -27,8 +27,6 @@ from torch import Tensor
 from polca.errors import PolcaError
 from polca.machine.text import one_line
 
-ROOT = Path(__file__).resolve().parents[3]
-"""The checkout: presets, runs, figures and paper lie below it."""
 PARTIAL = ".*.partial*"
 """Names of what a killed process left of a file that it was writing."""
 
@@ -265,7 +263,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as safetensors."""
     with writing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # the user's umask, where safetensors lets nobody else read
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+        temporary.chmod(mode)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,38 +1,13 @@
-"""The environment that makes results bit-identical on every x86-64 CPU with AVX2, and the device that computes.
-
-Thread counts change the order of floating-point sums, and BLAS, MKL, oneDNN and NumPy choose kernels by the CPU that
-they find. `ENVIRONMENT` pins both. Libraries read it when they are loaded, so commands and stages start anew with it
-where they lack it; the package itself is a guest in its host's process and changes nothing there.
-"""
+"""How this process computes: PyTorch's settings, and the device."""
 
 import os
-import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from polca.errors import PolcaError
-
-ENVIRONMENT: dict[str, str] = dict(
-    line.split("=", 1) for line in Path(__file__).with_name("pinned.env").read_text(encoding="utf-8").splitlines()
-)
-"""The variables of `pinned.env`, which the Makefile exports as well."""
-
-
-def _different() -> list[str]:
-    return [name for name, value in ENVIRONMENT.items() if os.environ.get(name) != value]
-
-
-def start_pinned() -> None:
-    """For commands and stages: start this process anew with `ENVIRONMENT` where it lacks it, then configure PyTorch."""
-    if _different():
-        arguments = [sys.executable, *sys.orig_argv[1:]]
-        sys.stdout.flush()
-        os.execve(sys.executable, arguments, {**os.environ, **ENVIRONMENT})
-    configure_torch()
-
+from polca.machine.pinned import is_pinned
 
 _warned = False
 
@@ -40,10 +15,10 @@ _warned = False
 def warn_unpinned() -> None:
     """For library calls: say once a process that results will agree within rounding, not bit for bit."""
     global _warned
-    if not _warned and (_different() or torch.get_num_threads() != 1):
+    if not _warned and (not is_pinned() or torch.get_num_threads() != 1):
         warnings.warn(
             "this process has other threads or kernels than the polca command sets: results agree within rounding "
-            "from machine to machine, not bit for bit (polca.machine.runtime.ENVIRONMENT says how)",
+            "from machine to machine, not bit for bit (polca.machine.pinned.ENVIRONMENT says how)",
             stacklevel=3,
         )
         _warned = True

@@ -337,7 +337,7 @@ def axis_basis(params: Mapping[str, Tensor], count: int) -> Basis:
     layout = Layout.of(params)
     if count > layout.size:
         raise PolcaError(f"lca.parameters = {count} is more than the model's {layout.size} parameters: lower it")
-    flat = layout.flatten(params).abs().numpy()
+    flat = layout.flatten(params).abs().cpu().numpy()
     order = np.argsort(-flat, kind="stable")[:count]
     ends = np.cumsum([0] + [int(np.prod(shape)) for shape in layout.shapes])
     owner = np.searchsorted(ends, order, side="right") - 1

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, dotted, read_csv, read_json, read_params, read_text, write_text
+from polca.machine.checkout import ROOT
+from polca.machine.files import dotted, read_csv, read_json, read_params, read_text, write_text
 from polca.report.claims import ADDITION, Claim
 from polca.report.verdicts import NOT_RUN, Run, Validity, judge
 from polca.tasks.arithmetic.labels import PLACES

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.typing import Reading
 
 DEFAULT = "laptop"

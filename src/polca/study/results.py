@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, dotted, read_csv, read_json, read_npz, read_params
+from polca.machine.checkout import ROOT
+from polca.machine.files import dotted, read_csv, read_json, read_npz, read_params
 from polca.method.clustering import Clusters
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.stages.cluster import ExactLosses

@@ -15,7 +15,8 @@ import typer
 from polca.errors import PolcaError
 from polca.machine import distributed, resume
 from polca.machine.files import PARTIAL, writing
-from polca.machine.runtime import start_pinned, use_device
+from polca.machine.pinned import start_pinned
+from polca.machine.runtime import use_device
 from polca.study.paths import PresetPaths, TaskPaths
 from polca.study.settings import Preset
 from polca.tasks.task import Task

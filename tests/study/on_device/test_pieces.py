@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT
+from polca.machine.checkout import ROOT
 from polca.method.checkpoints import MemoryCheckpoints
 from polca.method.completeness import APP_C, second_order_rmse
 from polca.method.projections import Projections, project_bases

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_csv, read_json
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_csv, read_json
 from polca.method.projections import Projections
 from polca.study.archive import Archive, compress
 from polca.study.in_memory.__main__ import main

@@ -12,7 +12,8 @@ import torch
 
 from polca.errors import PolcaError
 from polca.machine.parallel import default_workers
-from polca.machine.runtime import start_pinned, use_device
+from polca.machine.pinned import start_pinned
+from polca.machine.runtime import use_device
 from polca.study.on_device.run import Options, changed, run_seeds, run_whole
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset

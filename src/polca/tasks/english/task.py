@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from polca.errors import PolcaError
-from polca.machine.files import ROOT, read_json, read_npz, write_json, write_npz, write_text
+from polca.machine.checkout import ROOT
+from polca.machine.files import read_json, read_npz, write_json, write_npz, write_text
 from polca.tasks.english import text
 from polca.tasks.settings import ClusteringSettings, Count, Fraction, Section, TaskSettings
 from polca.tasks.task import Analysis, Labels, Skill, Tables, TransformerTask, in_batches
