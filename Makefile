@@ -45,7 +45,7 @@ VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(FOLDER)dvc.lock $(if $(filter paper,$(PRESET)),paper/published_scale)
 
 .DEFAULT_GOAL := help
-.PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test reliability lint format lock clean distclean
+.PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test browser reliability lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -114,8 +114,12 @@ verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the
 	@echo "$(RESULTS): the same, byte for byte, as committed"
 
 test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
-	$(BIN)python -m pytest -q -n 2 -m "not smoke and not slow"
-	$(BIN)python -m pytest -q -m smoke
+	$(BIN)python -m pytest -q -rs -n 2 -m "not smoke and not slow"
+	$(BIN)python -m pytest -q -rs -m smoke
+
+browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on the path; installs Playwright, then `make test` has them too
+	$(BIN)python -m pip install -r tests/requirements-browser.txt
+	$(BIN)python -m pytest -q -rs tests/*/test_browser*.py
 
 reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
 	$(BIN)python -m pytest -q -n 2 -m reliability --junitxml .work/reliability.xml

@@ -56,6 +56,8 @@ class SyntheticRun:
     """Writes `presets/made_up` and `runs/made_up` below `root`; raw trajectories have clusters of their own."""
 
     root: Path
+    vectors: int = 5
+    """Of additions."""
 
     def write(self) -> "SyntheticRun":
         self.paths = PresetPaths("made_up", self.root)
@@ -68,8 +70,10 @@ class SyntheticRun:
             params[setting]["polca"]["curvature_points"] = None  # every analysis
         self.paths.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         preset = Preset.read(self.paths)
-        self.arithmetic = Synthetic(self.paths.run, sequences=60).write()
-        other = Synthetic(self.root / "other", sequences=60, dropped=(2,), empty=("fisher",)).write()
+        self.arithmetic = Synthetic(self.paths.run, sequences=60, vectors=self.vectors).write()
+        other = Synthetic(
+            self.root / "other", sequences=60, vectors=self.vectors, dropped=(2,), empty=("fisher",)
+        ).write()
         put_reading(other.paths, self.arithmetic.paths.of_reading("raw"))
         self.projections = {
             basis: line(self.arithmetic.steps, self.arithmetic.losses, self.arithmetic.vectors, seed)

@@ -32,7 +32,7 @@ const byId = new Map(), find = (id) => byId.get(id) || byId.set(id, new Element(
 const windowListeners = new Element("window"), charts = {}, saved = [];
 global.document = { body, title: "", activeElement: null, getElementById: find, createElement: (tag) => new Element(tag), createElementNS: (_, tag) => new Element(tag),
   querySelector: () => new Element("div"), querySelectorAll: () => [] };
-global.window = { addEventListener: (name, act) => windowListeners.addEventListener(name, act), isSecureContext: false };
+global.window = { matchMedia: () => ({ matches: false, addEventListener() {} }), addEventListener: (name, act) => windowListeners.addEventListener(name, act), isSecureContext: false };
 global.location = { hash: "", href: "file:///page.html" };
 global.history = Object.fromEntries(["pushState", "replaceState"].map((name) => [name, (_, __, url) => { location.hash = url; }]));
 global.Plotly = {

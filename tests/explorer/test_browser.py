@@ -1,58 +1,23 @@
-"""The explorer's page in a browser: headless Chromium driven by Playwright, without a network.
-
-Skipped where either is missing: `pip install playwright` and a Chromium on the path are enough.
-"""
+"""The explorer's page in a browser: headless Chromium driven by Playwright, without a network."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 import tiny_analysis
+from browser import Opened, opened_page, quiet  # noqa: F401
 from polca.explorer import analysis_page, preset_page, write_page
 from polca.external.analyze import write_analysis
 from polca.machine.files import read_csv
-from synthetic_explorer import HOSTILE, SyntheticRun
-
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the path")
+from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
 
 FIRST = "POLCA, standardised: vector 1, sampled at step 400"
 """Title of the view that a page of the made-up preset begins with."""
 
-OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-
-
-@dataclass
-class Opened:
-    """A page in the browser, and what it said and asked for."""
-
-    tab: Any
-    url: str
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    own: set[str] = field(default_factory=set)
-
-    def go(self, link: str = "", url: str = "") -> None:
-        """Open the page, or another one of ours."""
-        self.own.add(url or self.url)
-        self.tab.goto("about:blank")
-        self.tab.goto((url or self.url) + link)
-        self.tab.wait_for_selector("body[data-ready]")
-
-    def shows(self, part: str) -> None:
-        """Wait until the view of a link with this part is drawn."""
-        self.tab.wait_for_function("part => document.body.dataset.ready.includes(part)", arg=part)
-
-    def texts(self, selector: str) -> list[str]:
-        return [str(text) for text in self.tab.locator(selector).all_inner_texts()]
+MEAN = "() => document.getElementById('projected').data.find((trace) => trace.name === 'all tokens').y"
 
 
 @pytest.fixture(scope="module")
@@ -64,29 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
 def opened(run: SyntheticRun) -> Iterator[Opened]:
     path = run.root / "page.html"
     write_page(preset_page(run.paths), path)
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        tab = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
-        opened = Opened(tab, path.as_uri())
-        tab.on("console", lambda message: opened.said.append(message.text))
-        tab.on("pageerror", lambda error: opened.said.append(str(error)))
-        tab.on("request", lambda request: opened.asked.append(request.url))
-        yield opened
-        browser.close()
-
-
-@pytest.fixture(autouse=True)
-def quiet(opened: Opened) -> Iterator[None]:
-    """No test may leave a word on the console, a request but for the page itself, or trace of a hostile string."""
-    opened.said.clear()
-    opened.asked.clear()
-    opened.own.clear()
-    yield
-    assert not opened.said
-    allowed = (*opened.own, "about:blank", "data:", "blob:")
-    assert not [url for url in opened.asked if not url.startswith(allowed)]
-    assert opened.tab.evaluate("typeof hacked") == "undefined"
-    assert opened.tab.locator("main img").count() == 0
+    with opened_page(path.as_uri()) as tab:
+        yield tab
 
 
 def test_first_view(opened: Opened) -> None:
@@ -222,9 +166,8 @@ def test_wrong_link_shows_something(opened: Opened, link: str) -> None:
 
 def test_the_other_reading(opened: Opened, run: SyntheticRun) -> None:
     """Chosen from the list, it has a title, clusters and a link of its own, and the same mean of all tokens."""
-    mean = "() => document.getElementById('projected').data.find((trace) => trace.name === 'all tokens').y"
     opened.go("#setting=arithmetic&analysis=polca&vector=3")
-    standardised = opened.tab.evaluate(mean)
+    standardised = opened.tab.evaluate(MEAN)
     opened.tab.locator("#analysis").select_option(label="POLCA, raw trajectories")
     opened.shows("analysis=polca.raw")
     table = read_csv(run.arithmetic.paths.of_reading("raw").table("clusters"))
@@ -236,7 +179,7 @@ def test_the_other_reading(opened: Opened, run: SyntheticRun) -> None:
     assert len(shown) == len(rows)
     for text, row in zip(shown, rows.itertuples(), strict=True):
         assert re.search(rf"\b{row.size}\b", text)
-    assert opened.tab.evaluate(mean) == standardised
+    assert opened.tab.evaluate(MEAN) == standardised
     assert len(standardised) == len(run.arithmetic.steps)
 
 
@@ -258,9 +201,67 @@ def test_every_analysis_can_be_drawn(opened: Opened, run: SyntheticRun) -> None:
         assert not opened.tab.locator("#problem").is_visible()
 
 
-def test_narrow_screen_does_not_scroll_sideways(opened: Opened) -> None:
-    opened.tab.set_viewport_size({"width": 390, "height": 800})
-    opened.go("#setting=english&analysis=polca&vector=1&token=69")
-    wide = opened.tab.evaluate("document.documentElement.scrollWidth")
-    opened.tab.set_viewport_size({"width": 1280, "height": 900})
-    assert wide <= 390
+def titled(run: SyntheticRun, setting: str, vector: int) -> str:
+    """The title of a vector of POLCA, by its table."""
+    table = read_csv(getattr(run, setting).paths.table("vectors"))
+    (row,) = table[(table["analysis"] == "polca") & (table["vector"] == vector)].itertuples()
+    return f"POLCA, standardised: vector {vector}, sampled at step {row.vector_step:,}"
+
+
+def test_a_link_pasted_into_an_open_tab(opened: Opened, run: SyntheticRun) -> None:
+    """To a view of the other setting, not loaded yet: title, counts, curves and clusters are its own; then back."""
+    opened.go()
+    first = opened.tab.evaluate(MEAN)
+    link = "#setting=english&analysis=polca&vector=3"
+    opened.tab.goto(opened.url + link)
+    opened.shows(link)
+    assert opened.texts("#vector-title") == [titled(run, "english", 3)]
+    assert opened.texts("#count")[0].startswith(f"{len(run.strings) * (WINDOW - 3):,} tokens")
+    table = read_csv(run.english.paths.table("clusters"))
+    sizes = table[(table["analysis"] == "polca") & (table["vector"] == 3)]["size"].tolist()
+    shown = opened.texts("#clusters tbody tr td:nth-child(3)")
+    assert [int(text) for text in shown[: len(sizes)]] == sizes
+    assert len(opened.tab.evaluate(MEAN)) == len(run.english.steps) != len(first)
+    opened.tab.go_back()
+    opened.shows("setting=arithmetic")
+    assert opened.texts("#vector-title") == [FIRST]
+    assert opened.tab.evaluate(MEAN) == first
+
+
+def test_two_inputs_in_one_tick(opened: Opened, run: SyntheticRun) -> None:
+    """Another vector, and before it is loaded another order: the second keeps what the first asked for."""
+    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    opened.tab.evaluate(
+        """() => {
+          document.querySelector('input[name="vector"][value="3"]').click();
+          const order = document.getElementById("order");
+          order.value = "last";
+          order.dispatchEvent(new Event("change", {bubbles: true}));
+        }"""
+    )
+    opened.shows("order=last")
+    assert opened.tab.evaluate("location.hash") == "#setting=arithmetic&analysis=polca&vector=3&order=last"
+    assert opened.texts("#vector-title") == [titled(run, "arithmetic", 3)]
+    right = (run.projections["hessian"].gradients[0, :, 2] * -0.01).mean() * np.arange(len(run.arithmetic.steps))
+    assert np.allclose(opened.tab.evaluate(MEAN), right, rtol=1e-3, atol=1e-6)
+    worst = int(run.arithmetic.losses[-1].argmax())
+    assert opened.tab.locator("#tokens tbody button").first.get_attribute("data-token") == str(worst)
+
+
+def test_a_pinned_token_stays_when_the_pointer_leaves(opened: Opened) -> None:
+    """Pointing at another one previews that; outside the table the pinned one is back, in words and in curves."""
+    kept = "() => document.getElementById('detail-exact').data[0].y"
+    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    rows = opened.tab.locator("#tokens tbody tr:has(td.target)")
+    rows.nth(2).click()
+    opened.shows("token=2")
+    opened.tab.wait_for_function("document.getElementById('detail-note').textContent.startsWith('token 2 ')")
+    pinned, curve = opened.texts("#detail-note"), opened.tab.evaluate(kept)
+    rows.nth(5).hover()
+    opened.tab.wait_for_function("document.getElementById('detail-note').textContent.startsWith('token 5 ')")
+    assert opened.tab.evaluate(kept) != curve
+    opened.tab.locator("#tokens-title").hover()
+    opened.tab.wait_for_function("document.getElementById('detail-note').textContent.startsWith('token 2 ')")
+    opened.tab.wait_for_timeout(400)
+    assert opened.texts("#detail-note") == pinned
+    assert opened.tab.evaluate(kept) == curve

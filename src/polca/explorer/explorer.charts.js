@@ -41,7 +41,7 @@ function axes(height, steps, low, high) {
   return {
     height, margin: { l: 58, r: 150, t: 22, b: 42 }, font: FONT, hovermode: "closest", showlegend: false, dragmode: "zoom",
     plot_bgcolor: "#fff", paper_bgcolor: "#fff", hoverlabel: { bgcolor: "#fff", bordercolor: "#999", font: { ...FONT, color: INK }, namelength: -1 },
-    xaxis: { title: { text: "training step", standoff: 8 }, range: [0, steps[steps.length - 1]], tickformat: ",d", nticks: 6, showgrid: false,
+    xaxis: { title: { text: "training step", standoff: 8 }, range: [0, steps[steps.length - 1]], tickformat: ",d", nticks: window.innerWidth < 480 ? 3 : 6, showgrid: false,
       zeroline: false, showline: true, linecolor: "#8a8a8a", ticks: "outside", ticklen: 4, tickcolor: "#8a8a8a" },
     yaxis: { range: [low - pad, high + pad], tickformat: "~g", exponentformat: "power", nticks: 6, gridcolor: "#ececec", zeroline: low < 0 && high > -pad,
       zerolinecolor: "#bdbdbd", zerolinewidth: 1, ticks: "", automargin: true },

@@ -64,9 +64,27 @@ function tokenRow(token) {
     make("td", { class: "number" }, fixed(ending(token), decimals())));
   row.style.cursor = "pointer";
   row.addEventListener("mouseenter", () => hover(token));
-  row.addEventListener("click", () => change({ token: state.token === String(token) ? "" : String(token), limit }));
+  row.addEventListener("click", async () => {
+    const top = row.getBoundingClientRect().top;
+    await change({ token: state.token === String(token) ? "" : String(token), limit });
+    // A panel that was above the row has gone from there: the row stays where the click was.
+    const again = $("tokens").querySelector(`button[data-token="${token}"]`);
+    if (again) window.scrollBy(0, again.closest("tr").getBoundingClientRect().top - top);
+  });
   return row;
 }
+
+const tokenPanel = $("detail"), tokensLayout = document.querySelector(".tokens-layout"), narrow = window.matchMedia("(max-width: 900px)");
+/** The panel of a token stands beside the table, on a narrow screen below the token's row. */
+function placePanel(row) {
+  if (row) row.after(make("tr", { class: "detail-row" }, make("td", { colspan: "6" }, tokenPanel)));
+  else if (tokenPanel.parentElement !== tokensLayout) tokensLayout.append(tokenPanel);
+}
+narrow.addEventListener("change", () => {
+  if (view === null) return;
+  drawTokens();
+  drawDetail();
+});
 
 function drawTokens() {
   const found = chosenTokens(), facet = view.setting.facets[0];
@@ -75,7 +93,9 @@ function drawTokens() {
   $("facet-head").textContent = facet ? facet.title : "";
   $("change-head").textContent = `${view.analysis.quantity.replace("projected loss", "projected")}, change`;
   const focused = document.activeElement && document.activeElement.dataset.token;
+  placePanel(null);
   $("tokens").tBodies[0].replaceChildren(...found.slice(0, limit).map(tokenRow));
+  placePanel(narrow.matches ? $("tokens").querySelector("tr.chosen") : null);
   if (focused !== undefined && focused !== null) {
     const again = $("tokens").querySelector(`button[data-token="${focused}"]`);
     if (again) again.focus({ preventScroll: true });
@@ -125,7 +145,8 @@ function drawDetail() {
   $("detail-title").textContent = (state.token === String(token) ? "This token" : "One token") + where;
   $("detail-context").append(before.slice(-160), make("b", {}, target), after.slice(0, 120));
   const kinds = setting.facets.map((f, i) => `${f.title}: ${f.categories[view.facets[i][token]].name}`);
-  $("detail-note").textContent = [`token ${token}`, ...kinds].join(" · ");
+  const small = analysis.vectors.length > SMALL_GRID;
+  $("detail-note").textContent = [`token ${token}`, ...kinds].join(" · ") + (small ? ". Beside a vector’s number: its cluster, o outlier, ↑ rising, – dropped." : "");
   drawSmall("detail-exact", 120, [{ title: "exact loss, nats", steps: (view.exact || {}).steps, values: view.exact ? curve(view.exact, token) : null, color: INK }], 1, true);
   if (analysis.quantity === "exact loss") {
     $("detail-vectors").hidden = true;
@@ -133,10 +154,10 @@ function drawDetail() {
   }
   const panels = analysis.vectors.map((v) => {
     const group = groupOf(token, v);
-    return { vector: v.number, title: `${v.number} · ${group.color ? "cluster " + group.text : group.text === "–" ? "dropped" : group.text}`, steps: view.steps,
+    return { vector: v.number, title: `${v.number} · ${small ? { outlier: "o", rising: "↑" }[group.text] || group.text : group.color ? "cluster " + group.text : group.text === "–" ? "dropped" : group.text}`, steps: view.steps,
       values: view.trajectory(v.number, token), color: group.color || GREY, text_color: group.text_color, chosen: v.number === state.vector };
   });
-  const columns = panels.length > SMALL_GRID ? 5 : Math.min(3, panels.length), rows = Math.ceil(panels.length / columns);
+  const columns = small ? 5 : Math.min(3, panels.length), rows = Math.ceil(panels.length / columns);
   drawSmall("detail-vectors", 46 + 76 * rows, panels, columns, false);
 }
 
