@@ -16,6 +16,7 @@ from polca.method.projections import Projections, project_bases
 from polca.study.on_device import training
 from polca.study.on_device.bases import directions
 from polca.study.on_device.projections import Projector, app_c
+from polca.study.on_device.tf32 import eigenpair_error, gradient_error, tf32
 from polca.study.on_device.training import BudgetedCheckpoints, train_on_device
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
@@ -151,6 +152,15 @@ def test_bases(kind: str, trained: tuple[ArithmeticTask, MemoryCheckpoints]) -> 
         np.testing.assert_array_equal(found.matvecs, right.matvecs)
 
 
+def test_a_basis_that_is_cut(trained: tuple[ArithmeticTask, MemoryCheckpoints]) -> None:
+    """The vectors before, as they are in the whole basis."""
+    task, checkpoints = trained
+    cut, whole = directions(task, "hessian", checkpoints, over=lambda: True), directions(task, "hessian", checkpoints)
+    assert (len(cut), len(whole)) == (1, 2)
+    torch.testing.assert_close(cut.rows, whole.rows[:1], rtol=0, atol=0)
+    assert cut.facts() == whole.first(1).facts()
+
+
 def test_an_unknown_basis(trained: tuple[ArithmeticTask, MemoryCheckpoints]) -> None:
     with pytest.raises(PolcaError, match="basis 'fourier': expected one of hessian"):
         directions(trained[0], "fourier", trained[1])
@@ -187,6 +197,26 @@ class TestProjections:
                 self.close(getattr(found, name), getattr(right[kind], name))
             np.testing.assert_array_equal(found.steps, right[kind].steps)
             np.testing.assert_array_equal(found.vector_steps, right[kind].vector_steps)
+
+    @pytest.mark.parametrize("sequences", [3, 100])  # of a batch of 7: with a part of one, and all
+    def test_in_forward_mode(
+        self,
+        sequences: int,
+        trained: tuple[ArithmeticTask, MemoryCheckpoints],
+        right: dict[str, Projections],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Two vectors and four targets a sequence: without a backward pass, and the same numbers."""
+
+        def backward(*_: Any) -> None:
+            raise AssertionError("a backward pass")
+
+        monkeypatch.setattr("polca.study.on_device.projections.projected_gradients", backward)
+        monkeypatch.setattr("polca.study.on_device.projections.FORWARD_SEQUENCES", sequences)
+        task, checkpoints = trained
+        projected = Projector(task, checkpoints, {"hessian": directions(task, "hessian", checkpoints)}).run([0, 10, 20])
+        self.close(projected.of("hessian").gradients, right["hessian"].gradients[:3])
+        self.close(projected.losses, right["hessian"].losses[:3])
 
     def test_stop_where_time_is_over(self, projector: Projector) -> None:
         asked: list[int] = []
@@ -263,3 +293,38 @@ def test_tf32_error_is_nothing_on_a_cpu(trained: tuple[ArithmeticTask, MemoryChe
     projector = Projector(task, checkpoints, {"hessian": directions(task, "hessian", checkpoints)}, tf32=True)
     assert projector.tf32_error(10) == {"median": 0, "largest": 0, "step": 10}
     assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+class TestTF32:
+    """On a CPU, where there is none, with a loss that is rounded where TF32 is allowed."""
+
+    ROUNDING = 1e-3
+
+    @pytest.fixture
+    def rounding(self, trained: tuple[ArithmeticTask, MemoryCheckpoints], monkeypatch: pytest.MonkeyPatch) -> None:
+        exact = trained[0].token_loss
+
+        def loss(task: ArithmeticTask) -> Callable[[Any, Any], torch.Tensor]:
+            factor = 1 + self.ROUNDING * torch.backends.cuda.matmul.allow_tf32
+            return lambda params, batch: factor * exact(params, batch)
+
+        monkeypatch.setattr(ArithmeticTask, "token_loss", property(loss))
+
+    def test_of_a_gradient(self, rounding: None, trained: tuple[ArithmeticTask, MemoryCheckpoints]) -> None:
+        task, checkpoints = trained
+        found = gradient_error(task, checkpoints, 20)
+        assert found == {"relative": pytest.approx(self.ROUNDING, rel=1e-2), "step": 20}
+
+    @pytest.mark.parametrize("made_in_tf32", [False, True])
+    def test_of_an_eigenpair(
+        self, made_in_tf32: bool, rounding: None, trained: tuple[ArithmeticTask, MemoryCheckpoints]
+    ) -> None:
+        """The residual is Lanczos' own bound, and what the eigenvalue is off where the basis was made in TF32."""
+        task, checkpoints = trained
+        with tf32(made_in_tf32):
+            basis = directions(task, "hessian", checkpoints)
+        bound = basis.residuals[0] / basis.eigenvalues[0]
+        found = eigenpair_error(task, checkpoints, basis)
+        assert (found["step"], found["relative"]) == (20, pytest.approx(self.ROUNDING, rel=1e-2))
+        assert found["residual"] == pytest.approx(np.hypot(bound, self.ROUNDING * made_in_tf32), rel=0.02)
+        assert not torch.backends.cuda.matmul.allow_tf32

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -23,7 +21,7 @@ from polca.machine.files import read_csv, read_json
 from polca.method.projections import Projections
 from polca.study.archive import Archive, compress
 from polca.study.in_memory.__main__ import main
-from polca.study.on_device import jobs, results, run
+from polca.study.on_device import results, run
 from polca.study.on_device.bases import Directions
 from polca.study.on_device.jobs import Job, Shared, archived, clustered, facts, joined
 from polca.study.on_device.projections import Projected
@@ -69,19 +67,6 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def task(params: Path) -> Task:
     return Preset.read(PresetPaths.of(params)).arithmetic()
-
-
-@pytest.fixture
-def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs in a thread of this process, since another takes seconds to start."""
-
-    class Threads(ThreadPoolExecutor):
-        _processes: Mapping[int, Any] = {}
-
-        def __init__(self, workers: int, **_: Any) -> None:
-            super().__init__(workers)
-
-    monkeypatch.setattr(jobs, "ProcessPoolExecutor", Threads)
 
 
 class TestWhole:
@@ -185,13 +170,13 @@ class TestWhole:
 
 class TestCutOff:
     def test_at_once(self, in_threads: None, params: Path, tmp_path: Path) -> None:
-        """No time at all: what is always made, cut at the second checkpoint, and whole files of it."""
+        """No time at all: what is always made, cut at the first vector and the second checkpoint, and whole files."""
         assert command(params, tmp_path / "out", "--minutes", "0.01") == 0
         summary = read_json(tmp_path / "out" / "summary.json")
-        pieces = ["checkpoints after step 10", "App. C", "bases compared", "polca_5_steps"]
+        pieces = ["vectors after step 20", "checkpoints after step 10", "App. C", "bases compared", "polca_5_steps"]
         # The cores may have come to clusters, which have too few points for Δ.
-        assert summary["left_out"][:5] == [*pieces, "clusters from the archives"]
-        assert all("hold no t with t ± delta" in reason for reason in summary["left_out"][5:])
+        assert summary["left_out"][:6] == [*pieces, "clusters from the archives"]
+        assert all("hold no t with t ± delta" in reason for reason in summary["left_out"][6:])
         tokens = np.load(tmp_path / "out" / "tokens.npz")
         assert tokens["steps"].tolist() == [0, 10]
         assert tokens["losses"].shape == (2, 80)
@@ -255,6 +240,8 @@ def test_further_seeds(in_threads: None, params: Path, tmp_path: Path) -> None:
         (["--minutes", "1", "--steps", "15"], "does not divide steps = 15"),
         (["--minutes", "1", "--preset", "huge"], "preset 'huge': no such preset"),
         (["--minutes", "1", "--device", "abacus"], "device = 'abacus': expected cpu or cuda"),
+        (["--minutes", "1", "--data", "carried"], "--data carried: the task arithmetic draws its own data"),
+        (["--minutes", "1", "--hessian-examples", "0"], "basis.hessian_examples = 0"),
     ],
 )
 def test_bad_input(
@@ -371,6 +358,7 @@ def test_needs_little() -> None:
 import sys
 sys.modules |= dict.fromkeys({ELSEWHERE!r})
 import polca.study.in_memory.__main__, hdbscan, polca.tasks.arithmetic.scores, polca.tasks.arithmetic.facts
+import polca.tasks.english.scores
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

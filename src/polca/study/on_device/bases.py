@@ -56,12 +56,17 @@ def _without_eigenpairs(rows: Tensor, steps: Sequence[int], axes: tuple[tuple[st
 
 
 def hessian_directions(
-    task: Task, checkpoints: Checkpoints, steps: Sequence[int], note: Callable[[str], None] = lambda text: None
+    task: Task,
+    checkpoints: Checkpoints,
+    steps: Sequence[int],
+    note: Callable[[str], None] = lambda text: None,
+    over: Callable[[], bool] = lambda: False,
 ) -> Directions:
     """Algorithm 1 as in `bases.projected_basis`, the basis so far and Lanczos' vectors on the device.
 
     Args:
         note: told of each step's eigenpair.
+        over: asked after every step, whether to leave out those that follow.
 
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
@@ -89,8 +94,10 @@ def hessian_directions(
         pairs = zip(found.values, found.residuals, strict=True)
         note(f"basis checkpoint {step}: λ {found.values[0]:.4g}, {found.matvecs} products")
         facts += [(step, float(value), float(residual), found.matvecs) for value, residual in pairs]
+        if over():
+            break
     at, values, residuals, matvecs = (np.array(column) for column in zip(*facts, strict=True))
-    return Directions(rows, at.astype(np.int64), values, residuals, matvecs.astype(np.int64))
+    return Directions(rows[: len(at)], at.astype(np.int64), values, residuals, matvecs.astype(np.int64))
 
 
 def random_directions(task: Task, checkpoints: Checkpoints) -> Directions:
@@ -108,7 +115,11 @@ def random_directions(task: Task, checkpoints: Checkpoints) -> Directions:
 
 
 def directions(
-    task: Task, kind: str, checkpoints: Checkpoints, note: Callable[[str], None] = lambda text: None
+    task: Task,
+    kind: str,
+    checkpoints: Checkpoints,
+    note: Callable[[str], None] = lambda text: None,
+    over: Callable[[], bool] = lambda: False,
 ) -> Directions:
     """One of a task's bases, as `study.stages.basis.make_basis`.
 
@@ -125,4 +136,4 @@ def directions(
     if kind not in ("hessian", "shuffled_hessian"):
         raise PolcaError(f"basis {kind!r}: expected one of hessian, shuffled_hessian, random, lca")
     order = steps if kind == "hessian" else shuffled(steps, settings.seed)
-    return hessian_directions(task, checkpoints, order, note)
+    return hessian_directions(task, checkpoints, order, note, over)

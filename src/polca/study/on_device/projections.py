@@ -1,7 +1,6 @@
 """G, Δ and exact losses of many checkpoints, kept on the device until all are done."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from polca.method.forward import directional_derivatives
 from polca.method.projections import Projections
 from polca.method.reverse import projected_gradients
 from polca.study.on_device.bases import Directions
+from polca.study.on_device.tf32 import tf32
 from polca.tasks.task import Task
 from polca.typing import SecondOrder
 
@@ -60,19 +60,20 @@ class Projected:
         )
 
 
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Matrix products on a GPU in TF32, ten bits of mantissa and about a third less time, or in float32."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+FORWARD_SEQUENCES = 25
+"""Sequences at once in forward mode, whose memory grows with vectors × sequences: 6 GB at the paper's English size."""
+
+
+def _parts(batch: tuple[Tensor, ...], sequences: int) -> list[tuple[Tensor, ...]]:
+    """A batch in parts of at most so many sequences."""
+    return list(zip(*(part.split(sequences) for part in batch), strict=True))
 
 
 class Projector:
     """Projects a task's evaluated tokens on some directions, one checkpoint after the other.
+
+    By backward passes, or in forward mode where sequences have more targets than there are vectors, as
+    `method.projections` does.
 
     Args:
         bases: by name; those of single parameters last.
@@ -85,11 +86,19 @@ class Projector:
         self._loss, self._checkpoints, self.bases, self._tf32 = task.evaluated_loss, checkpoints, dict(bases), tf32
         self._data: list[Any] = [on_device(batch) for batch in task.evaluation_batches()]
         dense = [basis.rows for basis in bases.values() if not basis.axes]
-        self._layout = Layout.of(checkpoints.load(checkpoints.steps()[0]))
+        first = on_device(checkpoints.load(checkpoints.steps()[0]))
+        self._layout = Layout.of(first)
         self._rows = dense[0] if len(dense) == 1 else torch.cat(dense)
         self._axes = tuple(axis for basis in bases.values() for axis in basis.axes)
         starts = dict(zip(self._layout.names, self._starts(), strict=True))
         self._places = torch.tensor([starts[name] + i for name, i in self._axes], dtype=torch.int64, device=device())
+        with torch.no_grad():
+            targets = self._loss(first, tuple(part[:1] for part in self._data[0])).shape[1]
+        self._directions = self._layout.split(self._rows)
+        self._forward = not self._axes and targets > len(self._rows)
+        if self._forward:
+            self._directions = {name: v.contiguous() for name, v in self._directions.items()}
+            self._data = [part for batch in self._data for part in _parts(batch, FORWARD_SEQUENCES)]
 
     def _starts(self) -> list[int]:
         sizes = [int(np.prod(shape)) for shape in self._layout.shapes]
@@ -101,14 +110,21 @@ class Projector:
         Args:
             tf32_too: whether in TF32, by default as the others.
         """
-        params, directions = on_device(self._checkpoints.load(step)), self._layout.split(self._rows)
-        parts = []
+        params, parts = on_device(self._checkpoints.load(step)), []
         with tf32(self._tf32 if tf32_too is None else tf32_too):
             for batch in self._data:
-                losses, dense, sparse = projected_gradients(self._loss, params, batch, directions, self._axes)
-                parts.append((losses.reshape(-1), torch.cat([dense, sparse], -1).flatten(0, 1)))
+                losses, own = self._of_batch(params, batch)
+                parts.append((losses.reshape(-1), own.flatten(0, 1)))
         losses, gradients = (torch.cat(part) for part in zip(*parts, strict=True))
         return losses, gradients
+
+    def _of_batch(self, params: Mapping[str, Tensor], batch: Any) -> tuple[Tensor, Tensor]:
+        """Losses `[N, targets]` and G `[N, targets, ΣK]`."""
+        if self._forward:
+            losses, first, _ = directional_derivatives(self._loss, params, self._directions, batch, second_order=False)
+            return losses, first.movedim(0, -1)
+        losses, dense, sparse = projected_gradients(self._loss, params, batch, self._directions, self._axes)
+        return losses, torch.cat([dense, sparse], -1)
 
     def displacement(self, step: int, before: int) -> Tensor:
         """Δ `[ΣK]` between two checkpoints; differences are taken before the product, which would cancel them."""

@@ -23,8 +23,11 @@ from polca.machine.files import stacked, writing
 from polca.study.archive import Archive
 from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered, joined
 
-MOST_BYTES = 15_000_000
-"""A larger archive is made again with twice the error."""
+MOST_FILES, MOST_BYTES = 8, 15_000_000
+"""Of a larger archive each file holds some of the vectors; without files to spare it is made again with twice the
+error."""
+BESIDE = ("tokens.npz", "clusters.zip", "summary.json")
+"""The files that are no archives."""
 
 
 def write_packed(path: Path, members: Mapping[str, bytes]) -> None:
@@ -60,6 +63,7 @@ class _Analysis:
     vectors: int
     error: float
     archives: dict[int, Archive] | None
+    files: int = 0
     clusters: dict[int, Vector] = field(default_factory=dict)
     agreement: dict[int, dict[str, float]] = field(default_factory=dict)
 
@@ -75,9 +79,13 @@ class Results:
     Args:
         out: folder of the files; None to write none before all is done.
         say: told of every file.
+        archive_files: how many files one archive may fill.
     """
 
-    def __init__(self, shared: Shared, cores: Cores, out: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, shared: Shared, cores: Cores, out: Path | None, say: Callable[[str], None], archive_files: int = 1
+    ) -> None:
+        self._archive_files = archive_files
         self._shared, self._cores, self._out, self._say = shared, cores, out, say
         self._lock = threading.RLock()
         self._analyses: dict[str, _Analysis] = {}
@@ -140,15 +148,37 @@ class Results:
         one.archives[k] = found
         if len(one.archives) < one.vectors:
             return
-        assert self._out is not None
-        path = self._out / f"{name}.npz"
-        joined([one.archives[k] for k in range(one.vectors)]).save(path)
-        size = path.stat().st_size
-        self._say(f"{path.name}: {one.vectors} vectors, {size / 1e6:.1f} MB, relative error {one.error}")
-        if size > MOST_BYTES:
+        paths = self._saved(name, [one.archives[k] for k in range(one.vectors)])
+        if not paths:
             one.error = max(2 * one.error, 0.01)
-            self._say(f"{path.name}: more than {MOST_BYTES / 1e6:.0f} MB, made again with an error of {one.error}")
+            self._say(f"{name}.npz: more than {MOST_BYTES / 1e6:.0f} MB, made again with an error of {one.error}")
             self._archive(name, one)
+            return
+        one.files = len(paths)
+        size, files = sum(path.stat().st_size for path in paths), ", ".join(path.name for path in paths)
+        self._say(f"{files}: {one.vectors} vectors, {size / 1e6:.1f} MB, relative error {one.error}")
+
+    def _saved(self, name: str, archives: list[Archive]) -> list[Path]:
+        """Vectors in as few files as are small enough: `<name>.npz`, or `<name>_<n>_of_<count>.npz`; none if too many
+        were needed."""
+        assert self._out is not None
+        count, paths = 1, [self._out / f"{name}.npz"]
+        joined(archives).save(paths[0])
+        while any(path.stat().st_size > MOST_BYTES for path in paths):
+            size = sum(path.stat().st_size for path in paths)
+            wanted = max(count + 1, -(-size // MOST_BYTES))
+            possible = wanted <= min(self._archive_files, len(archives))
+            if possible or count > 1:
+                for path in paths:
+                    path.unlink()
+            if not possible:
+                return []
+            count, paths = wanted, []
+            for number in range(count):
+                own = slice(number * len(archives) // count, (number + 1) * len(archives) // count)
+                paths.append(self._out / f"{name}_{number + 1}_of_{count}.npz")
+                joined(archives[own]).save(paths[-1])
+        return paths
 
     def _clustered(self, name: str, one: _Analysis, k: int, found: Vector) -> None:
         one.clusters[k] = found
@@ -229,7 +259,7 @@ class Results:
                     "guarded": sum(vector.guarded for vector in one.clusters.values()),
                 }
                 if one.archives is not None:
-                    entry |= {"archived": len(one.archives), "archive_error": one.error}
+                    entry |= {"archived": len(one.archives), "archive_error": one.error, "archive_files": one.files}
                 if one.agreement:
                     readings = next(iter(one.agreement.values()))
                     entry["archive_agreement"] = {

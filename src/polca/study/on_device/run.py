@@ -9,6 +9,8 @@ In this order, with what is written after each piece:
 4. the 5-step grid;
 5. once more the clusters, from the archives, to see that these keep them.
 
+English has no other bases, no exact curvature and no published steps, so that 3, App. C and 4 are addition's.
+
 A piece that would not end in time is left out, the summary says so, and the next one is looked at.
 """
 
@@ -17,7 +19,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +33,8 @@ from polca.machine.runtime import device
 from polca.study.on_device.bases import Directions, directions
 from polca.study.on_device.jobs import Cores, Shared, facts
 from polca.study.on_device.projections import Projected, Projector, app_c
-from polca.study.on_device.results import Results, write_packed, write_packed_arrays
+from polca.study.on_device.results import BESIDE, MOST_FILES, Results, write_packed, write_packed_arrays
+from polca.study.on_device.tf32 import eigenpair_error, gradient_error, tf32
 from polca.study.on_device.training import BudgetedCheckpoints, train_on_device
 from polca.study.published import ARCHIVED
 from polca.tasks.task import Task
@@ -42,6 +45,8 @@ FINE_INTERVAL, FINE_LAST, FINE_VECTORS = 5, 4000, 20
 """Table 3's interval, where the text has 20; to the step at which the paper's figures end."""
 MARGIN = 15.0
 """Seconds kept for the last files."""
+BASIS_SHARE = 0.6
+"""Of the time that training leaves, what the basis may take; the vectors that would come later are left out."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,14 @@ class Options:
     Attributes:
         out: folder of the results.
         minutes: from the start to the end.
-        tf32: projections in TF32 on a GPU.
+        tf32: what is in TF32 on a GPU, of `tf32.PIECES`.
         workers: processes that cluster.
         checkpoint_bytes: of checkpoints on the device, the others go to the host's memory; None for no bound.
     """
 
     out: Path
     minutes: float
-    tf32: bool = False
+    tf32: frozenset[str] = frozenset()
     workers: int = 1
     checkpoint_bytes: int | None = None
 
@@ -124,10 +129,13 @@ class Run:
         # Stability clusters ten times more than the analyses themselves.
         plain = changed(task, stability={"analyses": ()})
         self.shared = Shared(plain, task.token_labels(), scratch)
-        self.results = Results(self.shared, cores, options.out if whole else None, clock.say)
-        last = task.settings.training.steps
+        last, kept = task.settings.training.steps, sum(name in ARCHIVED for name in task.analyses)
+        # The 5-step grid and App. C are as far as the paper looks at the steps and the curvature of a task.
+        fine = whole and task.settings.breakthroughs.published is not None
+        spare = (MOST_FILES - len(BESIDE)) // max(1, kept + fine)
+        self.results = Results(self.shared, cores, options.out if whole else None, clock.say, spare)
         self.grid = list(range(0, last + 1, task.settings.polca.interval))
-        self.fine = list(range(0, min(last, FINE_LAST) + 1, FINE_INTERVAL)) if whole else []
+        self.fine = list(range(0, min(last, FINE_LAST) + 1, FINE_INTERVAL)) if fine else []
         self.checkpoints = BudgetedCheckpoints(options.checkpoint_bytes)
         self.bases: dict[str, Directions] = {}
         self.left_out: list[str] = []
@@ -135,8 +143,9 @@ class Run:
         self.facts: dict[str, Any] = {
             "seed": task.settings.seed,
             "training_steps": last,
+            "hessian_examples": task.settings.basis.hessian_examples,
             "machine": machine(),
-            "tf32": options.tf32 and device().type == "cuda",
+            "tf32": sorted(options.tf32) if device().type == "cuda" else [],
         }
         self.arrays: dict[str, Any] = dict(self.shared.labels)
 
@@ -198,7 +207,7 @@ class Run:
         """Train, and keep the checkpoints of both grids."""
         settings = self.task.settings
         keep = {*self.grid, *self.fine, *settings.basis_steps()}
-        with self.clock.piece("train"):
+        with self.clock.piece("train"), tf32("train" in self.options.tf32):
             log = train_on_device(
                 self.task.token_loss,
                 self.task.initial(),
@@ -216,7 +225,7 @@ class Run:
         names = [
             name
             for name, one in self.task.analyses.items()
-            if one.basis in kinds and one.second_order != "exact" and one.eigenvalue != "current"
+            if (one.basis or "hessian") in kinds and one.second_order != "exact" and one.eigenvalue != "current"
         ]
         if "hessian" not in kinds:
             return names
@@ -241,23 +250,46 @@ class Run:
     def hessian(self) -> Projected:
         """The basis of Algorithm 1, and the projections on it and on LCA's parameters."""
         kinds = [kind for kind in ("hessian", "lca") if kind == "hessian" or (self.whole and kind in self.task.bases)]
-        with self.clock.piece("basis hessian"):
-            self.bases = {kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds}
-        projector = Projector(self.task, self.checkpoints, self.bases, self.options.tf32)
+        until = (1 - BASIS_SHARE) * self.clock.left
+
+        def late() -> bool:
+            return self.clock.left < until
+
+        with self.clock.piece("basis hessian"), tf32("basis" in self.options.tf32):
+            self.bases = {kind: directions(self.task, kind, self.checkpoints, self.clock.say, late) for kind in kinds}
+        if len(self.bases["hessian"]) < len(self.task.settings.basis_steps()) * self.task.settings.basis.per_step:
+            self.left_out.append(f"vectors after step {self.bases['hessian'].steps[-1]}")
+        projector = self.projector(self.bases)
         with self.clock.piece("project hessian"):
             projected = projector.run(self.grid, self.over(len(self.grid)))
         if len(projected.steps) < len(self.grid):
             self.left_out.append(f"checkpoints after step {projected.steps[-1]}")
         self.arrays |= {"steps": projected.steps, "losses": projected.losses}
         self.begin(projected)
-        if self.whole and device().type == "cuda" and self.fits("TF32 error", 5):
-            with self.optional("TF32 error"):
-                self.facts["tf32_error"] = projector.tf32_error(self.grid[len(projected.steps) // 8])
+        if self.whole and device().type == "cuda":
+            self.tf32_errors(projector, self.grid[len(projected.steps) // 8])
         return projected
 
+    def projector(self, bases: Mapping[str, Directions]) -> Projector:
+        """On some bases, as the options say."""
+        return Projector(self.task, self.checkpoints, bases, "project" in self.options.tf32)
+
+    def tf32_errors(self, projector: Projector, step: int) -> None:
+        """What TF32 costs projections, and the pieces that were made in it, at one checkpoint."""
+        seconds = 5 + 3 * self.clock.seconds["project hessian"] / len(self.grid)
+        if not self.fits("TF32 error", seconds):
+            return
+        with self.optional("TF32 error"):
+            found: dict[str, Any] = {"project": projector.tf32_error(step)}
+            if "basis" in self.options.tf32:
+                found["basis"] = eigenpair_error(self.task, self.checkpoints, self.bases["hessian"])
+            if "train" in self.options.tf32:
+                found["train"] = gradient_error(self.task, self.checkpoints, step)
+            self.facts["tf32_error"] = found
+
     def published_subset(self, projected: Projected) -> None:
-        """App. C."""
-        if self.fits("App. C", 10):
+        """App. C, of a task whose exact curvature is asked for."""
+        if "hessian" in self.task.settings.polca.curvature_of and self.fits("App. C", 10):
             with self.optional("App. C"):
                 self.app_c = app_c(self.task, self.checkpoints, projected)
 
@@ -269,11 +301,11 @@ class Run:
         if not kinds or not self.fits("bases compared", seconds, 2 * len(kinds) * count):
             return
         with self.optional("bases compared"):
-            new: dict[str, Directions] = {
-                kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds
-            }
-            projector = Projector(self.task, self.checkpoints, new, self.options.tf32)
-            projected = projector.run(steps, self.over(len(steps)))
+            with tf32("basis" in self.options.tf32):
+                new: dict[str, Directions] = {
+                    kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds
+                }
+            projected = self.projector(new).run(steps, self.over(len(steps)))
             if len(projected.steps) < len(steps):
                 self.left_out.append(f"bases compared after step {projected.steps[-1]}")
             self.bases |= new
@@ -281,6 +313,8 @@ class Run:
 
     def fine_grid(self, coarse: Projected) -> None:
         """The trajectories with a point every five steps, along the first vectors of the Hessian basis."""
+        if not self.fine:
+            return
         basis, name = self.bases["hessian"].first(FINE_VECTORS), f"polca_{FINE_INTERVAL}_steps"
         steps = [step for step in self.fine if step <= coarse.steps[-1]]
         missing = len(set(steps) - set(coarse.steps.tolist()))
@@ -288,8 +322,7 @@ class Run:
         if not self.fits(name, seconds, 2 * len(basis)):
             return
         with self.optional(name):
-            projector = Projector(self.task, self.checkpoints, {"hessian": basis}, self.options.tf32)
-            projected = projector.run(steps, self.over(len(steps)), known=coarse)
+            projected = self.projector({"hessian": basis}).run(steps, self.over(len(steps)), known=coarse)
             self.shared.write(name, projected, "hessian")
             self.results.begin(name, "polca", name, len(basis), True)
             self.write()

@@ -20,6 +20,8 @@ from polca.typing import TokenLossFunction
 
 CHUNK = 500
 """Updates whose data go to the device at once; after each chunk the losses are looked at."""
+NOTED = 5000
+"""Updates from one word on the loss to the next."""
 WARM_UP = 3
 """Updates before a graph is captured, in which libraries choose kernels and take their memory."""
 
@@ -97,7 +99,7 @@ def train_on_device(
         token_loss: `(params, batch) → losses [sequences, targets]`; their mean is minimised.
         batches: the tensors of an update's batch, of the same shapes in every update.
         checkpoints: where the steps of `keep` go.
-        note: told where no graph could be captured.
+        note: told where no graph could be captured, and of the loss every 5,000 updates.
         capturing: makes an update fast to repeat; by default `capture` on a GPU, nothing on a CPU.
 
     Returns:
@@ -160,5 +162,7 @@ def train_on_device(
                     f"training: the loss is {float(losses[at])} at step {at}: lower training.learning_rate or check "
                     "the data"
                 )
+            if steps.stop % NOTED == 0:
+                note(f"step {steps.stop}: training loss {float(losses[steps.stop - 1]):.4f}")
     rates = [config.rate(step) for step in range(config.steps)]
     return pd.DataFrame({"step": range(config.steps), "loss": losses.double().tolist(), "learning_rate": rates})
