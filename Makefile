@@ -113,16 +113,23 @@ verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the
 	{ echo "differs from what is committed:" >&2; echo "$$changed" >&2; git --no-pager diff --stat HEAD -- $(RESULTS) >&2; exit 1; }; }
 	@echo "$(RESULTS): the same, byte for byte, as committed"
 
-test: lint ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
-	$(BIN)python -m pytest -q -rs -n 2 -m "not smoke and not slow"
-	$(BIN)python -m pytest -q -rs -m smoke
+test: $(STAMP) ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
+	$(call timed,linters,$(MAKE) --no-print-directory lint)
+	$(call timed,unit tests,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m "not smoke and not slow")
+	$(call timed,smoke preset,$(BIN)python -m pytest -q -rs -m smoke)
+
+# $(1): a part of the tests; $(2): its command. Says how long it took.
+define timed
+@start=$$(date +%s); $(2) || exit; took=$$(($$(date +%s) - start)); echo "$(1): $$((took / 60)) min $$((took % 60)) s"
+endef
 
 browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on the path; installs Playwright, then `make test` has them too
 	$(BIN)python -m pip install -r tests/requirements-browser.txt
 	$(BIN)python -m pytest -q -rs tests/*/test_browser*.py
 
+
 reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
-	$(BIN)python -m pytest -q -n 2 -m reliability --junitxml .work/reliability.xml
+	$(BIN)python -m pytest -q -n 2 -m "reliability and not few" --junitxml .work/reliability.xml
 	$(BIN)python tests/reliability_table.py .work/reliability.xml
 
 bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requirements.txt says how to have them all

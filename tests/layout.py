@@ -11,7 +11,8 @@ from matplotlib.text import Text
 
 def texts(figure: Figure) -> list[Text]:
     """Every visible, non-empty text, the end labels without their leader lines."""
-    figure.draw_without_rendering()
+    if figure.stale:
+        figure.draw_without_rendering()
     found = {id(t): t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text().strip()}
     shown = [t for t in found.values() if np.isfinite(t.get_window_extent().get_points()).all()]
     # Ticks just outside an axis' limits exist but are not drawn.

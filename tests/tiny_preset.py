@@ -11,12 +11,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 import yaml
+from matplotlib.collections import Collection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from polca.machine.code import code_hash
+from polca.tasks.english.tagging import load_pipeline
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,6 +126,30 @@ class Outcome:
         return self.code == 1 and len(self.errors) == 1
 
 
+_loaded: dict[Path, Any] = {}
+
+
+def _pipeline_once(name: str, root: Path) -> Any:
+    """A spaCy pipeline, loaded once for all stages."""
+    folder = (root / name).resolve()
+    if folder not in _loaded:
+        _loaded[folder] = load_pipeline(name, root)
+    return _loaded[folder]
+
+
+_hash_once = cache(code_hash)
+
+QUICK = {
+    # t-SNE takes a second a map, whatever its size.
+    "polca.study.stages.signatures.token_map": lambda features: features[:, :2].astype(np.float32),
+    "polca.tasks.english.tagging.load_pipeline": _pipeline_once,
+    # The repository's own code, which does not change while tests run.
+    "polca.machine.code.code_hash": _hash_once,
+    "polca.machine.resume.code_hash": _hash_once,
+}
+"""What a stage would otherwise spend most of its time on, at this size."""
+
+
 def run_stage(stage: Stage, params: Path) -> Outcome:
     """Run a stage script in this process, and in no others beside it.
 
@@ -126,16 +158,32 @@ def run_stage(stage: Stage, params: Path) -> Outcome:
     """
     errors = io.StringIO()
     code = 0
-    argv = mock.patch.object(sys, "argv", [f"{stage.script}.py", *stage.arguments(params)])
-    one_process = mock.patch.dict(os.environ, POLCA_WORKERS="1")
-    # t-SNE takes a second a map, whatever its size.
-    maps = mock.patch("polca.study.stages.signatures.token_map", lambda features: features[:, :2].astype(np.float32))
-    with argv, one_process, maps, contextlib.redirect_stderr(errors):
+    with contextlib.ExitStack() as changes:
+        changes.enter_context(mock.patch.object(sys, "argv", [f"{stage.script}.py", *stage.arguments(params)]))
+        changes.enter_context(mock.patch.dict(os.environ, POLCA_WORKERS="1"))
+        for name, quick in QUICK.items():
+            changes.enter_context(mock.patch(name, quick))
+        changes.enter_context(contextlib.redirect_stderr(errors))
         try:
             runpy.run_path(str(ROOT / "pipelines" / f"{stage.script}.py"), run_name="__main__")
         except SystemExit as error:
             code = int(error.code or 0)
     return Outcome(code, [line for line in errors.getvalue().splitlines() if line.startswith("error: ")])
+
+
+def _drawn_data(figure: Figure, target: Any, **options: Any) -> None:
+    shown = [artist.get_text() for artist in figure.findobj(Text)]
+    lines = [np.asarray(artist.get_xydata()) for artist in figure.findobj(Line2D)]
+    points = [np.asarray(artist.get_offsets()) for artist in figure.findobj(Collection)]
+    target.write(repr([shown, *(array.tolist() for array in lines + points)]).encode())
+
+
+@contextlib.contextmanager
+def quick_figures() -> Iterator[None]:
+    """Figures are saved as what they show, without laying them out, which takes seconds."""
+    unsettled = mock.patch("polca.report.figures.style.settle")
+    with unsettled, mock.patch.object(Figure, "savefig", _drawn_data):
+        yield
 
 
 def outputs(stage: Stage, root: Path) -> list[Path]:

@@ -1,6 +1,8 @@
 """A model of one's own that the command line analyses."""
 
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,23 @@ import torch
 from typer.testing import CliRunner
 
 from polca.cli import app
+from polca.machine.code import code_hash
 from tiny_images import train_on_images
+from tiny_preset import quick_figures
+
+hash_once = cache(code_hash)
+
+
+@pytest.fixture(autouse=True)
+def _hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package, whose hash every analysis takes, does not change while tests run."""
+    for module in ("polca.external.opening", "polca.machine.resume"):
+        monkeypatch.setattr(f"{module}.code_hash", hash_once)
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`polca analyze` on a classifier of a few images."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`polca analyze` on a classifier of a few images, with figures that are not laid out."""
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
     train_on_images(module, tmp_path / "run")
     (tmp_path / "own_model.py").write_text(
@@ -35,4 +48,5 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return CliRunner().invoke(app, arguments(out, *options))
 
     call.arguments = arguments  # type: ignore[attr-defined]
-    return call
+    with quick_figures():
+        yield call

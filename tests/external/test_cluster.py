@@ -1,6 +1,7 @@
 """`polca cluster`: kept projections clustered again are what an analysis with these options gives, to the byte."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ from polca.external.sentences import SMALL_SHARE, finer, sentences, warnings
 from polca.external.settings import AnalysisSettings
 from polca.machine.files import read_csv
 from polca.method.clustering import Clusters
+from tiny_preset import quick_figures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    """Figures are compared by what they show; `test_analyze` compares whole files."""
+    with quick_figures():
+        yield
 
 
 @pytest.fixture(scope="module")

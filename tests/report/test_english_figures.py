@@ -330,10 +330,11 @@ def test_texts_do_not_overlap_and_stay_inside(
     figure = draw_figure(number, situations[situation])
     figure.set_dpi(FORMATS["png"]["dpi"])  # letters are placed on a grid of the resolution
     check_layout(figure, PAGE_WIDTH)
+    shown = texts(figure)
     for table in figure.axes:
         if table.yaxis_inverted():
             box = table.get_window_extent()
-            for text in texts(figure):
+            for text in shown:
                 if text.axes is table:
                     assert body(text).x0 >= box.x0 - 1, text.get_text()
                     assert body(text).x1 <= box.x1 + 1, text.get_text()

@@ -6,7 +6,9 @@ Its text is taken from Typst's HTML, which is made of the same source as the PDF
 import json
 import re
 import shutil
+from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +45,12 @@ def copied(preset: str, root: Path) -> PresetPaths:
 @pytest.fixture
 def paths(tmp_path: Path) -> PresetPaths:
     return copied(PRESET, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The words of a preset's report as it is, typeset once."""
+    return cache(lambda preset: report_words(copied(preset, tmp_path_factory.mktemp(preset))))
 
 
 # --- Another run's numbers --------------------------------------------------------------------------------------------
@@ -92,8 +100,8 @@ def change_everything(root: Path) -> None:
     bases.write_text("".join(bases.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
 
 
-def test_the_report_has_no_number_of_its_own(paths: PresetPaths) -> None:
-    before = report_words(paths)
+def test_the_report_has_no_number_of_its_own(paths: PresetPaths, unchanged: Callable[[str], str]) -> None:
+    before = unchanged(PRESET)
     change_everything(paths.root)
     after = report_words(paths, change=lambda told: told.update(constants=changed(told["constants"])))
     assert not (found := typed_numbers(before, after)), "\n".join(found)
@@ -163,13 +171,13 @@ def test_the_abstract_is_short_and_ends_in_a_conclusion(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", ["smoke", "laptop"])
-def test_sentences_are_plain(preset: str, tmp_path: Path) -> None:
-    text = report_words(copied(preset, tmp_path))
+def test_sentences_are_plain(preset: str, unchanged: Callable[[str], str]) -> None:
+    text = unchanged(preset)
     assert not re.findall(r"[\w)\]%][.:!?] (?:That|What|Of) .{0,40}|\bmend\w*|SHA-256", text)
 
 
-def test_figures_and_tables_have_one_numbering(paths: PresetPaths) -> None:
-    text = report_words(paths)
+def test_figures_and_tables_have_one_numbering(unchanged: Callable[[str], str]) -> None:
+    text = unchanged(PRESET)
     for kind in ("Figure", "Table"):
         numbers = [int(n) for n in re.findall(rf"{kind} S(\d+)\. ", text)]
         assert numbers == list(range(1, len(numbers) + 1))
@@ -179,8 +187,8 @@ def test_figures_and_tables_have_one_numbering(paths: PresetPaths) -> None:
 # --- All of it --------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_and_table_of_the_original_is_there(paths: PresetPaths) -> None:
-    text = report_words(paths)
+def test_every_figure_and_table_of_the_original_is_there(unchanged: Callable[[str], str]) -> None:
+    text = unchanged(PRESET)
     for number in range(1, 12):
         assert text.count(f"Figure {number} (paper). ") == 1, number
     published = yaml.safe_load((ROOT / "data/published.yaml").read_text(encoding="utf-8"))

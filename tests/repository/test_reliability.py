@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.collections import Collection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
 
 from mutations import ABSENT, mutants
 from polca.method.projections import Projections
-from tiny_preset import ROOT, STAGES, TASKS, Outcome, Stage, contents, make_preset, remove_outputs, run_stage
+from tiny_preset import (
+    ROOT,
+    STAGES,
+    TASKS,
+    Outcome,
+    Stage,
+    contents,
+    make_preset,
+    quick_figures,
+    remove_outputs,
+    run_stage,
+)
 
 A, E = "runs/tiny/arithmetic", "runs/tiny/english"
 OF_A, OF_E = "runs/tiny/results/arithmetic", "runs/tiny/results/english"
@@ -79,8 +86,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root in which every stage of the tiny preset has run."""
     root = tmp_path_factory.mktemp("reliability") / "a päth"
     params = make_preset(root)
-    for stage in STAGES[:-1]:
-        assert run_stage(stage, params).code == 0
+    with quick_figures():
+        for stage in STAGES[:-1]:
+            assert run_stage(stage, params).code == 0
     return root
 
 
@@ -90,13 +98,26 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "a päth", symlinks=True)
 
 
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    with quick_figures():
+        yield
+
+
 SLOW = (Stage("cluster", "arithmetic"), Stage("tables"), Stage("figures"))
-"""Their cases take minutes."""
+"""Their cases take minutes, few of them too."""
+FEW = 3
+"""One of so many faults is tried in every run of the tests."""
 
 
-def in_reasonable_time(stages: Iterable[Stage]) -> list[Any]:
-    """Stages as parameters, those that take minutes marked so."""
-    return [pytest.param(stage, id=str(stage), marks=[pytest.mark.slow] * (stage in SLOW)) for stage in stages]
+def cases(stages: Collection[Stage]) -> Any:
+    """Every stage, for `make reliability`, and those that take seconds with few faults, in every run of the tests.
+
+    A test is given the stage, and of how many faults it tries one.
+    """
+    every = [pytest.param(stage, 1, id=str(stage), marks=pytest.mark.slow) for stage in stages]
+    few = [pytest.param(s, FEW, id=f"{s}-few", marks=pytest.mark.few) for s in stages if s not in SLOW]
+    return pytest.mark.parametrize(("stage", "one_of"), every + few)
 
 
 def params_of(root: Path) -> Path:
@@ -123,34 +144,22 @@ def names_it(message: str, path: Path) -> bool:
     return path.name in message or (path.stem.startswith("step_") and f"step {step}" in message)
 
 
-def drawn_data(figure: Figure, target: Any, **options: Any) -> None:
-    """In place of `savefig`, which takes seconds: what the figure shows, without laying it out."""
-    shown = [artist.get_text() for artist in figure.findobj(Text)]
-    lines = [np.asarray(artist.get_xydata()) for artist in figure.findobj(Line2D)]
-    points = [np.asarray(artist.get_offsets()) for artist in figure.findobj(Collection)]
-    target.write(repr([shown, *(array.tolist() for array in lines + points)]).encode())
-
-
-@pytest.fixture
-def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Figure, "savefig", drawn_data)
-
-
 @pytest.mark.reliability(
     "damaged, truncated, foreign or absent input file",
     "one line that names it, or the same result where it is not needed; nothing written",
 )
-@pytest.mark.parametrize("stage", in_reasonable_time(INPUTS))
-def test_damaged_input(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
-    if stage == Stage("figures"):
-        assert run_stage(stage, params_of(root)).code == 0
+@cases(INPUTS)
+def test_damaged_input(stage: Stage, one_of: int, root: Path, record_property: Any) -> None:
     shutil.rmtree(root / ".work", ignore_errors=True)
     before = contents(root)
     wrong: list[str] = []
     tried = 0
     for number, name in enumerate(INPUTS[stage]):
         path = root / name
-        for fault, mutant in mutants(path, number).items():
+        faults = mutants(path, number)
+        # Another start for each file, so that the few are of all kinds.
+        for fault in {ABSENT: None, **dict.fromkeys(list(faults)[number % one_of :: one_of])}:
+            mutant = faults[fault]
             tried += 1
             path.unlink() if mutant is None else path.write_bytes(mutant)
             try:
@@ -172,8 +181,8 @@ OPERATIONS = ("fsync", "replace", "link", "unlink", "rmdir")
 """What changes the disk for good; between two of them a kill finds the same files wherever it strikes."""
 LAST, SPREAD = 8, 4
 """Of a stage's operations the last ones, where results are put in place, and a few spread over the others."""
-NOT_BY_OPERATION = (Stage("paper"),)
-"""Needs the report's sources beside it; it writes one file."""
+BY_OPERATION = [stage for stage in STAGES if stage != Stage("paper")]
+"""Without the report, which needs its sources beside it and writes one file."""
 
 
 @contextmanager
@@ -217,10 +226,10 @@ def killed_at(stage: Stage, root: Path, operation: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
 
 
-def chosen(number: int) -> list[int]:
+def chosen(number: int, one_of: int) -> list[int]:
     """The operations to strike at."""
     spread = np.linspace(1, max(number - LAST, 1), SPREAD).astype(int).tolist()
-    return sorted({*spread, *range(max(1, number - LAST + 1), number + 1)})
+    return sorted({*spread, *range(max(1, number - LAST + 1), number + 1)}, reverse=True)[::one_of]
 
 
 @pytest.mark.reliability(
@@ -228,12 +237,12 @@ def chosen(number: int) -> list[int]:
     "resumes to the same bytes",
 )
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
-def test_killed_at_an_operation(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
+@cases(BY_OPERATION)
+def test_killed_at_an_operation(stage: Stage, one_of: int, root: Path, record_property: Any) -> None:
     remove_outputs(stage, root)
     number = operations(stage, root)
     before = contents(root, "runs", "paper", "figures")
-    for operation in chosen(number):
+    for operation in (strikes := chosen(number, one_of)):
         remove_outputs(stage, root)  # as DVC does
         killed_at(stage, root, operation)
         left = contents(root, "runs", "paper", "figures")
@@ -243,18 +252,16 @@ def test_killed_at_an_operation(stage: Stage, root: Path, record_property: Any, 
         assert run_stage(stage, params_of(root)).code == 0
         assert contents(root, "runs", "paper", "figures") == before, f"operation {operation}"
         assert not [path for path in (root / ".work" / "tiny").iterdir() if path.is_dir()], f"operation {operation}"
-    record_property("tried", len(chosen(number)))
+    record_property("tried", len(strikes))
 
 
 @pytest.mark.reliability(
     "disk full at a write",
     "one line, nothing half-written; the next run gives the same bytes",
 )
-@pytest.mark.parametrize("stage", in_reasonable_time(stage for stage in STAGES if stage not in NOT_BY_OPERATION))
-def test_disk_full_at_a_write(stage: Stage, root: Path, record_property: Any, quick_figures: None) -> None:
+@cases(BY_OPERATION)
+def test_disk_full_at_a_write(stage: Stage, one_of: int, root: Path, record_property: Any) -> None:
     remove_outputs(stage, root)
-    assert run_stage(stage, params_of(root)).code == 0
-    before = contents(root, "runs", "paper", "figures")
     tried = 0
 
     def fill(number: int) -> None:
@@ -266,7 +273,8 @@ def test_disk_full_at_a_write(stage: Stage, root: Path, record_property: Any, qu
     writes, failing = 0, 0
     with counted(fill, ["fsync"]):
         assert run_stage(stage, params_of(root)).code == 0
-    for failing in chosen(writes):
+    before = contents(root, "runs", "paper", "figures")
+    for failing in chosen(writes, one_of):
         tried += 1
         remove_outputs(stage, root)
         with counted(fill, ["fsync"]):
@@ -307,7 +315,7 @@ def _with_movement(p: Projections, sign: np.ndarray) -> np.ndarray:
     "the stages end, with no clusters where there are none",
 )
 @pytest.mark.parametrize("kind", DEGENERATE)
-def test_degenerate_trajectories(kind: str, root: Path, quick_figures: None) -> None:
+def test_degenerate_trajectories(kind: str, root: Path) -> None:
     files = [path for task in (A, E) for path in (root / task / "projections").glob("*.npz")]
     assert len(files) == 5
     for path in files:
@@ -327,7 +335,7 @@ def test_degenerate_trajectories(kind: str, root: Path, quick_figures: None) -> 
     "every token an outlier",
     "the stages end, with no clusters",
 )
-def test_every_token_an_outlier(root: Path, quick_figures: None) -> None:
+def test_every_token_an_outlier(root: Path) -> None:
     params = yaml.safe_load(params_of(root).read_text())
     sections = [params[task]["clustering"] for task in TASKS]
     for section in (*sections, sections[1]["finer"]):

@@ -30,7 +30,7 @@ from polca.study.published_run import COMMAND, RunFacts, arithmetic_task, as_run
 from polca.study.settings import Preset
 from polca.study.stages.published import known_facts, run_facts
 from polca.typing import Reading
-from tiny_preset import Stage, make_preset, run_stage
+from tiny_preset import Stage, make_preset, quick_figures, run_stage
 
 STAGES = (
     "published",
@@ -85,7 +85,7 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_stages(params: Path) -> None:
     # As Python does for a script: the stages' own folder comes first.
-    with mock.patch.object(sys, "path", [str(ROOT / "pipelines"), *sys.path]):
+    with mock.patch.object(sys, "path", [str(ROOT / "pipelines"), *sys.path]), quick_figures():
         for stage in STAGES:
             done = run_stage(Stage(stage), params)
             assert done.code == 0, (stage, done.errors)

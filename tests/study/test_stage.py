@@ -1,5 +1,7 @@
 """Stages as commands: one-line errors, resuming after a kill, one run at a time."""
 
+import contextlib
+import io
 import os
 import runpy
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -25,8 +28,14 @@ def command(stage: str, params: Path, task: str = "arithmetic") -> list[str]:
 ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200", "POLCA_WORKERS": "1"}
 
 
-def run(stage: str, params: Path, task: str = "arithmetic") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(stage, params, task), env=ENV, capture_output=True, text=True, check=False)
+def run(stage: str, params: Path, task: str = "arithmetic") -> tuple[int, str]:
+    """Run a stage in this process, since another takes seconds to start: its exit code and what it says of errors."""
+    script, *arguments = command(stage, params, task)[1:]
+    errors = io.StringIO()
+    given, one_process = mock.patch.object(sys, "argv", [script, *arguments]), mock.patch.dict(os.environ, ENV)
+    with given, one_process, contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    return int(ended.value.code or 0), errors.getvalue()
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def preset(tmp_path) -> Path:
 )
 def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     out = preset.parents[2] / "runs" / "tiny"
-    assert run("train", preset).returncode == 0
+    assert run("train", preset)[0] == 0
     whole = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert len(whole) == 42  # 41 checkpoints and the log
     process = subprocess.Popen(command("train", preset), env=ENV, stderr=subprocess.DEVNULL)
@@ -61,9 +70,9 @@ def test_killed_training_resumes_to_the_same_bytes(preset) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert list(work.glob("*/state/state.safetensors")), "the run ended before it could be killed"
-    again = run("train", preset)
-    assert again.returncode == 0
-    assert "resuming an unfinished run" in again.stderr
+    code, errors = run("train", preset)
+    assert code == 0
+    assert "resuming an unfinished run" in errors
     assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
     assert not list(work.glob("*/state"))
 
@@ -109,17 +118,22 @@ def test_unfinished_work_is_of_the_stage_s_code_and_parameters(preset, tmp_path,
 
 def test_bad_input_is_one_line(preset, tmp_path) -> None:
     def error_of(stage: str, params: Path, task: str = "arithmetic") -> str:
-        result = run(stage, params, task)
-        assert result.returncode == 1
-        lines = [line for line in result.stderr.splitlines() if not line.startswith("bases ")]  # the progress bar
-        assert len(lines) == 1, result.stderr
+        code, errors = run(stage, params, task)
+        assert code == 1
+        lines = [line for line in errors.splitlines() if not line.startswith("bases ")]  # the progress bar
+        assert len(lines) == 1, errors
         return lines[0]
 
     nowhere = preset.parents[1] / "nowhere" / "params.yaml"
-    assert "no such parameter file (presets here: tiny)" in error_of("train", nowhere)
+    message = "no such parameter file (presets here: tiny)"
+    assert message in error_of("train", nowhere)
+    by_itself = subprocess.run(command("train", nowhere), env=ENV, capture_output=True, text=True, check=False)
+    assert by_itself.returncode == 1
+    assert message in by_itself.stderr
+    assert by_itself.stderr.count("\n") == 1
     assert "task 'chess': the preset has arithmetic, english" in error_of("train", preset, "chess")
     assert "step_000040.safetensors: no such checkpoint file" in error_of("basis", preset)
-    assert run("train", preset).returncode == 0
+    assert run("train", preset)[0] == 0
     checkpoint = preset.parents[2] / "runs" / "tiny" / "arithmetic" / "checkpoints" / "step_000040.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert "step_000040.safetensors: not a readable safetensors file" in error_of("basis", preset)
