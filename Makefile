@@ -127,7 +127,6 @@ browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on 
 	$(BIN)python -m pip install -r tests/requirements-browser.txt
 	$(BIN)python -m pytest -q -rs tests/*/test_browser*.py
 
-
 reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
 	$(BIN)python -m pytest -q -n 2 -m "reliability and not few" --junitxml .work/reliability.xml
 	$(BIN)python tests/reliability_table.py .work/reliability.xml
