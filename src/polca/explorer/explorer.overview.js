@@ -57,7 +57,7 @@ function drawOverview() {
   const parts = shares(setting, analysis), dropped = analysis.vectors.filter((v) => !v.kept).length;
   $("overview-title").textContent = `All ${count} vectors at once`;
   $("overview-held").textContent = [togetherHeld(setting, analysis), analysis.convergence].filter((text) => text).join(" ");
-  $("overview-note").textContent = `Each chart has a scale of its own: ${analysis.quantity} of its clusters (medians, in colour) and of all tokens (mean, in black). Dashes upright: where the vector was computed.`
+  $("overview-note").textContent = `Each chart has a scale of its own: ${analysis.quantity} of its clusters (medians, thick) and of all tokens (mean, thin). Upright dashes: where the vector was computed.`
     + (parts ? ` In per cent: the share of the ${moved(setting.exact.mean) < 0 ? "fall" : "rise"} of the mean loss along it.` : "") + (dropped ? ` Grey: dropped by the filter, ${dropped} of ${count}.` : "");
   fill($("tiles"), `${setting.id}/${analysis.id}`, () => analysis.vectors.map((v, k) => tileLink(v, parts && parts[k])));
   for (const link of $("tiles").children) link.setAttribute("aria-current", String(Number(link.dataset.vector) === state.vector));
