@@ -153,8 +153,9 @@ def analysis_page(directory: Path) -> Page:
     table = _table(directory / "clusters.csv", clusters, texts.names)
     key, reading = _title(settings), _reading(settings)
     late = summary.get("unconverged")
-    known = trajectories.projected and isinstance(late, list)
-    said = sentence(len(late), len(clusters.labels), settings.tolerance) if known else ""
+    said = ""
+    if trajectories.projected and isinstance(late, list):
+        said = sentence(len(late), len(clusters.labels), settings.tolerance)
     views = [
         ClusterView(look(row), float(row["break_step"]), row["hidden"] == "True") for row in table.to_dict("records")
     ]

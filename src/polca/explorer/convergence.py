@@ -32,10 +32,10 @@ def of_basis(path: Path, tolerance: float) -> str:
     try:
         with safe_open(path, "np") as handle:
             facts = json.loads((handle.metadata() or {})["basis"])
-        numbers = {name: np.array(facts[name], np.float64) for name in ("eigenvalues", "residuals")}
         steps, matvecs = (np.array(facts[name], np.int64) for name in ("steps", "matvecs"))
+        values, residuals = (np.array(facts[name], np.float64) for name in ("eigenvalues", "residuals"))
         # `Basis.missed` asks vectors for nothing but their type.
-        basis = Basis(facts["kind"], {"": torch.zeros(0)}, steps=steps, matvecs=matvecs, **numbers)
+        basis = Basis(facts["kind"], {"": torch.zeros(0)}, steps, values, residuals, matvecs)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise PolcaError(f"{path}: not a basis: run the stage that writes it again") from error
     if np.isnan(basis.residuals).all():

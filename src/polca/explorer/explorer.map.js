@@ -13,7 +13,10 @@ function mapKinds() {
   const facet = view.setting.facets[mapped.color];
   if (facet) return { kinds: facet.categories, of: view.facets[mapped.color] };
   const { clusters } = view.vector, row = view.labels.subarray((state.vector - 1) * view.count, state.vector * view.count);
-  const kinds = [...clusters.map((c) => ({ name: `${c.number}: ${c.name}`, color: c.color })), { name: "outliers", color: UNCLUSTERED }, { name: view.vector.kept ? "dropped as rising" : "vector dropped", color: RISEN }];
+  // Clusters of one colour, which charts tell apart by dashes, are dots and rings by turns; what is in none is small.
+  const ring = (c, i) => clusters.slice(0, i).filter((other) => other.color === c.color).length % 2 === 1;
+  const kinds = [...clusters.map((c, i) => ({ name: `${c.number}: ${c.name}`, color: c.color, ring: ring(c, i) })), { name: "outliers", color: UNCLUSTERED, small: true },
+    { name: view.vector.kept ? "dropped as rising" : "vector dropped", color: RISEN, small: true }];
   return { kinds, of: row.map((label) => (label >= 0 ? clusters.findIndex((c) => c.number === label) : clusters.length + (label === OUTLIER ? 0 : 1))) };
 }
 
@@ -40,11 +43,16 @@ function paint(drag = null) {
   [canvas.width, canvas.height] = [Math.round(box.width * scale), Math.round(box.height * scale)];
   pen.scale(scale, scale);
   const dot = (x, radius) => {
-    const [left, top] = place(x);
-    pen.fillStyle = kinds[of[x]].color;
+    const [left, top] = place(x), { color, ring, small } = kinds[of[x]];
     pen.beginPath();
-    pen.arc(left, top, radius, 0, 7);
-    pen.fill();
+    pen.arc(left, top, small ? 0.7 * radius : radius, 0, 7);
+    if (ring) {
+      pen.strokeStyle = color;
+      pen.stroke();
+    } else {
+      pen.fillStyle = color;
+      pen.fill();
+    }
   };
   // In the order of the text, which favours no colour; what was chosen lies above the rest.
   const radius = view.count > 2500 ? 2.1 : 3;
@@ -107,7 +115,7 @@ function drawMapKey() {
   for (const kind of of) counts[kind]++;
   $("map-key").replaceChildren(...kinds.map((kind, i) => [kind, i]).filter(([, i]) => counts[i]).map(([kind, i]) => {
     const label = `${cut(kind.name, 48)}, ${integer.format(counts[i])}`;
-    const button = make("button", { type: "button", title: `Choose the ${many(counts[i], "token")}: ${kind.name}` }, make("i", { style: { background: kind.color } }), label);
+    const button = make("button", { type: "button", title: `Choose the ${many(counts[i], "token")}: ${kind.name}` }, make("i", { style: kind.ring ? { border: `2px solid ${kind.color}` } : { background: kind.color } }), label);
     button.addEventListener("click", () => pickTokens([...of.keys()].filter((x) => of[x] === i)));
     return make("li", {}, button);
   }));
