@@ -29,14 +29,17 @@ class Element {
 }
 
 const byId = new Map(), find = (id) => byId.get(id) || byId.set(id, new Element("div")).get(id), body = new Element("body");
-const windowListeners = new Element("window"), charts = {}, saved = [];
+const windowListeners = new Element("window"), charts = {}, layouts = {}, saved = [];
 global.document = { body, title: "", activeElement: null, getElementById: find, createElement: (tag) => new Element(tag), createElementNS: (_, tag) => new Element(tag),
   querySelector: () => new Element("div"), querySelectorAll: () => [] };
 global.window = { matchMedia: () => ({ matches: false, addEventListener() {} }), addEventListener: (name, act) => windowListeners.addEventListener(name, act), isSecureContext: false };
 global.location = { hash: "", href: "file:///page.html" };
 global.history = Object.fromEntries(["pushState", "replaceState"].map((name) => [name, (_, __, url) => { location.hash = url; }]));
 global.Plotly = {
-  react(node, traces) { charts[[...byId].find(([, element]) => element === node)[0]] = traces; },
+  react(node, traces, layout) {
+    const [id] = [...byId].find(([, element]) => element === node);
+    [charts[id], layouts[id]] = [traces, layout];
+  },
   toImage: async (node, options) => "data:image/svg+xml," + encodeURIComponent(`<svg width="${options.width}">é</svg>`),
 };
 URL.createObjectURL = (blob) => { saved.push(blob); return "blob:0"; };
@@ -84,5 +87,29 @@ const shown = () => ({
   await sleep(400);
   told.left = shown().detail;
   told.words = find("words").children.map((child) => child.textContent);
+  await paste("#setting=arithmetic&analysis=polca&vector=2", "arithmetic");
+  const tiles = () => find("tiles").children.map((tile) => ({ says: tile.attributes["aria-label"], current: tile.attributes["aria-current"], paths: tile.all("path").length, link: tile.attributes.href }));
+  told.overview = { tiles: tiles(), held: find("overview-held").textContent };
+  find("tiles").children[2].fire("click");
+  await settled("vector=3");
+  told.followed = { ...shown(), tiles: tiles() };
+  find("with").value = "polca.raw";
+  find("with").fire("change");
+  await settled("with=polca.raw");
+  told.beside = { ...shown(), caption: find("compare-caption").textContent, mean: charts.compare.find((trace) => trace.name === "all tokens").y,
+    ranges: [layouts.projected, layouts.compare].map((layout) => layout.yaxis.range) };
+  find("with").value = "fisher";
+  find("with").fire("change");
+  await settled("with=fisher");
+  told.other = { caption: find("compare-caption").textContent, note: find("compare-note").textContent, ranges: [layouts.projected, layouts.compare].map((layout) => layout.yaxis.range) };
+  const key = find("map-key").all("button");
+  told.key = key.map((button) => button.textContent);
+  key[0].click();
+  told.picked = { count: find("count").textContent, said: find("picked-count").textContent, hidden: find("picked").hidden };
+  find("picked-clear").click();
+  told.cleared = { count: find("count").textContent, hidden: find("picked").hidden };
+  find("map-color").value = "2";
+  find("map-color").fire("change");
+  told.clusters = find("map-key").all("button").map((button) => button.textContent);
   console.log(JSON.stringify(told));
 })().catch((error) => { console.error(error.stack); process.exit(1); });

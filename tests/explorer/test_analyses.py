@@ -87,9 +87,19 @@ class TestPage:
                 clusters.cluster_size[m],
             )
             assert np.allclose(c["projected"], clusters.projected_quartiles[m], rtol=1e-5, atol=1e-12)
+        # A map and eigenvectors are of projected losses alone.
+        projected = found.trajectories.projected
+        assert (setting["map"] is None) == (not projected)
+        assert bool(analysis["convergence"]) == projected
         for key, right in ((analysis["trajectories"], values), ("loss", found.projections.losses.T[None])):
             error = np.abs(trajectories(setting["trajectories"][key]) - right)
             assert (error <= np.ptp(right, axis=2, keepdims=True) * (1 / (2 * LEVELS) + 1e-5)).all()
+
+    def test_convergence(self, results: Path, page: Page) -> None:
+        """As many vectors as the summary says."""
+        late = json.loads((results / "summary.json").read_text(encoding="utf-8"))["unconverged"]
+        (analysis,) = shown(page)["analyses"]
+        assert analysis["convergence"].startswith(f"{len(late)} of 2" if late else "Lanczos found all 2 eigenvectors")
 
     def test_clusters_as_in_the_table(self, results: Path, page: Page) -> None:
         table = read_csv(results / "clusters.csv", text=("top_tokens",))

@@ -274,7 +274,7 @@ class TestReadings:
             both, alone = setting.to_json(), one.to_json()
             assert {**both, "analyses": alone["analyses"]} == alone
             for analysis in both["analyses"]:
-                words = {"id", "title", "reading", "note", "quantity", "unit", "trajectories"}
+                words = {"id", "title", "reading", "note", "quantity", "unit", "trajectories", "convergence"}
                 assert set(analysis) == {*words, "steps", "labels", "vectors"}
                 assert all(set(vector) == {"number", "step", "kept", "clusters"} for vector in analysis["vectors"])
 

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from polca.explorer import preset_page
@@ -75,6 +77,43 @@ def test_a_group_loads_nothing(told: dict[str, Any]) -> None:
 def test_what_does_not_exist_is_the_start(told: dict[str, Any]) -> None:
     wanted = {"vector": 2, "group": "", "token": "", "order": "text"}
     assert {name: told["other"][name] for name in wanted} == wanted
+
+
+def test_an_analysis_beside_is_part_of_the_link(told: dict[str, Any]) -> None:
+    """It stays when the vector changes, comes back with it, and is part of what has to be loaded."""
+    assert told["beside"]["link"] == "#setting=addition&analysis=polca&vector=2&with=loss"
+    assert told["beside"]["curves"] == '["addition","polca",2,"loss"]'
+    assert told["beside"]["entries"] == 3
+
+
+def test_no_analysis_stands_beside_itself(told: dict[str, Any]) -> None:
+    """Nor beside one that is not there, or by a name that JavaScript knows."""
+    assert told["with"] == ["loss", "", "", "", "polca", ""]
+    assert told["nobody"]["link"] == "#setting=addition&analysis=loss&vector=1"
+
+
+def test_the_best_cluster_and_vector(told: dict[str, Any]) -> None:
+    """The highest fit or homogeneity, ties and unknown ones to the largest; of kept vectors where there are any."""
+    assert told["best"] == [1, 2, 0, -1]
+    assert told["bestVectors"] == [3, 1, 1]
+    assert told["besides"] == [1, 2, 2]
+
+
+def test_shares_of_the_fall(told: dict[str, Any]) -> None:
+    assert told["shares"] == ["0 %", "50 %", "10 %", "3.3 %", "−1.2 %", "<0.01 %", "1,250 %"]
+    said = told["held"]
+    assert said[0] == (
+        "These 2 directions together hold 4 % of the fall of the mean loss: most of what the model learns happens "
+        "along other directions. The one that the filter kept holds 2 %."
+    )
+    assert "hold 70 % of the fall of the mean loss: the rest of what the model learns" in said[1]
+    assert "hold 95 % of the fall of the mean loss: nearly all of what the model learns happens along them" in said[2]
+    assert "hold 140 % of the fall of the mean loss: more than there is" in said[3]
+    assert said[4].startswith(
+        "Along these 2 directions together the mean loss goes the other way, by 10 % of its fall:"
+    )
+    assert told["rises"].startswith("This direction holds 10 % of the rise of the mean loss: most of this rise ")
+    assert told["unheld"] == [None, "", ""]
 
 
 def test_a_pinned_token_comes_back_when_the_pointer_leaves(told: dict[str, Any]) -> None:
@@ -149,3 +188,58 @@ class TestWholePage:
 
     def test_terms_are_explained(self, page: dict[str, Any]) -> None:
         assert {"Dropped as rising", "Outlier", "Breakthrough (eq. 9)", "Standardised"} <= set(page["words"])
+        assert {"Fit of the name", "Homogeneity", "Share of the fall", "Signature"} <= set(page["words"])
+
+    def test_overview(self, page: dict[str, Any], run: SyntheticRun) -> None:
+        """Every vector with what the tables say of it, as a link; the share against the losses themselves."""
+        tiles = page["overview"]["tiles"]
+        vectors = read_csv(run.arithmetic.paths.table("vectors"))
+        rows = vectors[vectors["analysis"] == "polca"].to_dict("records")
+        clusters = read_csv(run.arithmetic.paths.table("clusters"))
+        own = clusters[(clusters["analysis"] == "polca") & clusters["eligible"].astype(bool)]
+        fall = np.ptp(run.arithmetic.losses.mean(axis=1, dtype=np.float64)[[0, -1]])
+        held = 0.0
+        for tile, row in zip(tiles, rows, strict=True):
+            k = row["vector"]
+            assert tile["says"].startswith(f"Vector {k}, sampled at step {row['vector_step']:,}, ")
+            assert ("kept" in tile["says"], "dropped" in tile["says"]) == (row["kept"], not row["kept"])
+            if row["n_clusters"]:
+                assert f", {row['n_clusters']} cluster" in tile["says"]
+            pure = own.loc[own["vector"] == k, "homogeneity"].max()
+            assert (f"homogeneity {100 * pure:.0f} %" in tile["says"]) == bool(pure == pure)
+            assert tile["paths"] == row["n_clusters"] + 1
+            assert tile["link"].endswith(f"analysis=polca&vector={k}")
+            p = run.projections["hessian"]
+            gained = -(p.gradients[0, :, k - 1].mean(dtype=np.float64) * p.movements[:, k - 1].sum()) / fall
+            held += gained
+            shown = float(re.findall(r"holds (−?[\d.,]+) %", tile["says"])[0].replace("−", "-").replace(",", ""))
+            assert shown == pytest.approx(100 * gained, rel=0.06)
+        assert [tile["current"] for tile in tiles] == ["true" if n == 1 else "false" for n in range(len(rows))]
+        assert page["overview"]["held"].startswith(f"These {len(rows)} directions" if held > 0 else "Along these")
+
+    def test_a_small_chart_leads_to_its_vector(self, page: dict[str, Any]) -> None:
+        assert page["followed"]["title"].startswith("POLCA, standardised: vector 3, ")
+        assert [tile["current"] for tile in page["followed"]["tiles"]].index("true") == 2
+
+    def test_side_by_side(self, page: dict[str, Any]) -> None:
+        """The other reading of the same vector has its mean and its scale; another unit has its own."""
+        found = page["beside"]
+        assert found["link"].endswith("&vector=3&with=polca.raw")
+        assert found["caption"] == "POLCA, raw trajectories, vector 3: projected loss, nats"
+        assert found["mean"] == page["followed"]["mean"]
+        assert found["ranges"][0] == found["ranges"][1]
+        other = page["other"]
+        assert other["caption"].endswith("vector 3: Fisher information, nats² per squared weight")
+        assert other["note"].startswith("A scale of its own")
+        assert other["ranges"][0] != other["ranges"][1]
+
+    def test_the_key_of_the_map_chooses_tokens(self, page: dict[str, Any], run: SyntheticRun) -> None:
+        labels = run.arithmetic.place, run.arithmetic.carry
+        wanted = int(((labels[0] == 0) & labels[1]).sum())
+        assert page["key"][0] == f"1000s, carry, {wanted}"
+        assert page["picked"]["said"] == f"{wanted} tokens chosen on the map"
+        assert page["picked"]["count"].startswith(f"{wanted} tokens")
+        assert not page["picked"]["hidden"]
+        assert page["cleared"]["hidden"]
+        assert page["cleared"]["count"].startswith("240 tokens")
+        assert any(text.startswith("outliers, ") for text in page["clusters"])

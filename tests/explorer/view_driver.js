@@ -51,7 +51,12 @@ class Browser {
 
 const pick = (next, values) => values[Math.floor(next() * values.length)];
 const link = (next) => "#" + new URLSearchParams({ setting: pick(next, ["addition", "text", "none"]), analysis: pick(next, ["polca", "loss"]),
-  vector: String(1 + Math.floor(next() * 5)), ...(next() < 0.3 ? { group: "1" } : {}), ...(next() < 0.3 ? { token: "7" } : {}) });
+  vector: String(1 + Math.floor(next() * 5)), ...(next() < 0.3 ? { group: "1" } : {}), ...(next() < 0.3 ? { token: "7" } : {}),
+  ...(next() < 0.3 ? { with: pick(next, ["polca", "loss", "none"]) } : {}) });
+
+/** A setting whose mean loss goes from 2 to `last`, and an analysis whose vectors have these mean projected losses; the second is dropped. */
+const projecting = (ends, last) => [{ exact: { mean: [2, 5, last] }, trajectories: { t: { mean: ends.map((end) => [0, 7, end]) } } },
+  { quantity: "projected loss", trajectories: "t", vectors: ends.map((_, k) => ({ kept: k !== 1 })) }];
 
 async function sequence(seed, steps) {
   const next = random(seed), browser = new Browser(next, next() < 0.5 ? "" : link(next));
@@ -64,6 +69,7 @@ async function sequence(seed, steps) {
     else if (what < 0.4) browser.page.change({ analysis: pick(next, ["polca", "loss"]), vector: "", group: "" });
     else if (what < 0.5) browser.page.change({ group: pick(next, ["", "0", "outliers"]) });
     else if (what < 0.55) browser.page.change({ q: pick(next, ["a", "of the", ""]) });
+    else if (what < 0.6) browser.page.change({ with: pick(next, ["polca", "loss", ""]) });
     else if (what < 0.7) browser.paste(link(next));
     else browser.go(pick(next, [-2, -1, -1, 1]));
     // Often the next input comes before this one's view.
@@ -96,6 +102,17 @@ async function scenario(act) {
     group: await scenario(async (b) => b.page.change({ group: "1" })),
     back: await scenario(async (b) => { b.page.change({ vector: "3" }); await b.arrive(true); b.page.change({ vector: "4" }); b.go(-1); }),
     other: valid(made, { setting: "addition", analysis: "polca", vector: "9", group: "toString", token: "99", order: "no" }),
+    beside: await scenario(async (b) => { b.page.change({ with: "loss" }); await b.arrive(true); b.page.change({ vector: "3" }); await b.arrive(true); b.go(-1); }),
+    nobody: await scenario(async (b) => { b.page.change({ with: "loss" }); await b.arrive(true); b.page.change({ analysis: "loss", vector: "" }); }),
+    with: [{ with: "loss" }, { with: "polca" }, { with: "none" }, { with: "toString" }, { analysis: "loss", with: "polca" }, {}].map((given) => valid(made, given).with),
+    best: [[{ fit: 0.5 }, { fit: 0.8 }, { fit: 0.8, second: true }], [{ fit: 0, homogeneity: 0.2 }, { fit: 0, homogeneity: null }, { fit: 0, homogeneity: 0.9 }], [{}, {}], []].map((c) => c.indexOf(bestCluster(c))),
+    bestVectors: [[[true, 0.4], [false, 0.9], [true, 0.6]], [[true], [false, 0.9]], [[false], [false]]].map((vectors) =>
+      bestVector({ vectors: vectors.map(([kept, fit], k) => ({ number: k + 1, kept, clusters: fit ? [{ fit }] : [] })) }).number),
+    besides: [1, 2, 9].map((number) => beside({ vectors: [{ number: 1, kept: false, clusters: [] }, { number: 2, kept: true, clusters: [{}] }] }, number).number),
+    shares: [0, 0.5, 0.0996, 0.0331837, -0.0123, 0.000003, 12.5].map(share),
+    held: [[-0.02, -0.02], [-0.6, -0.1], [-0.9, -0.05], [-1.5, 0.1], [0.2, -0.1]].map((ends) => togetherHeld(...projecting(ends, 1))),
+    rises: togetherHeld(...projecting([0.1], 3)),
+    unheld: [shares(...projecting([0], 2)), togetherHeld(...projecting([0], 2)), togetherHeld(projecting([0], 1)[0], { quantity: "exact loss" })],
     pinned: [tokenOnShow(null, ""), tokenOnShow(null, "7"), tokenOnShow(3, "7"), afterLeaving(3, "7"), afterLeaving(3, "")],
     hits: searched(["x".repeat(30) + "The ", "cat", " of the the"], "the"),
     across: searched(["a b", "c.d", "e"], "bc."),

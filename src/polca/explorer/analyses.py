@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from polca.errors import PolcaError
+from polca.explorer.convergence import sentence
 from polca.explorer.packing import quantise
 from polca.explorer.presets import SHOWN_VALUES, analysis_view
 from polca.explorer.schema import ClusterView, Facet, Page, Setting, Tokens
 from polca.explorer.speech import OTHER
+from polca.explorer.token_map import token_map
 from polca.external.results import AGAIN, read_result, read_summary, settings_of
 from polca.external.settings import AnalysisSettings
 from polca.external.token_texts import TokenTexts
@@ -135,7 +137,7 @@ def analysis_page(directory: Path) -> Page:
     Raises:
         PolcaError: no such folder, or a file in it is missing, damaged, or does not fit the others.
     """
-    read_summary(directory)
+    summary = read_summary(directory)
     path = directory / "projections.npz"
     projections = read_result(Projections.load, path)
     settings = settings_of(directory / "summary.json", projections)
@@ -150,6 +152,10 @@ def analysis_page(directory: Path) -> Page:
         raise PolcaError(f"{directory / 'tokens.json'}: {len(texts)} tokens, not those of projections.npz: {AGAIN}")
     table = _table(directory / "clusters.csv", clusters, texts.names)
     key, reading = _title(settings), _reading(settings)
+    late = summary.get("unconverged")
+    said = ""
+    if trajectories.projected and isinstance(late, list):
+        said = sentence(len(late), len(clusters.labels), settings.tolerance)
     views = [
         ClusterView(look(row), float(row["break_step"]), row["hidden"] == "True") for row in table.to_dict("records")
     ]
@@ -166,6 +172,7 @@ def analysis_page(directory: Path) -> Page:
         losses=projections.losses,
         facets=[_facet(texts.names), *_joint_facets(directory, len(texts.names))],
         trajectories={name: quantise(found, SHOWN_VALUES) for name, found in shown.items()},
-        analyses=[analysis_view(key, reading, settings.strategy, settings.strategy, clusters, views)],
+        analyses=[analysis_view(key, reading, settings.strategy, settings.strategy, clusters, views, convergence=said)],
+        token_map=token_map(trajectories, clusters.vector_kept, settings.strategy),
     )
     return Page("Hidden breakthroughs", f"results of polca analyze, {directory.resolve().name}", [setting])

@@ -49,24 +49,24 @@ function axes(height, steps, low, high) {
   };
 }
 
-function drawChart(id, name, steps, clusters, key, mean, token) {
-  const chosen = state.group, dim = (c) => chosen !== "" && !(chosen in GROUPS) && String(c.number) !== chosen;
-  const values = [...clusters.flatMap((c) => [...c[key][0], ...c[key][2]]), ...(mean ? mean.values : []), ...(token ? token.values : [])];
-  const finite = values.filter((v) => v !== null);
-  let low = finite.reduce((a, b) => Math.min(a, b), Infinity);
-  const high = finite.reduce((a, b) => Math.max(a, b), -Infinity);
-  if (key === "loss") low = Math.min(0, low);
+/** The lowest and highest value of a chart. */
+function extent(clusters, key, mean, token, zero = false) {
+  const values = [...clusters.flatMap((c) => [...c[key][0], ...c[key][2]]), ...mean.values, ...(token ? token.values : [])].filter((v) => v !== null);
+  return [values.reduce((a, b) => Math.min(a, b), zero ? 0 : Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+}
+
+/** Draw the clusters of a vector; `other` says that it is of the analysis beside, whose clusters cannot be chosen. */
+function drawChart(id, name, steps, clusters, key, mean, token, [low, high], sampled = view.vector.step, other = false) {
+  const chosen = other ? "" : state.group, dim = (c) => chosen !== "" && !(chosen in GROUPS) && String(c.number) !== chosen;
   const height = 330, layout = axes(height, steps, low, high), traces = [], ends = [];
   for (const c of clusters) {
     const [lower, , upper] = c[key], opacity = dim(c) ? 0.05 : clusters.length > 4 ? 0.1 : 0.18;
     const band = { x: steps, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
     traces.push({ ...band, y: lower }, { ...band, y: upper, fill: "tonexty", fillcolor: alpha(c.color, opacity) });
   }
-  if (mean) {
-    traces.push({ x: mean.steps, y: mean.values, mode: "lines", line: { color: INK, width: 0.9 }, name: "all tokens",
-      hovertemplate: "mean of all tokens<br>step %{x:,}: %{y:.4~g}<extra></extra>" });
-    ends.push([mean.values[mean.values.length - 1], "all tokens", INK, false]);
-  }
+  traces.push({ x: mean.steps, y: mean.values, mode: "lines", line: { color: INK, width: 0.9 }, name: "all tokens",
+    hovertemplate: "mean of all tokens<br>step %{x:,}: %{y:.4~g}<extra></extra>" });
+  ends.push([mean.values[mean.values.length - 1], "all tokens", INK, false]);
   for (const c of clusters) {
     const middle = c[key][1], fade = dim(c) ? 0.25 : 1;
     traces.push({ x: steps, y: middle, mode: "lines", opacity: fade, line: { color: c.color, width: dim(c) ? 1.5 : 2.2, dash: c.dash }, customdata: steps.map(() => c.number),
@@ -92,7 +92,7 @@ function drawChart(id, name, steps, clusters, key, mean, token) {
     layout.shapes.push({ type: "line", x0: step, x1: step, yref: "paper", y0: 0, y1: 1, line: { color: "#555", width: 1.2, dash }, layer: "below" });
     layout.annotations.push({ x: step, yref: "paper", y: 1, yanchor: "bottom", xanchor: side, showarrow: false, text, font: { size: 12, color: MUTED } });
   };
-  const sampled = view.vector.step, flat = view.setting.flat_step, end = steps[steps.length - 1];
+  const flat = view.setting.flat_step, end = steps[steps.length - 1];
   const near = flat !== null && Math.abs(sampled - flat) < 0.25 * end;
   rule(sampled, "sampled", "4px,3px", sampled === end ? "right" : near ? (sampled <= flat ? "right" : "left") : "center");
   rule(flat, "τ", "1px,3px", near ? (sampled <= flat ? "left" : "right") : "center");
@@ -105,7 +105,7 @@ function drawChart(id, name, steps, clusters, key, mean, token) {
     node.dataset.listens = "yes";
     node.on("plotly_click", (event) => {
       const cluster = event.points.map((p) => p.customdata).find((c) => c !== undefined);
-      if (cluster !== undefined) choose(String(cluster));
+      if (cluster !== undefined && !other) choose(String(cluster));
     });
   }
 }
@@ -114,17 +114,34 @@ const choose = (group) => change({ group: state.group === group ? "" : group });
 const shownToken = () => tokenOnShow(hovered, state.token);
 
 function drawCharts() {
-  const { analysis, setting, vector } = view, token = shownToken();
-  const single = analysis.quantity === "exact loss";
+  const { analysis, setting, vector, other } = view, token = shownToken();
+  const single = analysis.quantity === "exact loss", charts = document.querySelector(".charts");
   $("projected-panel").hidden = single;
-  document.querySelector(".charts").classList.toggle("single", single);
+  $("compare-panel").hidden = !other;
+  charts.classList.toggle("single", single);
+  charts.classList.toggle("compared", other !== null);
   $("exact-caption").textContent = single ? "Exact loss, nats" : "Exact loss of the same tokens, nats";
   $("projected-caption").textContent = `${capital(analysis.quantity)}, ${analysis.unit}`;
-  const exact = token === null || !view.exact ? null : { steps: view.exact.steps, values: curve(view.exact, token) };
-  if (!single)
-    drawChart("projected", capital(analysis.quantity), analysis.steps, vector.clusters, "projected", { steps: analysis.steps, values: view.mean },
-      token === null ? null : { steps: view.steps, values: view.trajectory(vector.number, token) });
-  drawChart("exact", "Exact loss", setting.exact.steps, vector.clusters, "loss", { steps: setting.exact.steps, values: setting.exact.mean }, exact);
+  const along = (from, number) => (token === null ? null : { steps: from.steps, values: from.trajectory(number, token) });
+  const exact = ["loss", { steps: setting.exact.steps, values: setting.exact.mean }, token === null || !view.exact ? null : { steps: view.exact.steps, values: curve(view.exact, token) }];
+  const projected = ["projected", { steps: analysis.steps, values: view.mean }, along(view, vector.number)];
+  let range = single ? extent(vector.clusters, ...exact, true) : extent(vector.clusters, ...projected);
+  if (other) range = drawOther(other, along(other, other.vector.number), range);
+  if (!single) drawChart("projected", capital(analysis.quantity), analysis.steps, vector.clusters, ...projected, range);
+  drawChart("exact", "Exact loss", setting.exact.steps, vector.clusters, ...exact, single ? range : extent(vector.clusters, ...exact, true));
+}
+
+/** The chart of the analysis beside, on the first one's scale where both show the same; returns what that scale then is. */
+function drawOther({ analysis, vector, mean }, token, first) {
+  const same = analysis.quantity === view.analysis.quantity && analysis.unit === view.analysis.unit, wanted = view.vector.number;
+  const curves = ["projected", { steps: analysis.steps, values: mean }, token], own = extent(vector.clusters, ...curves, analysis.quantity === "exact loss");
+  const range = same ? [Math.min(first[0], own[0]), Math.max(first[1], own[1])] : own;
+  const which = analysis.vectors.length < 2 ? "" : `, vector ${vector.number}` + (vector.number === wanted ? "" : ` (its best: it has no vector ${wanted})`);
+  $("compare-caption").textContent = `${titled(analysis)}${which}: ${analysis.quantity}, ${analysis.unit}`;
+  $("compare-note").textContent = `${same ? "The same scale" : "A scale of its own"}; its clusters have their own numbers.`
+    + (!vector.kept ? " The filter dropped this vector." : vector.clusters.length ? "" : " No cluster: HDBSCAN sees one density.");
+  drawChart("compare", titled(analysis) + which, analysis.steps, vector.clusters, ...curves, range, vector.step, true);
+  return same ? range : first;
 }
 
 /** Offer a file of the page's own making. */
@@ -187,13 +204,8 @@ function bar(facet, values, members) {
   }));
 }
 
-function swatch(c) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-  for (const [k, v] of Object.entries({ width: 26, height: 8, "aria-hidden": "true" })) svg.setAttribute(k, v);
-  for (const [k, v] of Object.entries({ x1: 0, x2: 26, y1: 4, y2: 4, stroke: c.color, "stroke-width": 3, "stroke-dasharray": c.dash === "solid" ? "" : c.dash.replaceAll("px", "") })) line.setAttribute(k, v);
-  svg.append(line);
-  return svg;
-}
+const swatch = (c) => drawn("svg", { width: 26, height: 8, "aria-hidden": "true" },
+  drawn("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: c.color, "stroke-width": 3, "stroke-dasharray": c.dash === "solid" ? "" : c.dash.replaceAll("px", "") }));
 
 function members(label) {
   const from = (state.vector - 1) * view.count, found = [];
@@ -205,7 +217,7 @@ function drawClusters() {
   const { setting, vector } = view, table = $("clusters");
   const head = (text, cls, word) => make("th", { scope: "col", class: cls, title: WORDS[word] }, text);
   const fits = vector.clusters.some((c) => c.fit > 0);
-  table.tHead.replaceChildren(make("tr", {}, head(""), head("cluster"), head("tokens", "number"), fits ? head("fit of the name", "number") : null,
+  table.tHead.replaceChildren(make("tr", {}, head(""), head("cluster"), head("tokens", "number"), fits ? head("fit of the name", "number", "fit of the name") : null,
     head("breakthrough, step", "number", "breakthrough (eq. 9)"), ...setting.facets.map((f) => head(f.title, "bar-cell"))));
   const rows = vector.clusters.map((c) => [String(c.number), c, members(c.number)]);
   for (const [group, name] of [["outliers", "outliers"], ["rising", "dropped as rising"]]) {

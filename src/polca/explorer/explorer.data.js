@@ -55,6 +55,11 @@ const WORDS = {
   "projected loss": "The part of a token's loss change up to a step that lies along one vector, a direction of weight space (eq. 8).",
   standardised: "Each trajectory minus its own mean over time, divided by its own standard deviation over time: shapes count, sizes do not.",
   "raw trajectories": "Trajectories clustered as they are: shapes and sizes count.",
+  "fit of the name": "The share of a cluster's tokens that its name says the truth of.",
+  homogeneity: "The share of a cluster's tokens that have a carry. It is given where more than 85 % of these carries go into the 10s or 100s, as in the paper.",
+  "share of the fall": "Of a vector: its mean projected loss at the end, divided by the change of the mean exact loss. The shares of all vectors can be added; what is missing from 100 % happens along directions outside the basis, or the form of the projected loss errs.",
+  signature: "Of a token: its projected losses along all kept vectors at a few steps, each scaled over tokens, so that no vector counts for more because its losses are larger.",
+  "map of tokens": "Tokens in two dimensions: the two main directions (principal components, PCA) of their signatures. Tokens that the vectors treat alike lie together.",
   medoid: "The token whose trajectory is nearest to those of all others of its cluster.",
 };
 
@@ -103,8 +108,11 @@ async function load(state) {
   const [sequence, place, first, last, labels, low, span, levels, ...facets] = await Promise.all(
     [tokens.sequence, tokens.place, tokens.first, tokens.last, analysis.labels, t.low, t.span, t.levels,
       ...setting.facets.map((f) => f.values)].map(array));
-  const exact = setting.trajectories.loss || null;
+  const exact = setting.trajectories.loss || null, compared = setting.analyses.find((a) => a.id === state.with);
+  const map = setting.map && setting.map.trajectories === analysis.trajectories ? setting.map : null;
   return {
+    map: map && { ...map, x: await array(map.x), y: await array(map.y) },
+    other: compared ? await second(setting, compared, state.vector) : null,
     setting, analysis, facets, sequence, place, first, last, labels, low, span, levels,
     steps: t.steps, count: first.length, vector: analysis.vectors[state.vector - 1], mean: t.mean[state.vector - 1],
     exact: exact && { steps: exact.steps, low: await array(exact.low), span: await array(exact.span), levels: await array(exact.levels) },
@@ -118,6 +126,14 @@ async function load(state) {
       return [pieces.slice(0, at).join(""), pieces[at], pieces.slice(at + 1).join("")];
     },
   };
+}
+
+/** The analysis beside: its vector of the same number, with what its chart needs. */
+async function second(setting, analysis, number) {
+  const t = setting.trajectories[analysis.trajectories], [low, span, levels] = await Promise.all([t.low, t.span, t.levels].map(array));
+  const vector = beside(analysis, number), count = setting.tokens.first.shape[0];
+  return { analysis, vector, steps: t.steps, mean: t.mean[vector.number - 1],
+    trajectory(number, token) { return curve({ low, span, levels, steps: t.steps }, (number - 1) * count + token); } };
 }
 
 /** One quantised trajectory. */
@@ -138,8 +154,10 @@ function draw(next, loaded, part) {
   $("link").href = hash(state);
   $("link").textContent = "Link to this view";
   drawControls();
+  drawOverview();
   drawVector();
   drawClusters();
+  drawMap();
   drawTokens();
   drawDetail();
   document.body.dataset.ready = hash(state);
@@ -167,8 +185,12 @@ function fill(parent, signature, build) {
 function drawControls() {
   const { setting, analysis } = view;
   fill($("settings"), "settings", () => page.settings.map((s) => radio("setting", s.id, s.title, false)));
-  fill($("analysis"), setting.id, () => [...new Set(setting.analyses.map((a) => a.reading))].map((reading) =>
-    make("optgroup", { label: capital(reading) }, ...setting.analyses.filter((a) => a.reading === reading).map((a) => make("option", { value: a.id }, titled(a))))));
+  const choices = (analyses) => [...new Set(analyses.map((a) => a.reading))].map((reading) =>
+    make("optgroup", { label: capital(reading) }, ...analyses.filter((a) => a.reading === reading).map((a) => make("option", { value: a.id }, titled(a)))));
+  fill($("analysis"), setting.id, () => choices(setting.analyses));
+  fill($("with"), `${setting.id}/${analysis.id}`, () => [make("option", { value: "" }, "none"), ...choices(setting.analyses.filter((a) => a !== analysis))]);
+  $("with").value = state.with;
+  $("with").closest("label").hidden = setting.analyses.length < 2;
   $("reading").textContent = `reading: ${analysis.reading}`;
   $("reading").title = WORDS[analysis.reading] || "";
   fill($("vectors"), `${setting.id}/${analysis.id}`, () => analysis.vectors.map((v) => {

@@ -12,6 +12,7 @@ function chosenTokens() {
   const words = state.q.toLowerCase(), found = [], facet = state.facet === "" ? null : Number(state.facet);
   const group = state.group === "" ? null : state.group in GROUPS ? GROUPS[state.group] : Number(state.group);
   for (let x = 0; x < view.count; x++) {
+    if (!onMap(x)) continue;
     if (group !== null && view.label(state.vector, x) !== group) continue;
     if (facet !== null && view.facets[0][x] !== facet) continue;
     if (words && !matches(x, words)) continue;
@@ -101,7 +102,7 @@ function drawTokens() {
     if (again) again.focus({ preventScroll: true });
   }
   $("count").textContent = found.length ? `${many(found.length, "token")}${found.length > limit ? `, the first ${limit} shown` : ""}. Point at one to see it on every vector, choose it to keep it.`
-    : "No token fits: take away a filter.";
+    : `No token fits: take away a filter${mapped.picked ? ", or what is chosen on the map" : ""}.`;
   $("save-tokens").hidden = !found.length;
   $("more").hidden = found.length <= limit;
   $("more").textContent = `Show ${Math.min(PAGE, found.length - limit)} more`;
@@ -220,8 +221,9 @@ function drawFooter() {
 }
 
 $("controls").addEventListener("submit", (event) => event.preventDefault());
-$("settings").addEventListener("change", (event) => change({ setting: event.target.value, analysis: "", vector: "", group: "", token: "", facet: "", q: "" }));
+$("settings").addEventListener("change", (event) => change({ setting: event.target.value, analysis: "", with: "", vector: "", group: "", token: "", facet: "", q: "" }));
 $("analysis").addEventListener("change", (event) => change({ analysis: event.target.value, vector: "", group: "" }));
+$("with").addEventListener("change", (event) => change({ with: event.target.value }));
 $("vectors").addEventListener("change", (event) => change({ vector: event.target.value, group: "" }));
 $("group").addEventListener("change", (event) => change({ group: event.target.value }));
 $("facet").addEventListener("change", (event) => change({ facet: event.target.value }));
@@ -233,7 +235,7 @@ $("search").addEventListener("input", () => {
   typing = setTimeout(() => change({ q: $("search").value }), 150);
 });
 for (const event of ["mouseleave", "focusout"]) $("tokens").tBodies[0].addEventListener(event, leave);
-for (const id of ["projected", "exact"]) $(`save-${id}`).addEventListener("click", () => saveChart(id));
+for (const id of ["projected", "compare", "exact"]) $(`save-${id}`).addEventListener("click", () => saveChart(id));
 $("save-tokens").addEventListener("click", () => save(fileName("tokens", ".csv"), csv(tokenTable()), "text/csv;charset=utf-8"));
 $("more").addEventListener("click", () => { limit += PAGE; drawTokens(); });
 $("link").addEventListener("click", (event) => {

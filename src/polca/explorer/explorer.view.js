@@ -4,6 +4,52 @@ const OUTLIER = -1, RISING = -2;
 const GROUPS = { outliers: OUTLIER, rising: RISING };
 const NEAR = 20;
 
+/** How well a cluster's name fits, or how pure it is, from 0 to 1; null where neither is known. */
+const score = (cluster) => (cluster.fit > 0 ? cluster.fit : cluster.homogeneity ?? null);
+const highest = (things, worth) => things.reduce((best, thing) => (worth(thing) > worth(best) ? thing : best), things[0] ?? null);
+/** The cluster with the highest score, without scores the largest, which comes first; null without clusters. */
+const bestCluster = (clusters) => highest(clusters, (c) => score(c) ?? -1);
+
+/** The kept vector with the best cluster, else the first one kept, else the first. */
+function bestVector(analysis) {
+  const kept = analysis.vectors.filter((v) => v.kept), clustered = kept.filter((v) => v.clusters.length);
+  return highest(clustered, (v) => score(bestCluster(v.clusters)) ?? -1) || kept[0] || analysis.vectors[0];
+}
+
+/** The vector that stands beside one of another analysis. */
+const beside = (analysis, number) => analysis.vectors[number - 1] || bestVector(analysis);
+
+/** A share in per cent with two digits; what is not zero never reads as zero. */
+function share(value) {
+  const size = Math.abs(100 * value), sign = value < 0 ? "−" : "";
+  if (size !== 0 && size < 0.01) return `${sign}<0.01 %`;
+  return `${sign}${size >= 9.95 ? Math.round(size).toLocaleString("en-US") : Number(size.toPrecision(2))} %`;
+}
+
+const moved = (values) => values[values.length - 1] - values[0];
+/** Parts of the change of the mean exact loss that lie along each vector; null where nothing is projected or it does not change. */
+function shares(setting, analysis) {
+  const whole = moved(setting.exact.mean);
+  if (analysis.quantity !== "projected loss" || whole === 0) return null;
+  return setting.trajectories[analysis.trajectories].mean.map((mean) => moved(mean) / whole);
+}
+
+/** What all vectors together hold of the change of the mean loss, and what that means for what one sees. */
+function togetherHeld(setting, analysis) {
+  const parts = shares(setting, analysis);
+  if (parts === null) return "";
+  const sum = (values) => values.reduce((a, b) => a + b, 0), all = sum(parts), kept = parts.filter((_, k) => analysis.vectors[k].kept);
+  const way = moved(setting.exact.mean) < 0 ? "fall" : "rise", count = parts.length;
+  const learnt = way === "fall" ? "what the model learns" : "this rise", these = count === 1 ? "This direction holds" : `These ${count} directions together hold`;
+  let said = `${these} ${share(all)} of the ${way} of the mean loss: `;
+  if (all < 0) said = `Along ${count === 1 ? "this direction" : `these ${count} directions together`} the mean loss goes the other way, by ${share(-all)} of its ${way}: all of ${learnt} happens along other directions.`;
+  else if (all < 0.5) said += `most of ${learnt} happens along other directions.`;
+  else if (all < 0.9) said += `the rest of ${learnt} happens along other directions.`;
+  else if (all <= 1.05) said += `nearly all of ${learnt} happens along ${count === 1 ? "it" : "them"}.`;
+  else said += "more than there is, so other directions take some of it back, or the decomposition errs.";
+  return kept.length && kept.length < count ? `${said} The ${kept.length === 1 ? "one" : kept.length} that the filter kept ${kept.length === 1 ? "holds" : "hold"} ${share(sum(kept))}.` : said;
+}
+
 /** A state that exists, from what a link says. */
 function valid(page, given) {
   const setting = page.settings.find((s) => s.id === given.setting) || page.settings[0];
@@ -19,6 +65,7 @@ function valid(page, given) {
   return {
     setting: setting.id, analysis: analysis.id, vector, group, token,
     facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
+    with: setting.analyses.some((a) => a.id === given.with && a !== analysis) ? given.with : "",
     q: given.q || "", scope: given.scope === "token" ? "token" : "near",
     order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
   };
@@ -27,14 +74,14 @@ function valid(page, given) {
 /** The link of a state. */
 function hash(s) {
   const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
-  for (const key of ["group", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
+  for (const key of ["group", "with", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
   if (s.scope !== "near") params.set("scope", s.scope);
   if (s.order !== "text") params.set("order", s.order);
   return "#" + params.toString();
 }
 
 /** What has to be loaded for a state. */
-const loadedFor = (s) => JSON.stringify([s.setting, s.analysis, s.vector]);
+const loadedFor = (s) => JSON.stringify([s.setting, s.analysis, s.vector, ...(s.with ? [s.with] : [])]);
 
 /** Follows links and choices.
     `load(state)` promises what a view needs, `draw(state, view, part)` shows it. Whether to load is decided by the view that

@@ -76,7 +76,7 @@ def quantise(trajectories: Trajectories, most: int) -> TokenTrajectories:
 
 
 def pack(array: NDArray[Any], delta: bool = False) -> Packed:
-    """An array as the page holds it; `delta` (for bytes) stores differences along the last axis."""
+    """An array as the page holds it; `delta` (for whole numbers) stores differences along the last axis."""
     stored = np.diff(array, axis=-1, prepend=array.dtype.type(0)) if delta else array
     integer = "i2" if array.dtype.itemsize <= 2 else "i4"
     kind = {"i": integer, "u": "u1", "f": "f4"}[array.dtype.kind]

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from polca.explorer.schema import Page
 from polca.machine.files import write_text
 
-PARTS = ("explorer.view.js", "explorer.data.js", "explorer.charts.js", "explorer.tokens.js")
+PARTS = tuple(f"explorer.{part}.js" for part in ("view", "data", "charts", "overview", "map", "tokens"))
 """The page's script: the body of one function."""
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}

@@ -7,8 +7,10 @@ import pandas as pd
 
 from polca.errors import PolcaError
 from polca.explorer import skills, speech
+from polca.explorer.convergence import of_basis
 from polca.explorer.packing import TokenTrajectories, quantise
 from polca.explorer.schema import Analysis, ClusterView, Facet, Page, Setting, Tokens
+from polca.explorer.token_map import token_map
 from polca.machine.files import read_npz
 from polca.method.clustering import Clusters
 from polca.report.figures.roles import looks as role_looks
@@ -74,12 +76,14 @@ def analysis_view(
     views: Sequence[ClusterView],
     *,
     other: bool = False,
+    convergence: str = "",
 ) -> Analysis:
     """An analysis under its title, with what is clustered.
 
     Args:
         name: a key of `TITLES`.
         other: in another reading than the one that the page shows first, which has the plain name as its id.
+        convergence: how exact its vectors are, in a sentence.
     """
     title, note = TITLES.get(name, (name, ""))
     words, sentence = READINGS[reading]
@@ -94,13 +98,15 @@ def analysis_view(
         trajectories=trajectories,
         clusters=clusters,
         views=views,
+        convergence=convergence,
     )
 
 
 def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) -> list[ClusterView]:
     """The clusters of an analysis as `clusters.csv` has them."""
     table = results.clusters[results.clusters["analysis"] == name]
-    rows = table.set_index(["vector", "cluster"])[["break_step", "hidden"]].to_dict("index")
+    columns = [name for name in ("break_step", "hidden", "homogeneity", "eligible") if name in table]
+    rows = table.set_index(["vector", "cluster"])[columns].to_dict("index")
     found = {(vector, look.number): look for vector, own in table.groupby("vector") for look in looks(own)}
     views = []
     for vector, number in zip(clusters.cluster_vector + 1, clusters.cluster_index, strict=True):
@@ -110,7 +116,8 @@ def _views(results: TaskResults, name: str, clusters: Clusters, looks: Looks) ->
                 f"run stage cluster@{results.setting} again"
             )
         row = rows[vector, number]
-        views.append(ClusterView(found[vector, number], float(row["break_step"]), bool(row["hidden"])))
+        pure = float(row["homogeneity"]) if row.get("eligible") else float("nan")
+        views.append(ClusterView(found[vector, number], float(row["break_step"]), bool(row["hidden"]), pure))
     return views
 
 
@@ -128,20 +135,28 @@ def _setting(
     readings = [results.of_reading(reading) for reading in get_args(Reading)]
     present = [(own, str(name)) for own in readings for name in own.vectors["analysis"].unique()]
     quantised: dict[str, TokenTrajectories] = {}
-    analyses = []
+    analyses: list[Analysis] = []
+    mapped = None
     for own, name in sorted(present, key=rank):
         if name not in task.analyses:
             continue
         analysis = task.analyses[name]
         # Analyses that differ in their clustering alone share their trajectories, as the two readings do.
         key = next(other for other, same in task.analyses.items() if same == analysis)
-        if key not in quantised:
-            most = SHOWN_VALUES if name in (first.shown_analysis, "loss") else OTHER_VALUES
-            quantised[key] = quantise(Archive.load(own.paths.trajectory(name)).trajectories(), most)
+        found = None if key in quantised else Archive.load(own.paths.trajectory(name)).trajectories()
         clusters = own.curves(name)
+        if found is not None:
+            if not quantised:
+                mapped = token_map(found, clusters.vector_kept, key)
+            quantised[key] = quantise(found, SHOWN_VALUES if name in (first.shown_analysis, "loss") else OTHER_VALUES)
         views = _views(own, name, clusters, looks)
         other = own.reading != results.reading
-        analyses.append(analysis_view(name, own.reading, analysis.strategy, key, clusters, views, other=other))
+        # Only eigenvectors along which something is projected: the exact loss has no basis.
+        tolerance = task.settings.basis.tolerance
+        said = of_basis(own.paths.basis(analysis.basis), tolerance) if analysis.basis else ""
+        analyses.append(
+            analysis_view(name, own.reading, analysis.strategy, key, clusters, views, other=other, convergence=said)
+        )
     return Setting(
         id=results.setting,
         title=results.setting.capitalize(),
@@ -153,6 +168,7 @@ def _setting(
         facets=facets,
         trajectories=quantised,
         analyses=analyses,
+        token_map=mapped,
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.explorer.packing import TokenTrajectories, curve, pack
+from polca.explorer.token_map import TokenMap
 from polca.method.clustering import Clusters
 from polca.report.figures.style import Look
 
@@ -57,11 +58,13 @@ class ClusterView:
         look: name, colours and dashes, as in the figures.
         break_step: eq. 9's breakthrough, mean over members; NaN where there is none.
         hidden: whether that is later than the setting's `flat_step` (eq. 10).
+        homogeneity: of addition, the share of its tokens with a carry where the paper's rule counts it; NaN elsewhere.
     """
 
     look: Look
     break_step: float = float("nan")
     hidden: bool = False
+    homogeneity: float = float("nan")
 
     def to_json(self) -> dict[str, Any]:
         """As the page holds it, without what `Clusters` knows; dashes as lengths of dashes and gaps."""
@@ -74,6 +77,7 @@ class ClusterView:
             "dash": ",".join(f"{1.6 * length:.4g}px" for length in lengths) or "solid",
             "break_step": round(self.break_step, 1) if np.isfinite(self.break_step) else None,
             "hidden": self.hidden,
+            "homogeneity": round(self.homogeneity, 4) if np.isfinite(self.homogeneity) else None,
         }
 
 
@@ -94,6 +98,7 @@ class Analysis:
         trajectories: key of the setting's trajectories.
         clusters: of every vector.
         views: one for each of `clusters`.
+        convergence: how exact its vectors are, in a sentence; empty where that is not known.
     """
 
     id: str
@@ -105,6 +110,7 @@ class Analysis:
     trajectories: str
     clusters: Clusters
     views: Sequence[ClusterView]
+    convergence: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the page holds it."""
@@ -130,8 +136,9 @@ class Analysis:
                     "loss": curve(c.loss_quartiles[m]),
                 }
             )
+        words = ("id", "title", "reading", "note", "quantity", "unit", "trajectories", "convergence")
         return {
-            **_named(self, "id", "title", "reading", "note", "quantity", "unit", "trajectories"),
+            **_named(self, *words),
             "steps": c.steps.tolist(),
             "labels": pack(c.labels),
             "vectors": vectors,
@@ -150,6 +157,7 @@ class Setting:
         facets: the first colours tokens.
         trajectories: by key.
         analyses: of different ids; the first is shown first.
+        token_map: of the trajectories of the first, where they are projected losses.
 
     Raises:
         PolcaError: parts that do not fit together.
@@ -165,6 +173,7 @@ class Setting:
     facets: Sequence[Facet]
     trajectories: Mapping[str, TokenTrajectories]
     analyses: Sequence[Analysis]
+    token_map: TokenMap | None = None
 
     def __post_init__(self) -> None:
         tokens = len(self.tokens)
@@ -184,6 +193,11 @@ class Setting:
             t = self.trajectories.get(analysis.trajectories)
             if t is None or t.low.shape != c.labels.shape or t.points != len(c.steps):
                 raise PolcaError(f"{name}: clusters and trajectories do not fit together: run its clustering again")
+        if (found := self.token_map) is not None:
+            if found.trajectories not in self.trajectories:
+                raise PolcaError(f"{self.id}: a map of {found.trajectories}, whose trajectories are not here: add them")
+            if found.coordinates.shape[1] != tokens:
+                raise PolcaError(f"{self.id}: the map does not fit {tokens} tokens: make it of the same trajectories")
 
     @property
     def start(self) -> dict[str, Any]:
@@ -215,6 +229,7 @@ class Setting:
             ],
             "trajectories": {key: t.pack() for key, t in self.trajectories.items()},
             "analyses": [analysis.to_json() for analysis in self.analyses],
+            "map": self.token_map and self.token_map.to_json(),
         }
 
 
