@@ -1,4 +1,4 @@
-"""What a command costs: wall time, peak memory of all its processes, disk that the checkout takes afterwards.
+"""What a command costs: wall time, processor time, peak memory of all its processes, disk that the checkout takes afterwards.
 
     python benchmarks/measure_run.py --output benchmarks/laptop_run.json --directory <fresh clone> -- make repro
 
@@ -9,6 +9,7 @@ A stage's seconds are those between the first and the last sample in which its s
 import json
 import platform
 import re
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -71,6 +72,7 @@ def main(
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")],
     directory: Annotated[Path, typer.Option(help="Where to run it.")] = Path(),
+    beside: Annotated[bool, typer.Option(help="The machine has other work meanwhile, which the JSON then says.")] = False,
 ) -> None:
     """Run a command and write what it took."""
     start, peak = time.monotonic(), 0
@@ -85,11 +87,13 @@ def main(
             peak, now = max(peak, memory), time.monotonic()
             spans |= {stage: (spans.get(stage, (now, now))[0], now) for stage in stages}
             time.sleep(INTERVAL)
-    wall = time.monotonic() - start
+    wall, used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
         "command": shown(command),
         "exit_code": child.returncode,
         "wall_seconds": round(wall),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime),
+        "beside_other_work": beside,
         "stages": {stage: round(last - first) for stage, (first, last) in spans.items()},
         "peak_memory_mib": round(peak / 2**20),
         "disk_mib": round(disk(directory) / 2**20),

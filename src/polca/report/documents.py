@@ -242,10 +242,17 @@ def validated(files: Files) -> Iterator[str]:
     """What `make validity` takes after it."""
     run = files.benchmark("validity_run")
     seeds, bases = (run["stages"][f"validity_{name}"] / 60 for name in ("seeds", "bases"))
-    yield (
-        f"`make validity` takes {run['wall_seconds'] / 60:.0f} minutes more on the same machine. The seeds take "
-        f"{seeds:.0f} of them, the bases {bases:.0f}."
-    )
+    wall = run["wall_seconds"] / 60
+    if run["beside_other_work"]:
+        yield (
+            f"`make validity` needs {run['cpu_seconds'] / 60:.0f} minutes of one core more, on the same machine. With "
+            f"{run['cores']} cores, and beside other work, it took {wall:.0f} minutes, the seeds {seeds:.0f} of them."
+        )
+    else:
+        yield (
+            f"`make validity` takes {wall:.0f} minutes more on the same machine. The seeds take {seeds:.0f} of them, "
+            f"the bases {bases:.0f}."
+        )
 
 
 def analyzed(files: Files) -> Iterator[str]:
