@@ -1,4 +1,4 @@
-"""What a command costs: wall time, processor time, peak memory of all its processes, disk that the checkout takes afterwards.
+"""What a command costs: wall and processor time, memory of all its processes, disk that the checkout takes afterwards.
 
     python benchmarks/measure_run.py --output benchmarks/laptop_run.json --directory <fresh clone> -- make repro
 
@@ -72,7 +72,7 @@ def main(
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")],
     directory: Annotated[Path, typer.Option(help="Where to run it.")] = Path(),
-    beside: Annotated[bool, typer.Option(help="The machine has other work meanwhile, which the JSON then says.")] = False,
+    beside: Annotated[bool, typer.Option(help="Say that the machine has other work meanwhile.")] = False,
 ) -> None:
     """Run a command and write what it took."""
     start, peak = time.monotonic(), 0
