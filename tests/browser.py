@@ -73,7 +73,7 @@ def opened_page(url: str) -> Iterator[Opened]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         tab = browser.new_context(offline=True, viewport={"width": WIDTH, "height": HEIGHT}).new_page()
-        tab.set_default_timeout(15_000)
+        tab.set_default_timeout(60_000)  # for machines that do other things as well
         opened = Opened(tab, url)
         tab.on("console", lambda message: opened.said.append(message.text))
         tab.on("pageerror", lambda error: opened.said.append(str(error)))

@@ -108,7 +108,7 @@ def test_panel_of_a_token_is_where_the_click_was(opened: Opened, width: int) -> 
         charts = opened.boxes("#detail .main-svg")
         assert max(box[2] for box in charts) <= width
     button.click()
-    opened.tab.wait_for_function("!document.body.dataset.ready.includes('token')")
+    opened.tab.wait_for_function("() => !document.body.dataset.ready.includes('token')")
     assert opened.tab.locator(".detail-row").count() == 0
     assert opened.tab.locator("#detail").count() == 1
 

@@ -146,7 +146,7 @@ class Walk:
     def settle(self) -> None:
         """Wait for the view of the address; then every part of the page must be of it."""
         tab, state = self.opened.tab, self.state
-        tab.wait_for_function("link => document.body.dataset.ready === link", arg=state.link, timeout=10_000)
+        tab.wait_for_function("link => document.body.dataset.ready === link", arg=state.link)
         self.check(state)
 
     def check(self, state: State) -> None:

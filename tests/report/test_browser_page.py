@@ -37,7 +37,7 @@ def test_page_of_results(opened: Opened, width: int) -> None:
     assert images.count() > 10
     for image in images.all():  # they are loaded when they come into view
         image.scroll_into_view_if_needed()
-    opened.tab.wait_for_function("[...document.images].every((image) => image.complete)")
+    opened.tab.wait_for_function("() => [...document.images].every((image) => image.complete)")
     assert (
         opened.tab.evaluate("[...document.images].filter((image) => !image.naturalWidth).map((image) => image.src)")
         == []
