@@ -120,6 +120,8 @@ let waiting = 0;
 /** Preview a token; it goes when another view is chosen, or where one is pinned when the pointer leaves. */
 function hover(token) {
   clearTimeout(waiting);
+  // The panel below a row would change its height, and move the rows under the pointer before it is pressed.
+  if (narrow.matches && state.token !== "") return;
   waiting = setTimeout(() => {
     if (hovered === token) return;
     hovered = token;
