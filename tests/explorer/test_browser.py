@@ -79,7 +79,9 @@ def test_a_line_selects_its_cluster(opened: Opened) -> None:
     opened.go("#setting=arithmetic&analysis=polca&vector=2")
     x, y = opened.tab.evaluate(
         """() => {
-          const node = document.getElementById("projected"), {left, top} = node.getBoundingClientRect();
+          const node = document.getElementById("projected");
+          node.scrollIntoView({ block: "center" });  // the overview stands above it
+          const {left, top} = node.getBoundingClientRect();
           const {xaxis, yaxis, _size} = node._fullLayout;
           const line = node.data.filter((trace) => trace.customdata && trace.mode === "lines")[1];
           return [left + _size.l + xaxis.c2p(line.x[60]), top + _size.t + yaxis.c2p(line.y[60])];
