@@ -102,6 +102,17 @@ def test_every_picture_verdict_and_number_is_there(paths: PresetPaths) -> None:
         assert (row.reproduced or "–") in page.words
 
 
+def test_english_of_another_preset_is_shown_and_named() -> None:
+    paths = PresetPaths("paper")
+    page = Page(results_page(paths))
+    shown = {Path(link).stem for link in page.values("src")}
+    assert {f"figure_{n:02d}" for n in range(1, 12)} <= shown
+    own = {path.stem for path in paths.figures.glob("*.png")}
+    for name in shown & {f"figure_{n:02d}" for n in ENGLISH_FIGURES} - own:
+        assert f"{CAPTIONS[name]}, of the smaller preset wikipedia" in page.words
+        assert f"../../figures/wikipedia/{name}.png" in page.values("src")
+
+
 def test_every_figure_has_a_caption() -> None:
     numbered = {f"figure_{number:02d}" for number in (*FIGURES, *ENGLISH_FIGURES)}
     assert numbered | {f"figure_{name}" for name in (*FURTHER, *FURTHER_ENGLISH)} <= CAPTIONS.keys()

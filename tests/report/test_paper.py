@@ -18,7 +18,7 @@ import yaml
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.report.headlines import scalars_path
-from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown
+from polca.report.typeset import SOURCE, STATIC, compile_report, presets_shown, report_inputs
 from polca.study.paths import PresetPaths, presets
 from polca.study.published_run import RunFacts
 from report_words import changed, others_in, report_words, typed_numbers
@@ -266,6 +266,21 @@ def test_the_report_of_a_run_from_archives_says_what_it_lacks(tmp_path: Path) ->
     assert text.count("English was not run at this scale.") == 1
     assert "missing" not in text
     assert ("LCA not in this run" in text) == ("lca" in facts.missing)
+    assert "What follows is the preset wikipedia , at a smaller scale" in text
+    for number in range(1, 12):
+        assert text.count(f"Figure {number} (paper). ") == 1
+    for number in (5, 9, 10, 11):
+        assert f"Figure {number} (paper). English ( wikipedia )" in text
+    for number in range(1, 13):
+        assert text.count(f"Table {number} (paper). ") == 1
+
+
+def test_without_results_of_english_the_report_of_a_run_from_archives_has_none(tmp_path: Path) -> None:
+    paths = copied("paper", tmp_path)
+    shutil.rmtree(tmp_path / "paper" / "wikipedia")
+    text = report_words(paths)
+    assert text.count("English was not run at this scale.") == 1
+    assert "wikipedia" not in text
     for number in (5, 9, 10, 11):
         assert f"Figure {number} (paper). " not in text
     for number in (1, 2, 3, 4, 6, 7, 8):
@@ -322,6 +337,15 @@ def test_the_report_is_typeset_again_when_its_source_changes() -> None:
     deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["paper"]["do"]["deps"]
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "paper").glob("*.typ")}
     assert sources | {name for name in STATIC if (ROOT / name).is_file()} <= set(deps)
+
+
+def test_the_report_of_a_run_from_archives_depends_on_every_file_that_it_shows() -> None:
+    paths = PresetPaths("paper")
+    found = yaml.safe_load(paths.pipeline.read_text(encoding="utf-8"))["stages"]["paper"]["do"]["deps"]
+    deps = [dep.replace("${preset.name}", paths.name) for dep in found]
+    told = json.loads(report_inputs(paths)["report"])["files"]
+    params = paths.params.relative_to(ROOT).as_posix()
+    assert [name for name in told if name != params and not any(f"{name}/".startswith(f"{dep}/") for dep in deps)] == []
 
 
 def test_scripts_that_the_page_on_the_pipeline_names_are_stages() -> None:

@@ -279,7 +279,8 @@ class TestPipeline:
                 assert list(repeated) == ["code", "tables", "figures", "paper"]
                 for name, stage in repeated.items():
                     own, other = (s.get("do", s) for s in (deepcopy(stage), STAGES[name]))
-                    own["deps"] = [dep for dep in own["deps"] if not dep.endswith("/run.json")]
+                    # Further ones are what the run has, and the English of the preset that stands for its own.
+                    own["deps"] = [dep for dep in own["deps"] if not re.search(r"/run\.json$|/wikipedia\b", dep)]
                     assert own == other, f"{preset}: {name} differs from that of dvc.yaml"
             else:
                 assert paths.pipeline.read_bytes() == (ROOT / "dvc.yaml").read_bytes(), f"{preset}: run make pipelines"

@@ -13,7 +13,9 @@ from jinja2 import Environment, StrictUndefined
 
 from polca.machine.files import read_params, read_text
 from polca.report.comparison import KINDS
+from polca.report.figures import ENGLISH_FIGURES, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
+from polca.report.typeset import presets_shown
 from polca.report.verify import Verification, counted, verify
 from polca.study.paths import PresetPaths
 
@@ -58,11 +60,18 @@ def _link(paths: PresetPaths, target: Path) -> str:
 
 
 def pictures(paths: PresetPaths) -> Iterator[Picture]:
-    """Those of `CAPTIONS` that the preset has."""
+    """Those of `CAPTIONS` that the preset has; where it has no English, that of the report's other preset, named."""
+    english = {*(f"figure_{number:02d}" for number in ENGLISH_FIGURES), *(f"figure_{name}" for name in FURTHER_ENGLISH)}
+    others = [PresetPaths(name, paths.root) for name in presets_shown(paths)[1:]]
     for name, caption in CAPTIONS.items():
         png = (paths.figures if name.startswith("figure") else paths.paper / "validity") / f"{name}.png"
         if png.is_file():
             yield Picture(caption, _link(paths, png), _link(paths, png.with_suffix(".pdf")))
+        elif name in english:
+            for other in others:
+                if (png := other.figures / png.name).is_file():
+                    told = f"{caption}, of the smaller preset {other.name}"
+                    yield Picture(told, _link(paths, png), _link(paths, png.with_suffix(".pdf")))
 
 
 def _files(paths: PresetPaths) -> Iterator[Sequence[str]]:

@@ -21,8 +21,8 @@ from polca.study.paths import PresetPaths
 from polca.tasks.arithmetic.scores import ELIGIBLE_PERCENT
 
 SOURCE = Path("paper") / "paper.typ"
-BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",)}
-"""Presets whose English results a preset's report shows beside its own, where they are there."""
+BESIDE: dict[str, tuple[str, ...]] = {"laptop": ("wikipedia",), "wikipedia": ("laptop",), "paper": ("wikipedia",)}
+"""Presets whose English results a preset's report shows beside its own, or in place of those it lacks."""
 STATIC = (
     "CITATION.cff",
     "data/published.yaml",
