@@ -25,7 +25,11 @@ FIRST_RUN = {
 ARCHIVED = ("polca_first_order", "polca", "polca_random", "polca_shuffled_hessian")
 """Analyses whose trajectories a run keeps, each in the file of its name."""
 NEEDED = ARCHIVED[:2]
-"""Without which there is nothing to show."""
+"""Without which there is nothing to show of addition; of English `polca` alone."""
+TEXT = "text.zip"
+"""The file of an English run that holds `TEXT_FILES`."""
+TEXT_FILES = ("evaluation.npz", "evaluation.txt", "corpus.json", "tokenizer.json")
+"""What clusters of English are named by, as the stage `data` writes it."""
 
 _FACTORS = {
     "scores": "finite K X R",

@@ -63,7 +63,7 @@ def test_the_folder_holds_what_the_stages_write(
     """The training text in two bytes a token and packed, and read as it was; a second folder would not be the first."""
     right = EnglishTask(task.settings, tmp_path, task.source, task.root)
     right.write_data()
-    assert {path.name for path in carried.iterdir()} == {*FILES, "tokenizer.json"}
+    assert {path.name for path in carried.iterdir()} == set(FILES)
     for name in ("evaluation.npz", "evaluation.txt", "corpus.json", "tokenizer.json"):
         assert (carried / name).read_bytes() == right.file(name).read_bytes()
     tokens, packed = (read_npz(folder / "training.npz")["tokens"] for folder in (tmp_path, carried))
@@ -113,7 +113,16 @@ class TestWhole:
         return Study(EnglishTask(task.settings.changed(basis={"hessian_examples": EXAMPLES}), carried))
 
     def test_files(self, out: Path) -> None:
-        assert {path.name for path in out.iterdir()} == {"polca.npz", "tokens.npz", "clusters.zip", "summary.json"}
+        names = {"polca.npz", "tokens.npz", "text.zip", "clusters.zip", "summary.json"}
+        assert {path.name for path in out.iterdir()} == names
+
+    def test_the_text_goes_with_the_results(self, out: Path, carried: Path) -> None:
+        """What names clusters at home, to the byte."""
+        with zipfile.ZipFile(out / "text.zip") as packed:
+            names = ["evaluation.npz", "evaluation.txt", "corpus.json", "tokenizer.json"]
+            assert packed.namelist() == names
+            for name in names:
+                assert packed.read(name) == (carried / name).read_bytes()
 
     def test_trajectories_are_those_of_the_stages(self, out: Path, right: Study) -> None:
         tokens, projections = np.load(out / "tokens.npz"), right.projections["hessian"]

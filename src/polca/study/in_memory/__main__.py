@@ -20,6 +20,7 @@ from polca.study.on_device.english import CARRY, CarriedEnglish
 from polca.study.on_device.run import Options, changed, run_seeds, run_whole
 from polca.study.on_device.tf32 import PIECES
 from polca.study.paths import PresetPaths
+from polca.study.published import TEXT
 from polca.study.settings import TASKS, Preset
 from polca.tasks.english.task import EnglishTask
 from polca.tasks.task import Task, TransformerTask
@@ -118,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tf32=frozenset() if given.tf32 is None else frozenset(given.tf32 or ["project"]),
             workers=given.workers or max(1, default_workers() - 1),
             checkpoint_bytes=int(given.checkpoint_memory * 1e9) if given.device == "cuda" else None,
+            beside={TEXT: task.text_members()} if isinstance(task, CarriedEnglish) else {},
         )
         if given.seeds:
             run_seeds(task, given.seeds, options)

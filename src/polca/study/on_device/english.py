@@ -10,13 +10,14 @@ from polca.errors import PolcaError
 from polca.machine.files import read_json, read_npz, write_npz
 from polca.machine.runtime import device
 from polca.study.on_device.results import write_packed_arrays
+from polca.study.published import TEXT_FILES
 from polca.study.results import LABELS
 from polca.tasks.english import text
 from polca.tasks.english.task import EnglishTask
 from polca.tasks.task import Labels
 
-FILES = ("training.npz", "evaluation.npz", "evaluation.txt", "corpus.json", "labels.npz")
-"""What a run reads; the tokenizer lies beside them for later."""
+FILES = ("training.npz", "labels.npz", *TEXT_FILES)
+"""What a run reads; the tokenizer it only hands on to the results."""
 CARRY = "python -m polca.study.in_memory.carry"
 KEPT_GRAPHS_BYTES = 4 * 2**30
 """Logits of the Hessian sample up to which a GPU of 80 GB keeps its graphs, which take about ten times as much: 40 GB
@@ -48,6 +49,10 @@ class CarriedEnglish(EnglishTask):
     def token_labels(self) -> Labels:
         """The parts of speech that spaCy gave at home."""
         return read_npz(self.file("labels.npz"), LABELS[self.name][0])
+
+    def text_members(self) -> dict[str, bytes]:
+        """The files by which a laptop names clusters, for `text.zip` beside the results."""
+        return {name: self.file(name).read_bytes() for name in TEXT_FILES}
 
     def _check_ids(self, name: str, ids: text.Ids) -> None:
         largest, vocabulary = int(ids.max(initial=0)), self.settings.data.vocabulary

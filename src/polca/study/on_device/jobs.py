@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from heapq import heappop, heappush
 from multiprocessing import get_context
@@ -26,7 +26,7 @@ from polca.machine.runtime import configure_torch
 from polca.method.clustering import cluster
 from polca.method.decomposition import Trajectories
 from polca.method.projections import Projections
-from polca.study.archive import Archive, Factors, compress
+from polca.study.archive import Archive, compress
 from polca.study.on_device.projections import Projected
 from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis, known_facts
@@ -143,23 +143,6 @@ def agreement(shared: Shared, job: Job, archive: Archive, labels: dict[str, NDAr
 def facts(shared: Shared, sources: Sequence[str]) -> dict[str, Any]:
     """`known_facts` of the projections on some bases: completeness, losses by place, and the task's own."""
     return known_facts(shared.task, {source: shared.projections(source) for source in sources})
-
-
-def joined(archives: Sequence[Archive]) -> Archive:
-    """Archives of one vector each as one of all."""
-    first, values = archives[0], [archive.values for archive in archives]
-    if isinstance(first.values, Factors):
-        columns = {f.name: [getattr(value, f.name) for value in values] for f in fields(Factors)}
-        together: Any = Factors(**{name: np.concatenate(parts) for name, parts in columns.items()})
-    else:
-        together = np.concatenate(values)  # type: ignore[arg-type]
-    return replace(
-        first,
-        vector_steps=np.concatenate([archive.vector_steps for archive in archives]),
-        relative_error=np.concatenate([archive.relative_error for archive in archives]),
-        guarded=sum(archive.guarded for archive in archives),
-        values=together,
-    )
 
 
 Done = Callable[["Future[tuple[float, Any]]"], None]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.machine.files import stacked, writing
-from polca.study.archive import Archive
-from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered, joined
+from polca.study.archive import Archive, joined
+from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered
 
 MOST_FILES, MOST_BYTES = 8, 15_000_000
 """Of a larger archive each file holds some of the vectors; without files to spare it is made again with twice the

@@ -59,6 +59,7 @@ class Options:
         tf32: what is in TF32 on a GPU, of `tf32.PIECES`.
         workers: processes that cluster.
         checkpoint_bytes: of checkpoints on the device, the others go to the host's memory; None for no bound.
+        beside: members of further zips by file name, written first: what reads the results needs them.
     """
 
     out: Path
@@ -66,6 +67,7 @@ class Options:
     tf32: frozenset[str] = frozenset()
     workers: int = 1
     checkpoint_bytes: int | None = None
+    beside: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
 
 @dataclass
@@ -132,7 +134,7 @@ class Run:
         last, kept = task.settings.training.steps, sum(name in ARCHIVED for name in task.analyses)
         # The 5-step grid and App. C are as far as the paper looks at the steps and the curvature of a task.
         fine = whole and task.settings.breakthroughs.published is not None
-        spare = (MOST_FILES - len(BESIDE)) // max(1, kept + fine)
+        spare = (MOST_FILES - len(BESIDE) - len(options.beside)) // max(1, kept + fine)
         self.results = Results(self.shared, cores, options.out if whole else None, clock.say, spare)
         self.grid = list(range(0, last + 1, task.settings.polca.interval))
         self.fine = list(range(0, min(last, FINE_LAST) + 1, FINE_INTERVAL)) if fine else []
@@ -345,6 +347,8 @@ def run_whole(task: Task, options: Options) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             run = Run(task, options, clock, cores, Path(scratch), whole=True)
             clock.say(f"{task.name}, seed {task.settings.seed}, on {run.facts['machine']['device']}")
+            for name, members in options.beside.items():
+                write_packed(options.out / name, members)
             run.train()
             projected = run.hessian()
             run.published_subset(projected)
