@@ -13,7 +13,8 @@ from polca.typing import Reading
 
 
 def main(preset: Preset) -> None:
-    out, facts = preset.paths.task("arithmetic"), RunFacts.load(preset.paths)
+    out, runs = preset.paths.task("arithmetic"), RunFacts.load(preset.paths)
+    facts = runs.tasks["arithmetic"] if runs else None
     cluster.main(as_run(preset), arithmetic_task(preset), out)
     for reading in get_args(Reading):
         tables = scored_tables(preset.paths.root / facts.folder, reading) if facts and facts.scored else {}

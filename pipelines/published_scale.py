@@ -10,7 +10,7 @@ from polca.machine.parallel import map_processes
 from polca.method.decomposition import Trajectories
 from polca.study.paths import DEFAULT, PresetPaths
 from polca.study.published import read_published_scale
-from polca.study.published_run import arithmetic_task, as_run, run_folder
+from polca.study.published_run import arithmetic_task, as_run, run_folders
 from polca.study.results import read_table
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run
@@ -38,7 +38,7 @@ def main(preset: Preset) -> None:
     root, out = preset.paths.root, preset.paths.task("arithmetic")
     grid = read(Preset.read(PresetPaths.named(DEFAULT, root)), "specification", SpecificationSettings)
     published = read_params(root / "data" / "published.yaml")
-    scale = Run(read_published_scale(run_folder(root)), arithmetic_task(preset))
+    scale = Run(read_published_scale(run_folders(root)["arithmetic"]), arithmetic_task(preset))
     trajectories = scale.trajectories()
     with resumable(as_run(preset), "published_scale", "arithmetic") as work:
         names, folder = [*FORMS, WITHIN], work / "out"

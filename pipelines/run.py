@@ -4,7 +4,7 @@ Training and bases keep one core busy each, so that two cores do best with one c
 longest one and the others give way to it. Two progress bars would be drawn over each other: the first chain is shown,
 the others report to files. Where one fails, the others are stopped.
 
-The preset whose run a GPU made has one chain, from that run's archives.
+The preset whose runs a GPU made has one chain, from their archives.
 """
 
 import os
@@ -22,11 +22,14 @@ from filelock import FileLock, Timeout
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.study.paths import DEFAULT, PresetPaths
-from polca.study.published_run import FROM_ARCHIVES, run_folder
+from polca.study.published_run import FROM_ARCHIVES, run_folders
 from polca.study.settings import Preset
 
 CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster", "signatures")
-PUBLISHED = ("published", "published_cluster", "published_signatures", "published_scale", "published_figures")
+PUBLISHED = (
+    *("published", "published_cluster", "published_english", "published_signatures"),
+    *("published_scale", "published_figures"),
+)
 LAST = ("tables", "figures")
 LAST_LINES = 20
 GIVE_WAY = ("nice", "-n", "10")
@@ -110,7 +113,7 @@ def main(
     try:
         paths = PresetPaths.named(preset)
         if archived := paths.name == FROM_ARCHIVES:
-            run_folder(paths.root)
+            run_folders(paths.root)
         read = Preset.read(paths)
         reports = [f"paper@{name}" for name in read.section("reports")]
         paths.work.mkdir(parents=True, exist_ok=True)

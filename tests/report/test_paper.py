@@ -259,8 +259,9 @@ def test_the_report_compiles_for_every_preset(preset: str) -> None:
 
 def test_the_report_of_a_run_from_archives_says_what_it_lacks(tmp_path: Path) -> None:
     text = report_words(paths := copied("paper", tmp_path))
-    facts = RunFacts.load(paths)
-    assert facts is not None
+    runs = RunFacts.load(paths)
+    assert runs is not None
+    facts = runs.tasks["arithmetic"]
     cut = f"cut to {facts.steps:,} of {facts.of_steps:,} steps and {facts.vectors} of {facts.of_vectors} directions"
     assert text.count(cut) >= 2 * facts.cut  # below the title and in the abstract
     assert text.count("English was not run at this scale.") == 1

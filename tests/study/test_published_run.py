@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -26,15 +27,16 @@ from polca.study.in_memory.__main__ import main
 from polca.study.on_device import jobs
 from polca.study.paths import PresetPaths
 from polca.study.published import read_published_scale
-from polca.study.published_run import COMMAND, RunFacts, arithmetic_task, as_run, run_folder
+from polca.study.published_run import COMMAND, RunFacts, TaskFacts, arithmetic_task, as_run, english_task, run_folders
 from polca.study.settings import Preset
-from polca.study.stages.published import known_facts, run_facts
+from polca.study.stages.published import addition_facts, known_facts, run_facts
 from polca.typing import Reading
 from tiny_preset import Stage, make_preset, quick_figures, run_stage
 
 STAGES = (
     "published",
     "published_cluster",
+    "published_english",
     "published_signatures",
     "published_scale",
     "published_figures",
@@ -116,32 +118,37 @@ def partial(params: Path, whole: PresetPaths, tmp_path_factory: pytest.TempPathF
 class TestFacts:
     def test_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(PolcaError, match="no run at the published scale: make one on a GPU") as caught:
-            run_folder(tmp_path)
+            run_folders(tmp_path)
         assert str(caught.value).endswith(COMMAND)
         for name in ("cut", "arithmetic"):  # a whole run takes the place of the cut one
             (tmp_path / "data" / "published" / name).mkdir(parents=True)
-            assert run_folder(tmp_path).name == name
+            assert {task: folder.name for task, folder in run_folders(tmp_path).items()} == {"arithmetic": name}
+        (tmp_path / "data" / "published" / "english").mkdir()
+        assert list(run_folders(tmp_path)) == ["arithmetic", "english"]
 
     def test_what_the_run_has_goes_first(self, whole: PresetPaths) -> None:
-        preset, facts = Preset.read(whole), RunFacts.load(whole)
-        assert facts is not None
-        assert facts == RunFacts(
+        preset, runs = Preset.read(whole), RunFacts.load(whole)
+        assert runs is not None
+        assert list(runs.tasks) == ["arithmetic"]
+        facts = runs.tasks["arithmetic"]
+        assert facts == TaskFacts(
             folder="data/published/arithmetic",
             steps=40,
             of_steps=80,
             vectors=2,
             of_vectors=3,
+            hessian_examples=4,
+            of_hessian_examples=4,
             archived=(*KEPT, *COMPARED),
             scored=SCORED,
             missing=NOT_MADE,
             changed={"arithmetic.training.steps": 40, "arithmetic.basis.vectors": 2},
         )
         assert facts.cut
-        assert read_json(whole.paper / "run.json")["cut"] is True
+        assert read_json(whole.paper / "run.json")["arithmetic"]["cut"] is True
         assert "A cut of a run" in facts.words
-        assert (
-            "40 of 80 steps, 2 of 3 vectors. Not in this run: polca_paper_current, polca_exact, English." in facts.words
-        )
+        assert runs.words == f"{facts.words} No run of English."
+        assert "40 of 80 steps, 2 of 3 vectors. Not in this run: polca_paper_current, polca_exact." in facts.words
         own = as_run(preset)
         assert list(own.sources) == list(own.params["tasks"]) == ["arithmetic"]
         assert own.params["arithmetic"]["training"]["steps"] == 40
@@ -157,7 +164,8 @@ class TestFacts:
         paths = PresetPaths.of(tmp_path / "presets" / "tiny" / "params.yaml")
         facts = RunFacts.load(whole)
         assert facts is not None
-        RunFacts(**{**vars(facts), "changed": {"arithmetic.training.steps": 30, "arithmetic.seed": 7}}).save(paths)
+        own = replace(facts.tasks["arithmetic"], changed={"arithmetic.training.steps": 30, "arithmetic.seed": 7})
+        RunFacts({"arithmetic": own}).save(paths)
         settings = arithmetic_task(Preset.read(paths)).settings
         assert (settings.training.steps, settings.basis.vectors, settings.seed) == (30, 3, 7)
 
@@ -167,8 +175,8 @@ class TestFacts:
         asks(params, "training", steps=40)
         asks(params, "basis", vectors=2)
         shutil.copytree(whole.root / "data" / "published", tmp_path / "data" / "published")
-        folder, preset = run_folder(tmp_path), Preset.read(PresetPaths.of(params))
-        facts = run_facts(preset, folder, read_published_scale(folder))
+        folder, preset = run_folders(tmp_path)["arithmetic"], Preset.read(PresetPaths.of(params))
+        facts = run_facts(preset.arithmetic(), folder, tmp_path, read_published_scale(folder))
         assert (facts.cut, facts.changed) == (False, {})
         assert facts.words.startswith("A run at")
 
@@ -176,19 +184,22 @@ class TestFacts:
         preset = Preset.read(PresetPaths.of(make_preset(tmp_path)))
         assert as_run(preset) is preset
         assert arithmetic_task(preset) == preset.arithmetic()
+        assert english_task(preset) == preset.english()
 
     def test_damaged_facts(self, whole: PresetPaths, tmp_path: Path) -> None:
         paths = PresetPaths("tiny", tmp_path)
-        write_json(paths.paper / "run.json", {"steps": 3})
-        with pytest.raises(PolcaError, match=r"run\.json: not the facts of a run .*: run stage published again"):
-            RunFacts.load(paths)
+        for found in ({"steps": 3}, {"arithmetic": {"steps": 3}}):
+            write_json(paths.paper / "run.json", found)
+            with pytest.raises(PolcaError, match=r"run\.json: not the facts of a run .*: run stage published again"):
+                RunFacts.load(paths)
 
     def test_numbers_of_the_projections(self, whole: PresetPaths) -> None:
         """The run made them from gradients and displacements; its archives here are exact."""
-        folder = run_folder(whole.root)
+        folder = run_folders(whole.root)["arithmetic"]
         run, right = read_published_scale(folder), read_json(folder / "summary.json")
         orders = {name: run.archives[name].trajectories() for name in ("polca_first_order", "polca")}
-        found = known_facts(run, Preset.read(whole).arithmetic().settings, right["parameters"], orders)
+        task = Preset.read(whole).arithmetic()
+        found = known_facts(run, task.settings, orders) | addition_facts(run, task, orders)
         for form in ("none", "trapezoid"):
             for name in ("fraction", "allocated"):
                 assert found["completeness"][form][name] == pytest.approx(right["completeness"][form][name], rel=1e-4)
@@ -207,7 +218,7 @@ class TestFacts:
         names = {"polca_first_order": "hessian_first_order", "polca": "hessian_trapezoid"}
         orders = {name: run.archives[name].trajectories() for name in names}
         settings = Preset.read(PresetPaths.named("paper")).arithmetic().settings
-        found = known_facts(run, settings, 9_475_594, orders)["completeness"]
+        found = known_facts(run, settings, orders)["completeness"]
         for form, name in (("none", "polca_first_order"), ("trapezoid", "polca")):
             total = sum(right["final_mean_projected_loss"][names[name]])
             assert found[form]["allocated"] == pytest.approx(total, rel=1e-3)
@@ -216,7 +227,7 @@ class TestFacts:
 
 class TestStages:
     def test_what_is_read_is_what_the_run_left(self, whole: PresetPaths) -> None:
-        out, run = whole.task("arithmetic"), read_published_scale(run_folder(whole.root))
+        out, run = whole.task("arithmetic"), read_published_scale(run_folders(whole.root)["arithmetic"])
         for name, archive in run.archives.items():
             found, right = Archive.load(out.trajectory(name)).trajectories(), archive.trajectories()
             np.testing.assert_array_equal(found.values, right.values)
@@ -244,7 +255,7 @@ class TestStages:
     def test_clusters_are_those_of_the_run(self, whole: PresetPaths, reading: Reading) -> None:
         """Of exact archives the very same, whatever machine clusters them."""
         out = whole.task("arithmetic", reading)
-        with zipfile.ZipFile(run_folder(whole.root) / "clusters.zip") as packed:
+        with zipfile.ZipFile(run_folders(whole.root)["arithmetic"] / "clusters.zip") as packed:
             member = {name: io.BytesIO(packed.read(name)) for name in packed.namelist()}
         for name in (*KEPT, *COMPARED):
             right = np.load(member[f"{reading}/labels/{name}.npy"])
@@ -273,8 +284,9 @@ class TestStages:
             assert {path.stem for path in paths.figures.glob("*.png")} == names
 
     def test_what_is_missing_is_said(self, partial: PresetPaths) -> None:
-        facts = RunFacts.load(partial)
-        assert facts is not None
+        runs = RunFacts.load(partial)
+        assert runs is not None
+        facts = runs.tasks["arithmetic"]
         assert facts.archived == KEPT
         assert set(facts.missing) == {*SCORED, *COMPARED, *NOT_MADE}
         rows = read_csv(partial.tables / "table_09.csv").set_index(["strategy", "reading"])

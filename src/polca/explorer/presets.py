@@ -19,7 +19,7 @@ from polca.report.figures.skills import looks as skill_looks
 from polca.report.figures.style import Look
 from polca.study.archive import Archive
 from polca.study.paths import PresetPaths
-from polca.study.published_run import RunFacts, arithmetic_task, as_run
+from polca.study.published_run import RunFacts, arithmetic_task, as_run, english_task
 from polca.study.results import PresetResults, TaskResults
 from polca.study.settings import Preset
 from polca.tasks.task import Task
@@ -178,19 +178,23 @@ def preset_page(paths: PresetPaths) -> Page:
     Raises:
         PolcaError: none has, or a result file is missing or damaged.
     """
-    read, facts = Preset.read(paths), RunFacts.load(paths)
+    read, runs = Preset.read(paths), RunFacts.load(paths)
     preset = as_run(read)
+
+    def note(task: str, words: str) -> str:
+        return f"{words} {runs.tasks[task].words}" if runs and task in runs.tasks else words
+
     results = PresetResults.of(paths, preset.params)
     settings = []
     if (own := results.arithmetic) is not None and own.paths.results.is_dir():
         tokens, facets = skills.tokens(own.evaluation.tokens), skills.facets(own.evaluation)
-        note = "Output digits of three-digit additions." + (f" {facts.words}" if facts else "")
-        settings.append(_setting(own, arithmetic_task(read), note, tokens, facets, skill_looks))
+        said = note("arithmetic", "Output digits of three-digit additions.")
+        settings.append(_setting(own, arithmetic_task(read), said, tokens, facets, skill_looks))
     if (english := results.english) is not None and english.paths.results.is_dir():
-        task = preset.english()
+        task, said = english_task(read), note("english", "Tokens of running text.")
         text = task.tagged_text(read_npz(english.paths.labels))
         tokens, facets = speech.tokens(text), speech.facets(text)
-        settings.append(_setting(english, task, "Tokens of running text.", tokens, facets, role_looks))
+        settings.append(_setting(english, task, said, tokens, facets, role_looks))
     if not settings:
         own_text = any(source.data == f"data/corpora/{paths.name}" for source in preset.sources.values())
         corpus = " CORPUS=<directory of .txt or .txt.gz files>" if own_text else ""

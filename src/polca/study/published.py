@@ -1,19 +1,22 @@
-"""A run at the published scale, read from its folder: that of `polca.study.in_memory`, or the first one's.
+"""Runs at the published scale, read from their folders: those of `polca.study.in_memory`, or the first one's.
 
 The first run was made before this package kept archives, and has files of its own.
 """
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.machine.files import read_json, read_npz
+from polca.machine.files import read_json, read_npz, reading
 from polca.method.decomposition import Trajectories
-from polca.study.archive import Archive, Factors
+from polca.study.archive import Archive, Factors, joined
+from polca.tasks.english.text import evaluated
 
 FIRST_RUN = {
     "polca_first_order": ("hessian_first_order", "polca_first_order"),
@@ -49,11 +52,17 @@ _TOKENS = {
 }
 
 _ARRAYS = ("tokens", "place", "carry", "losses", "steps", "training_loss")
-_RUN = {
-    **{name: _TOKENS[name] for name in _ARRAYS},
+_SMALL = {
     # One letter a basis: the shuffled and the random one may have been cut at an earlier checkpoint.
     **{f"movements_{basis}?": f"finite {p}-1 {k}" for basis, p, k in _BESIDE},
     **{f"mean_gradients_{basis}?": f"finite {p} {k}" for basis, p, k in _BESIDE},
+}
+_RUN = {**{name: _TOKENS[name] for name in _ARRAYS}, **_SMALL}
+_ENGLISH_LABELS = {"tags": "int S L", "names": "text N"}
+_ENGLISH = {
+    **_ENGLISH_LABELS,
+    **{name: _TOKENS[name] for name in ("losses", "steps", "training_loss")},
+    **_SMALL,
 }
 
 
@@ -84,6 +93,30 @@ class PublishedScale:
         """All analyses' trajectories, by name: K · X · P numbers each."""
         return {name: archive.trajectories() for name, archive in self.archives.items()}
 
+    @property
+    def labels(self) -> dict[str, NDArray[Any]]:
+        """`labels.npz` of the task."""
+        return {"tokens": self.tokens, "place": self.place, "carry": self.carry}
+
+
+@dataclass(frozen=True)
+class PublishedEnglish:
+    """A run of English at the published scale.
+
+    Attributes:
+        archives: `polca` (trapezoid), and what else was kept.
+        labels: `labels.npz` of the task: `tags` and `names`.
+        losses, steps, training_loss: as in `PublishedScale`.
+        text: the contents of `TEXT_FILES`.
+    """
+
+    archives: Mapping[str, Archive]
+    labels: Mapping[str, NDArray[Any]]
+    losses: NDArray[np.float32]
+    steps: NDArray[np.int64]
+    training_loss: NDArray[np.float32]
+    text: Mapping[str, bytes]
+
 
 def read_published_scale(directory: Path) -> PublishedScale:
     """Read a run's folder.
@@ -98,18 +131,56 @@ def _run(directory: Path) -> PublishedScale:
     """A folder that `polca.study.in_memory` wrote: `tokens.npz`, and the archives of `ARCHIVED` as far as it came."""
     source = directory / "tokens.npz"
     found = read_npz(source, _RUN)
-    archives = {}
-    for name in ARCHIVED:
-        path = directory / f"{name}.npz"
-        if name in NEEDED or path.exists():
-            archives[name] = archive = Archive.load(path)
-            tokens = len(archive.matrix(0))
-            if tokens != len(found["place"]):
-                raise PolcaError(
-                    f"{path}: trajectories of {tokens} tokens, where {source.name} has {len(found['place'])}: copy the "
-                    "run's folder again"
-                )
+    archives = _archives(directory, NEEDED, len(found["place"]))
     return PublishedScale(archives=archives, **{name: found[name] for name in _ARRAYS})
+
+
+def read_published_english(directory: Path) -> PublishedEnglish:
+    """Read the folder of a run of English that `polca.study.in_memory` wrote.
+
+    Raises:
+        PolcaError: a file is missing, damaged, of another form, or does not fit the others.
+    """
+    source, packed = directory / "tokens.npz", directory / TEXT
+    found = read_npz(_there(source), _ENGLISH)
+    tokens, labelled = found["losses"].shape[1], len(evaluated(found["tags"]))
+    if labelled != tokens:
+        raise PolcaError(f"{source}: labels of {labelled} tokens, losses of {tokens}: copy the run's folder again")
+    with reading(packed, "a readable zip of text", Exception), zipfile.ZipFile(_there(packed)) as members:
+        text = {name: members.read(name) for name in TEXT_FILES}
+    return PublishedEnglish(
+        archives=_archives(directory, ("polca",), tokens),
+        labels={name: found[name] for name in _ENGLISH_LABELS},
+        text=text,
+        **{name: found[name] for name in ("losses", "steps", "training_loss")},
+    )
+
+
+def _there(path: Path) -> Path:
+    """A file of a run, which no stage makes."""
+    if not path.is_file():
+        raise PolcaError(f"{path}: no such file: copy the run's folder again")
+    return path
+
+
+def _archives(directory: Path, needed: Collection[str], tokens: int) -> dict[str, Archive]:
+    """Those of `ARCHIVED` that are there, each from one file or from several."""
+    found = {}
+    for name in ARCHIVED:
+        parts = sorted(directory.glob(f"{name}_[0-9]_of_[0-9].npz"))
+        # Of the several files the name of each says how many there are.
+        count = int(parts[0].stem.rpartition("_")[2]) if parts else 0
+        paths = [directory / f"{name}_{i + 1}_of_{count}.npz" for i in range(count)] or [directory / f"{name}.npz"]
+        if not parts and name not in needed and not paths[0].exists():
+            continue
+        archives = [Archive.load(_there(path)) for path in paths]
+        for path, archive in zip(paths, archives, strict=True):
+            if (own := len(archive.matrix(0))) != tokens:
+                raise PolcaError(
+                    f"{path}: trajectories of {own} tokens, where tokens.npz has {tokens}: copy the run's folder again"
+                )
+        found[name] = joined(archives)
+    return found
 
 
 def _first_run(directory: Path) -> PublishedScale:

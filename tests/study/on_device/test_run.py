@@ -19,11 +19,11 @@ from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.machine.files import read_csv, read_json
 from polca.method.projections import Projections
-from polca.study.archive import Archive, compress
+from polca.study.archive import Archive, compress, joined
 from polca.study.in_memory.__main__ import main
 from polca.study.on_device import results, run
 from polca.study.on_device.bases import Directions
-from polca.study.on_device.jobs import Job, Shared, archived, clustered, facts, joined
+from polca.study.on_device.jobs import Job, Shared, archived, clustered, facts
 from polca.study.on_device.projections import Projected
 from polca.study.paths import PresetPaths
 from polca.study.published import read_published_scale
