@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -274,6 +275,38 @@ def test_the_report_of_a_run_from_archives_says_what_it_lacks(tmp_path: Path) ->
         assert f"Figure {number} (paper). English ( wikipedia )" in text
     for number in range(1, 13):
         assert text.count(f"Table {number} (paper). ") == 1
+
+
+def with_english(paths: PresetPaths) -> None:
+    """Let the preset have a run of English, whose results are those of `wikipedia`."""
+    beside, runs = PresetPaths("wikipedia", paths.root), RunFacts.load(paths)
+    assert runs is not None
+    for number in (5, 6, 7):
+        shutil.copy(beside.tables / f"table_{number:02d}.csv", paths.tables)
+    for name in ("05", "09", "10", "11", "D3"):
+        shutil.copy(beside.figures / f"figure_{name}.pdf", paths.figures)
+    told, theirs = (json.loads(scalars_path(own).read_text(encoding="utf-8")) for own in (paths, beside))
+    scalars_path(paths).write_text(json.dumps(told | theirs), encoding="utf-8")
+    addition = runs.tasks["arithmetic"]
+    sizes = {"steps": 14000, "of_steps": 14000, "vectors": 29, "of_vectors": 30}
+    sample = {"hessian_examples": 100, "of_hessian_examples": 1000, "changed": {"english.basis.hessian_examples": 100}}
+    english = replace(addition, folder="data/published/english", missing=(), **sizes, **sample)
+    RunFacts({**runs.tasks, "english": english}).save(paths)
+
+
+def test_the_report_of_two_runs_from_archives_says_what_each_has(tmp_path: Path) -> None:
+    with_english(paths := copied("paper", tmp_path))
+    text = report_words(paths)
+    runs = RunFacts.load(paths)
+    assert runs is not None
+    facts = runs.tasks["arithmetic"]
+    assert "English was not run" not in text
+    words = f"addition cut to {facts.steps:,} of {facts.of_steps:,} steps and {facts.vectors} of {facts.of_vectors}"
+    assert words + " directions, English cut to 14,000 of 14,000 steps and 29 of 30 directions" in text
+    assert text.count("The Hessian sample has 100 windows, where the preset asks for 1,000.") == 1
+    for number in (5, 9, 10, 11):
+        assert text.count(f"Figure {number} (paper). English ( paper )") == 1
+    assert "wikipedia" in text, "it stands beside, as in the report of laptop"
 
 
 def test_without_results_of_english_the_report_of_a_run_from_archives_has_none(tmp_path: Path) -> None:

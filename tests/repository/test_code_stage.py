@@ -18,7 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {path.stem for path in (ROOT / "pipelines").glob("*.py")}
 HEAVY = {"data", "labels", "train", "basis", "project"}
 """Stages before trajectories, which take nearly all of a run's time."""
-CLUSTERING = {"cluster", "signatures", "tables", "figures", "paper", "published", "published_cluster"} | {
+CLUSTERING = {
+    "cluster",
+    "signatures",
+    "tables",
+    "figures",
+    "paper",
+    "published",
+    "published_cluster",
+    "published_english",
+} | {
     "published_signatures",
     "published_scale",
     "published_figures",

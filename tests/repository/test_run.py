@@ -125,7 +125,8 @@ def test_the_published_scale_begins_with_archives(
     for _ in range(2):
         assert outcome(runner, "paper") == 0
     found = [call.replace("presets/paper/dvc.yaml:", "") for call in calls(tmp_path)[:5]]
-    assert found[:2] == ["code", "published published_cluster published_signatures published_scale published_figures"]
+    stages = "published published_cluster published_english published_signatures published_scale published_figures"
+    assert found[:2] == ["code", stages]
     assert in_order(found[2:]) == ["figures", "tables", "paper@paper"]
     shown = {path.name: path.read_text() for path in (tmp_path / "paper/published_scale").iterdir()}
     assert shown == {"best.csv": "new", "directions.pdf": "drawn", "README.md": "stays"}
