@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from polca.machine.files import read_params, write_csv
+from polca.machine.files import read_params, stacked, write_csv
 from polca.machine.parallel import map_processes
 from polca.method.decomposition import Trajectories
 from polca.study.paths import DEFAULT, PresetPaths
@@ -14,7 +14,15 @@ from polca.study.published_run import arithmetic_task, as_run, run_folders
 from polca.study.results import read_table
 from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run
-from polca.validity.published_scale import FORMS, Run, best_table, in_both_readings, readings_table, specification_table
+from polca.validity.published_scale import (
+    FORMS,
+    Run,
+    best_table,
+    in_both_readings,
+    readings_table,
+    specification_parts,
+    specification_table,
+)
 from polca.validity.published_tables import with_few_points
 from polca.validity.settings import SpecificationSettings, read
 from polca.validity.within_class import within_class_table
@@ -24,12 +32,12 @@ Shared = tuple[Run, dict[str, Trajectories], SpecificationSettings, Path]
 
 
 def slow_table(shared: Shared, name: str) -> dict[str, int]:
-    """Write `within_class`, or the specifications of a form, to the work folder."""
+    """Write `within_class`, or a part of the specifications, to the work folder."""
     scale, trajectories, grid, work = shared
     if name == WITHIN:
         table = within_class_table(trajectories, scale.labels, scale.task.settings.clustering)
     else:
-        table = specification_table(scale, name, trajectories, grid)
+        table = specification_table(scale, trajectories, specification_parts(grid)[name])
     write_csv(work / "parts" / f"{name}.csv", table)
     return {"rows": len(table)}
 
@@ -41,7 +49,7 @@ def main(preset: Preset) -> None:
     scale = Run(read_published_scale(run_folders(root)["arithmetic"]), arithmetic_task(preset))
     trajectories = scale.trajectories()
     with resumable(as_run(preset), "published_scale", "arithmetic") as work:
-        names, folder = [*FORMS, WITHIN], work / "out"
+        names, folder = [*specification_parts(grid), WITHIN], work / "out"
         map_processes(
             slow_table, (scale, trajectories, grid, work), names, description="specifications", resume=work / "done"
         )
@@ -57,7 +65,8 @@ def main(preset: Preset) -> None:
         }
         for name, table in tables.items():
             write_csv(folder / f"{name}.csv", table)
-        write_csv(folder / "specification.csv", *(parts[form] for form in FORMS))
+        cells = stacked(*(parts[name] for name in specification_parts(grid)))
+        write_csv(folder / "specification.csv", *(cells[cells["form"] == form] for form in FORMS))
         publish(folder, preset.paths.run / "published_scale")
 
 

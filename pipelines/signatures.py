@@ -16,21 +16,30 @@ from polca.study.stages.signatures import (
     compared_analyses,
     compared_trajectories,
     is_mapped,
+    joint_scores,
+    map_of,
     signature_tables,
 )
 from polca.tasks.task import Labels, Task
 
+MAP = "map"
 Shared = tuple[Task, Labels, Path, dict[str, Trajectories]]
 
 
-def score(shared: Shared, name: str) -> dict[str, int]:
-    """Write the tables of an analysis or control, and the map of an analysis, to the work folder."""
+def score(shared: Shared, chosen: str) -> dict[str, int]:
+    """Write the tables of an analysis or control, or the map of an analysis and its table, to the work folder."""
     task, labels, work, trajectories = shared
-    tables, drawn = signature_tables(task, name, trajectories[name], trajectories["loss"], labels, is_mapped(name))
+    kind, _, name = chosen.partition("/")
+    if kind == MAP:
+        skills = task.skills(labels)
+        mapped = next(iter(skills.values()))
+        coordinates, clusters = map_of(trajectories[name], mapped)
+        write_npz(work / "out" / "maps" / f"{name}.npz", {"coordinates": coordinates, "clusters": clusters})
+        tables = {"joint": joint_scores(name, clusters, mapped, skills)}
+    else:
+        tables, _ = signature_tables(task, name, trajectories[name], trajectories["loss"], labels, mapped=False)
     for table, rows in tables.items():
         write_csv(work / "parts" / table / f"{name}.csv", rows)
-    if drawn:
-        write_npz(work / "out" / "maps" / f"{name}.npz", drawn)
     return {"tables": len(tables)}
 
 
@@ -42,7 +51,9 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
         kept = {name: Archive.load(out.trajectory(name)).trajectories() for name in compared_analyses(task)}
         trajectories = compared_trajectories(task, kept, projections)
         shared = (task, labels, work, trajectories)
-        map_processes(score, shared, list(trajectories), description="signatures", resume=work / "done")
+        # A map takes several times as long as tables: maps first, so that no process is left alone with one.
+        chosen = [f"{MAP}/{name}" for name in trajectories if is_mapped(name)] + [f"tables/{n}" for n in trajectories]
+        map_processes(score, shared, chosen, description="signatures", resume=work / "done")
         for folder in sorted((work / "parts").iterdir()):
             parts = [read_table(path) for name in trajectories if (path := folder / f"{name}.csv").is_file()]
             write_csv(work / "out" / f"{folder.name}.csv", stacked(*parts))

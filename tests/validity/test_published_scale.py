@@ -18,7 +18,14 @@ from polca.study.settings import Preset
 from polca.study.stages.cluster import cluster_analysis
 from polca.tasks.arithmetic.task import ArithmeticTask
 from polca.typing import Reading
-from polca.validity.published_scale import Run, best_table, in_both_readings, readings_table, specification_table
+from polca.validity.published_scale import (
+    Run,
+    best_table,
+    in_both_readings,
+    readings_table,
+    specification_parts,
+    specification_table,
+)
 from polca.validity.settings import SpecificationSettings
 from polca.validity.specification import Grid
 
@@ -110,13 +117,16 @@ def test_tables(run: Run, tmp_path: Path) -> None:
     assert {"figure_4_vector_1", "figure_4_vector_2"} <= set(evidence["observable"])
 
 
-def test_specifications_of_a_form(run: Run) -> None:
+def test_specifications_in_parts(run: Run) -> None:
     grid = SpecificationSettings(thinning=(1, 2), length=(1.0, 0.4), permutations=10)
     trajectories = run.trajectories()
-    cells = pd.concat([specification_table(run, form, trajectories, grid) for form in ("none", "trapezoid")])
+    parts = specification_parts(grid)
+    cells = pd.concat([specification_table(run, trajectories, part) for part in parts.values()], ignore_index=True)
+    assert len(parts) == 4
     both = {"none": trajectories["polca_first_order"], "trapezoid": trajectories["polca"]}
     together = Grid.of(run.labels, run.task.settings, grid).of_trajectories(both, trajectories["loss"])
-    pd.testing.assert_frame_equal(cells.reset_index(drop=True), together)
+    ordered = pd.concat([cells[cells["form"] == form] for form in both], ignore_index=True)
+    pd.testing.assert_frame_equal(ordered, together)
     assert len(cells) == 2**5
     # Δ of 100 steps is too long for the first 160.
     assert cells.loc[cells["length"] == 0.4, "hidden"].isna().all()

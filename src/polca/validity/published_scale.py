@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, get_args
 
 import numpy as np
@@ -127,9 +128,17 @@ def readings_table(
     return evidence_table(rows + evidence.of_orders(asdict(orders)))
 
 
+def specification_parts(grid: SpecificationSettings) -> dict[str, SpecificationSettings]:
+    """The grid cut by thinning and length, for several processes: the specifications of a part share their losses."""
+    return {
+        f"specification_{thinning}_{length:g}": grid.changed(thinning=(thinning,), length=(length,))
+        for thinning, length in product(grid.thinning, grid.length)
+    }
+
+
 def specification_table(
-    run: Run, form: str, trajectories: Mapping[str, Trajectories], grid: SpecificationSettings
+    run: Run, trajectories: Mapping[str, Trajectories], grid: SpecificationSettings
 ) -> pd.DataFrame:
-    """The grid of specifications of one form (`specification.Grid`)."""
-    own = {form: trajectories[FORMS[form]]}
-    return Grid.of(run.labels, run.task.settings, grid).of_trajectories(own, trajectories["loss"])
+    """The grid of specifications (`specification.Grid`), or a part of it."""
+    forms = {form: trajectories[name] for form, name in FORMS.items()}
+    return Grid.of(run.labels, run.task.settings, grid).of_trajectories(forms, trajectories["loss"])
