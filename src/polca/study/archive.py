@@ -10,8 +10,7 @@ bzip2 packs to less than half of float16 scores that keep the same clusters.
 
 import zipfile
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +88,6 @@ class Factors:
                 )
         if (self.ranks < 0).any():
             raise PolcaError(f"factors: ranks {self.ranks.tolist()}: none can be negative: make the archive again")
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Factors]") -> "Factors":
-        """Factors of some vectors each as those of all."""
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def matrix(self, k: int, from_zero: bool) -> NDArray[np.float32]:
         """Trajectories `[X, P]` of vector k (0 … K − 1), less their first column with `from_zero`."""
@@ -192,22 +186,6 @@ class Archive:
             return cls(**arrays)
         except PolcaError as error:
             raise PolcaError(f"{path}: {error}") from error
-
-
-def joined(archives: Sequence[Archive]) -> Archive:
-    """Archives of some vectors each as one of all."""
-    first, values = archives[0], [archive.values for archive in archives]
-    if isinstance(first.values, Factors):
-        together: Any = Factors.joined(values)  # type: ignore[arg-type]
-    else:
-        together = np.concatenate(values)  # type: ignore[arg-type]
-    return replace(
-        first,
-        vector_steps=np.concatenate([archive.vector_steps for archive in archives]),
-        relative_error=np.concatenate([archive.relative_error for archive in archives]),
-        guarded=sum(archive.guarded for archive in archives),
-        values=together,
-    )
 
 
 @dataclass(frozen=True)
@@ -330,4 +308,5 @@ def compress(trajectories: Trajectories, relative_error: float, max_rank: int | 
     if t.projected and t.values[:, :, 0].any():
         raise PolcaError(f"trajectories {t.name}: projected losses must start at 0 (eq. 8): decompose again")
     parts, errors = zip(*(_low_rank(m, relative_error, max_rank, t.projected) for m in t.values), strict=True)
-    return Archive(**described, relative_error=np.array(errors), values=Factors.joined(parts))
+    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Factors)}
+    return Archive(**described, relative_error=np.array(errors), values=Factors(**joined))

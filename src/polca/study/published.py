@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from polca.errors import PolcaError
 from polca.machine.files import read_json, read_npz, reading
 from polca.method.decomposition import Trajectories
-from polca.study.archive import Archive, Factors, joined
+from polca.study.archive import Archive, Factors
+from polca.study.archive_parts import joined, paths_there
 from polca.tasks.english.text import evaluated
 
 FIRST_RUN = {
@@ -167,11 +168,8 @@ def _archives(directory: Path, needed: Collection[str], tokens: int) -> dict[str
     """Those of `ARCHIVED` that are there, each from one file or from several."""
     found = {}
     for name in ARCHIVED:
-        parts = sorted(directory.glob(f"{name}_[0-9]_of_[0-9].npz"))
-        # Of the several files the name of each says how many there are.
-        count = int(parts[0].stem.rpartition("_")[2]) if parts else 0
-        paths = [directory / f"{name}_{i + 1}_of_{count}.npz" for i in range(count)] or [directory / f"{name}.npz"]
-        if not parts and name not in needed and not paths[0].exists():
+        paths = paths_there(directory / f"{name}.npz")
+        if name not in needed and not any(path.exists() for path in paths):
             continue
         archives = [Archive.load(_there(path)) for path in paths]
         for path, archive in zip(paths, archives, strict=True):

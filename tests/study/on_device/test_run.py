@@ -19,7 +19,8 @@ from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.machine.files import read_csv, read_json
 from polca.method.projections import Projections
-from polca.study.archive import Archive, compress, joined
+from polca.study.archive import Archive, compress
+from polca.study.archive_parts import joined
 from polca.study.in_memory.__main__ import main
 from polca.study.on_device import results, run
 from polca.study.on_device.bases import Directions

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from polca.errors import PolcaError
 from polca.machine.files import stacked, writing
-from polca.study.archive import Archive, joined
+from polca.study.archive import Archive
+from polca.study.archive_parts import joined, part_paths
 from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered
 
 MOST_FILES, MOST_BYTES = 8, 15_000_000
@@ -173,11 +174,10 @@ class Results:
                     path.unlink()
             if not possible:
                 return []
-            count, paths = wanted, []
-            for number in range(count):
+            count, paths = wanted, part_paths(self._out / f"{name}.npz", wanted)
+            for number, path in enumerate(paths):
                 own = slice(number * len(archives) // count, (number + 1) * len(archives) // count)
-                paths.append(self._out / f"{name}_{number + 1}_of_{count}.npz")
-                joined(archives[own]).save(paths[-1])
+                joined(archives[own]).save(path)
         return paths
 
     def _clustered(self, name: str, one: _Analysis, k: int, found: Vector) -> None:

@@ -15,6 +15,7 @@ from polca.machine.files import read_json, reading, write_csv, write_json, write
 from polca.method.breakthrough import fall_made, flat_step
 from polca.method.completeness import compare_trajectories, ratio
 from polca.method.decomposition import Trajectories
+from polca.method.projections import Projections
 from polca.study.archive import compress
 from polca.study.paths import TaskPaths
 from polca.study.published import TEXT, PublishedEnglish, PublishedScale
@@ -144,6 +145,19 @@ def addition_facts(run: PublishedScale, task: ArithmeticTask, orders: Mapping[st
     }
 
 
+def losses_alone(run: PublishedRun) -> Projections:
+    """A run's exact losses as projections on no vectors, from which a task takes its facts of losses."""
+    points, tokens = run.losses.shape
+    return Projections(
+        steps=run.steps,
+        losses=run.losses,
+        gradients=np.zeros((points, tokens, 0), np.float32),
+        movements=np.zeros((points - 1, 0), np.float32),
+        vector_steps=np.zeros(0, np.int64),
+        eigenvalues=np.zeros(0, np.float32),
+    )
+
+
 def write_text_of(run: PublishedEnglish, task: EnglishTask, folder: Path) -> None:
     """Write the text of a run where its task reads it.
 
@@ -196,7 +210,7 @@ def import_run(task: ArithmeticTask | EnglishTask, folder: Path, run: PublishedR
         if isinstance(run, PublishedEnglish):
             assert isinstance(task, EnglishTask)
             write_text_of(run, task, folder)
-            known |= task.text_facts(run.losses)
+            known |= task.projection_facts({"hessian": losses_alone(run)})
         else:
             assert isinstance(task, ArithmeticTask)
             known |= addition_facts(run, task, orders)

@@ -269,15 +269,8 @@ class EnglishTask(TransformerTask):
         return TaggedText(self.evaluation, labels["tags"], tuple(names.tolist()))
 
     def projection_facts(self, projections: "Mapping[str, Projections]") -> dict[str, Any]:
-        """See `text_facts`."""
-        return self.text_facts(projections["hessian"].losses)
-
-    def text_facts(self, losses: NDArray[np.float32]) -> dict[str, Any]:
-        """Perplexities, and the mean loss, in nats, of a model that knows the tokens' frequencies and nothing else.
-
-        Args:
-            losses: `[C, X]` exact losses in nats.
-        """
+        """Perplexities, and the mean loss, in nats, of a model that knows the tokens' frequencies and nothing else."""
+        losses = projections["hessian"].losses
         targets = text.evaluated(self.evaluation.tokens)
         shares = np.unique(targets, return_counts=True)[1] / len(targets)
         corpus = read_json(self.file("corpus.json"))
