@@ -20,6 +20,11 @@ from polca.tasks.transformer import TokenLoss, initialize  # noqa: E402
 configure_torch()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The smoke preset first: one of two processes runs it, and the other all that takes as long."""
+    items.sort(key=lambda item: item.path.name != "test_smoke.py")
+
+
 @pytest.fixture(autouse=True)
 def _row_of_the_reliability_table(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> None:
     """What `@pytest.mark.reliability` says goes into the JUnit report, from which the table is made."""
