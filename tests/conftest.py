@@ -34,6 +34,12 @@ def _row_of_the_reliability_table(request: pytest.FixtureRequest, record_propert
 
 
 @pytest.fixture
+def quick_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps without t-SNE, which takes a second or more each."""
+    monkeypatch.setattr("polca.study.stages.signatures.token_map", lambda features: features[:, :2].astype("float32"))
+
+
+@pytest.fixture
 def make_problem() -> Callable[..., Problem]:
     """Build a `Problem`; parameters are drawn larger than at initialisation, so that nothing is nearly linear."""
 
