@@ -45,7 +45,7 @@ VALIDITY := presets/$(PRESET)/validity/dvc.yaml
 RESULTS := figures/$(PRESET) paper/$(PRESET) $(FOLDER)dvc.lock $(if $(filter paper,$(PRESET)),paper/published_scale)
 
 .DEFAULT_GOAL := help
-.PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test browser reliability lint format lock clean distclean
+.PHONY: help active-python pipelines repro validity report docs corpus treebank verify bench test thorough browser reliability lint format lock clean distclean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -113,10 +113,12 @@ verify: $(STAMP) corpus ## run every stage of a preset anew and compare with the
 	{ echo "differs from what is committed:" >&2; echo "$$changed" >&2; git --no-pager diff --stat HEAD -- $(RESULTS) >&2; exit 1; }; }
 	@echo "$(RESULTS): the same, byte for byte, as committed"
 
-test: $(STAMP) ## linters, unit tests, then the smoke preset twice from nothing, compared byte for byte
+test: $(STAMP) ## linters, tests, and the smoke preset from nothing, compared byte for byte with the committed results
 	$(call timed,linters,$(MAKE) --no-print-directory lint)
-	$(call timed,unit tests,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m "not smoke and not slow")
-	$(call timed,smoke preset,$(BIN)python -m pytest -q -rs -m smoke)
+	$(call timed,tests and smoke preset,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m "not thorough and not slow")
+
+thorough: $(STAMP) ## what CI adds to make test: smoke a second time in one process, changes of code, damaged files
+	$(call timed,thorough tests,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m thorough)
 
 # $(1): a part of the tests; $(2): its command. Says how long it took.
 define timed
@@ -128,7 +130,7 @@ browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on 
 	$(BIN)python -m pytest -q -rs tests/*/test_browser*.py
 
 reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
-	$(BIN)python -m pytest -q -n 2 -m "reliability and not few" --junitxml .work/reliability.xml
+	$(BIN)python -m pytest -q -n 2 -m "reliability and not thorough" --junitxml .work/reliability.xml
 	$(BIN)python tests/reliability_table.py .work/reliability.xml
 
 bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requirements.txt says how to have them all

@@ -20,12 +20,23 @@ from polca.tasks.transformer import TokenLoss, initialize  # noqa: E402
 configure_torch()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The smoke preset first: one of two processes runs it, and the other all that takes as long."""
+    items.sort(key=lambda item: item.path.name != "test_smoke.py")
+
+
 @pytest.fixture(autouse=True)
 def _row_of_the_reliability_table(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> None:
     """What `@pytest.mark.reliability` says goes into the JUnit report, from which the table is made."""
     if mark := request.node.get_closest_marker("reliability"):
         record_property("row", mark.args[0])
         record_property("outcome", mark.args[1])
+
+
+@pytest.fixture
+def quick_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps without t-SNE, which takes a second or more each."""
+    monkeypatch.setattr("polca.study.stages.signatures.token_map", lambda features: features[:, :2].astype("float32"))
 
 
 @pytest.fixture

@@ -36,12 +36,19 @@ def moved(params: dict[str, Tensor], directions: dict[str, Tensor], index: int, 
     return {name: p + distance * directions[name][index] for name, p in params.items()}
 
 
+_hessians: dict[bytes, torch.Tensor] = {}
+
+
 def dense_hessian(problem) -> torch.Tensor:
-    """The explicit Hessian of the mean loss, by plain autograd on the flat vector."""
+    """The explicit Hessian of the mean loss, by plain autograd on the flat vector; made once for equal problems."""
     layout = Layout.of(problem.params)
-    return torch.autograd.functional.hessian(
-        lambda flat: problem.loss(layout.split(flat), problem.batch).mean(), layout.flatten(problem.params)
-    )
+    flat = layout.flatten(problem.params)
+    key = repr(problem.loss.skeleton.config).encode() + b"".join(t.numpy().tobytes() for t in (flat, *problem.batch))
+    if key not in _hessians:
+        _hessians[key] = torch.autograd.functional.hessian(
+            lambda x: problem.loss(layout.split(x), problem.batch).mean(), flat
+        )
+    return _hessians[key].clone()
 
 
 def by_autograd(

@@ -4,11 +4,12 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from polca.external.analysis import Analysis
-from polca.external.analyze import analyze
+from polca.external.analyze import analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.sequences import Sequences, next_token
 from polca.external.settings import AnalysisSettings
@@ -63,3 +64,14 @@ def analysis(**settings: Any) -> Analysis:
         chosen = {"vectors": 2, "min_cluster_size": 8, "min_samples_divisor": 100, "tolerance": 1e-2, **settings}
         checkpoints = ModuleCheckpoints(Path(directory), model)
         return analyze(loss, checkpoints, hessian, evaluation().batches(20), AnalysisSettings(**chosen), steps=steps)
+
+
+def write(directory: Path, **settings: Any) -> Analysis:
+    """Write an analysis as `polca analyze` does, but for its figures, which take most of the time."""
+    found = analysis(**settings)
+    with (
+        patch("polca.report.figures.projected_losses.render", return_value={}),
+        patch("polca.report.figures.projected_losses.render_vectors", return_value=[]),
+    ):
+        write_analysis(found, evaluation(), directory)
+    return found

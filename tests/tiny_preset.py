@@ -22,6 +22,7 @@ from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from polca.machine.code import code_hash
 from polca.tasks.english.tagging import load_pipeline
@@ -139,9 +140,14 @@ def _pipeline_once(name: str, root: Path) -> Any:
 
 _hash_once = cache(code_hash)
 
+
+def quick_map(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """In place of t-SNE, which takes a second a map, whatever its size."""
+    return features[:, :2].astype(np.float32)
+
+
 QUICK = {
-    # t-SNE takes a second a map, whatever its size.
-    "polca.study.stages.signatures.token_map": lambda features: features[:, :2].astype(np.float32),
+    "polca.study.stages.signatures.token_map": quick_map,
     "polca.tasks.english.tagging.load_pipeline": _pipeline_once,
     # The repository's own code, which does not change while tests run.
     "polca.machine.code.code_hash": _hash_once,

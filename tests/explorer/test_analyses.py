@@ -23,7 +23,6 @@ from polca.explorer import Page, analysis_page, render
 from polca.explorer.analyses import AGAIN, FREQUENT
 from polca.explorer.packing import LEVELS
 from polca.explorer.presets import READINGS
-from polca.external.analysis import Analysis
 from polca.external.analyze import top_tokens, write_analysis
 from polca.external.token_texts import TokenTexts
 from polca.machine.checkout import ROOT
@@ -44,16 +43,10 @@ KINDS: dict[str, dict[str, Any]] = {
 """Settings of an analysis by the name under which the page knows it."""
 
 
-def written(directory: Path, **settings: Any) -> Analysis:
-    found = tiny_analysis.analysis(**settings)
-    write_analysis(found, tiny_analysis.evaluation(), directory)
-    return found
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("analysis") / "results"
-    written(directory)
+    tiny_analysis.write(directory)
     return directory
 
 
@@ -72,7 +65,7 @@ class TestPage:
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_strategy(self, kind: str, tmp_path: Path) -> None:
         """Clusters, curves and trajectories are those of the analysis, to the rounding that the page states."""
-        found = written(tmp_path, **KINDS[kind])
+        found = tiny_analysis.write(tmp_path, **KINDS[kind])
         setting = shown(analysis_page(tmp_path))
         (analysis,) = setting["analyses"]
         clusters, values = found.clusters, found.trajectories.values
@@ -113,7 +106,7 @@ class TestPage:
         assert all(len(set(own)) == len(own) for own in looks)
 
     def test_more_clusters_than_colours_are_told_apart(self, tmp_path: Path) -> None:
-        found = written(tmp_path, strategy="fisher")
+        found = tiny_analysis.write(tmp_path, strategy="fisher")
         views = analysis_page(tmp_path).settings[0].analyses[0].views
         first = [
             (v.look.color, v.look.dashes) for v, k in zip(views, found.clusters.cluster_vector, strict=True) if k == 0
@@ -124,7 +117,7 @@ class TestPage:
     @pytest.mark.parametrize("standardise", [True, False])
     def test_reading(self, standardise: bool, tmp_path: Path) -> None:
         """Its title says in which reading the clusters were found, its note what that means."""
-        found = written(tmp_path, standardise=standardise)
+        found = tiny_analysis.write(tmp_path, standardise=standardise)
         (analysis,) = shown(analysis_page(tmp_path))["analyses"]
         words, sentence = READINGS["standardised" if standardise else "raw"]
         assert (analysis["id"], analysis["reading"]) == ("polca", words)
@@ -133,7 +126,7 @@ class TestPage:
 
     def test_settings_before_there_was_a_choice(self, tmp_path: Path) -> None:
         """They are of raw trajectories, which were all that there was."""
-        written(tmp_path, standardise=False)
+        tiny_analysis.write(tmp_path, standardise=False)
         page = analysis_page(tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
         assert summary["settings"].pop("standardise") is False
@@ -141,7 +134,7 @@ class TestPage:
         assert shown(analysis_page(tmp_path)) == shown(page)
 
     def test_hidden_breakthroughs(self, tmp_path: Path) -> None:
-        found = written(tmp_path, flat_step=20)
+        found = tiny_analysis.write(tmp_path, flat_step=20)
         setting = shown(analysis_page(tmp_path))
         assert found.breaks is not None
         hidden = [c["hidden"] for v in setting["analyses"][0]["vectors"] for c in v["clusters"]]
@@ -150,7 +143,7 @@ class TestPage:
         assert setting["flat_step"] == 20
 
     def test_uneven_steps_have_no_breakthroughs(self, tmp_path: Path) -> None:
-        written(tmp_path, steps=(0, 10, 30, 50))
+        tiny_analysis.write(tmp_path, steps=(0, 10, 30, 50))
         setting = shown(analysis_page(tmp_path))
         clusters = [c for v in setting["analyses"][0]["vectors"] for c in v["clusters"]]
         assert clusters
@@ -158,7 +151,7 @@ class TestPage:
         assert setting["exact"]["steps"] == [0, 10, 30, 50]
 
     def test_no_cluster_at_all(self, tmp_path: Path) -> None:
-        found = written(tmp_path, min_cluster_size=281)
+        found = tiny_analysis.write(tmp_path, min_cluster_size=281)
         assert not len(found.clusters)
         vectors = shown(analysis_page(tmp_path))["analyses"][0]["vectors"]
         assert [v["clusters"] for v in vectors] == [[], []]
@@ -249,14 +242,14 @@ class Numbered:
 
 def test_summary_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder left by a run that could not write its tokens has no summary, and is no results."""
-    written(tmp_path)
+    tiny_analysis.write(tmp_path)
 
     def full(*_: Any) -> None:
         raise PolcaError("the disk is full")
 
     monkeypatch.setattr(TokenTexts, "save", full)
     with pytest.raises(PolcaError, match="disk"):
-        written(tmp_path)
+        tiny_analysis.write(tmp_path)
     with pytest.raises(PolcaError, match=r"no summary\.json"):
         analysis_page(tmp_path)
 

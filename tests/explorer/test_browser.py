@@ -10,7 +10,6 @@ import pytest
 import tiny_analysis
 from browser import Opened, opened_page, quiet  # noqa: F401
 from polca.explorer import analysis_page, preset_page, write_page
-from polca.external.analyze import write_analysis
 from polca.machine.files import read_csv
 from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
 
@@ -132,8 +131,7 @@ def test_hostile_strings_are_text(opened: Opened) -> None:
 
 def test_results_of_analyze(opened: Opened, tmp_path: Path) -> None:
     """The page of a folder of `polca analyze`: hostile tokens as clusters' names, in bars, contexts and labels."""
-    found = tiny_analysis.analysis()
-    write_analysis(found, tiny_analysis.evaluation(), tmp_path / "results")
+    found = tiny_analysis.write(tmp_path / "results")
     write_page(analysis_page(tmp_path / "results"), tmp_path / "page.html")
     opened.go("#vector=1&group=0&token=1", (tmp_path / "page.html").as_uri())
     assert not opened.tab.locator("#problem").is_visible()

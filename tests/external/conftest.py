@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from polca.cli import app
 from polca.machine.code import code_hash
 from tiny_images import train_on_images
-from tiny_preset import quick_figures
+from tiny_preset import quick_figures, quick_map
 
 hash_once = cache(code_hash)
 
@@ -27,7 +28,7 @@ def _hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`polca analyze` on a classifier of a few images, with figures that are not laid out."""
+    """`polca analyze` on a classifier of a few images, with figures that are not laid out and a map without t-SNE."""
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
     train_on_images(module, tmp_path / "run")
     (tmp_path / "own_model.py").write_text(
@@ -48,5 +49,5 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return CliRunner().invoke(app, arguments(out, *options))
 
     call.arguments = arguments  # type: ignore[attr-defined]
-    with quick_figures():
+    with quick_figures(), mock.patch("polca.external.directions.token_map", quick_map):
         yield call

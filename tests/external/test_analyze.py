@@ -43,7 +43,7 @@ def run(model: Path, out: Path, *options: str, data: str | None = None) -> Any:
 
 
 class TestLanguageModels:
-    @pytest.mark.parametrize("kind", ["gpt_neox", "gpt2"])
+    @pytest.mark.parametrize("kind", ["gpt_neox", pytest.param("gpt2", marks=pytest.mark.thorough)])
     def test_end_to_end(
         self, kind: str, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -21,6 +21,9 @@ RESULTS = {
 }
 
 
+FURTHER = (("--min-cluster-size", "8"), ("--delta", "20"), ("--flat-step", "20"), ("--workers", "2"))
+
+
 class Stopped(BaseException):
     """As a kill would, it passes everything that catches errors."""
 
@@ -140,7 +143,11 @@ class TestAgain:
 
     @pytest.mark.parametrize(
         "options",
-        [("--min-cluster-size", "8"), ("--raw",), ("--delta", "20"), ("--flat-step", "20"), ("--workers", "2"), ()],
+        [
+            (),
+            ("--raw",),
+            *(pytest.param(options, marks=pytest.mark.thorough) for options in FURTHER),
+        ],
         ids=" ".join,
     )
     def test_what_costs_nothing(self, options: tuple[str, ...], command: Any, work: list[str], tmp_path: Path) -> None:
@@ -154,10 +161,10 @@ class TestAgain:
         ("options", "computed"),
         [
             (("--seed", "1"), "bbpppppp"),
-            (("--tolerance", "0.1"), "bbpppppp"),
             (("--tokens", "20"), "pppppp"),
-            (("--second-order", "exact"), "pppppp"),
             (("--basis-steps", "30,40"), "bpppppp"),
+            pytest.param(("--tolerance", "0.1"), "bbpppppp", marks=pytest.mark.thorough),
+            pytest.param(("--second-order", "exact"), "pppppp", marks=pytest.mark.thorough),
         ],
         ids=str,
     )

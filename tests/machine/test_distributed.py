@@ -55,6 +55,7 @@ with distributed.group():
 """
 
 
+@pytest.mark.thorough
 def test_two_processes_give_what_one_gives(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -115,7 +115,7 @@ def test_bad_input_is_named(trained, tmp_path) -> None:
 
 class TestConvergence:
     def test_vectors_that_missed_the_tolerance_are_named(self, make_problem) -> None:
-        problem = make_problem()
+        problem = make_problem(width=4, layers=1)
         checkpoints = InMemory({0: problem.params, 1: problem.params})
         with pytest.warns(UserWarning, match=r"vector 1, 2 of 2 missed the tolerance 0.001 .*raise max_matvecs = 3"):
             basis = hessian_basis(problem.loss, checkpoints, [problem.batch], steps=[0, 1], max_matvecs=3)

@@ -351,6 +351,7 @@ def test_font_sizes_suit_a_page(number: int, results: EnglishResults) -> None:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # `make test` compares smoke's figures with the committed bytes
 @pytest.mark.parametrize("number", [5, 9])
 def test_the_same_bytes_whatever_the_surroundings(
     number: int, results: EnglishResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -410,6 +410,7 @@ def test_fonts_are_matplotlibs_own(family: str) -> None:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # `make test` compares smoke's figures with the committed bytes
 @pytest.mark.parametrize("number", FIGURES)
 def test_the_same_bytes_whatever_the_surroundings(
     number: int, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

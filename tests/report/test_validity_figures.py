@@ -13,7 +13,7 @@ def table(preset: str, name: str):
     return read_csv(ROOT / "paper" / preset / "validity" / f"{name}.csv")
 
 
-@pytest.mark.parametrize("preset", ["laptop", "smoke"])
+@pytest.mark.parametrize("preset", ["smoke", pytest.param("laptop", marks=pytest.mark.thorough)])
 def test_layout_and_bytes(preset: str) -> None:
     parts = {n: table(preset, f"completeness_{n}") for n in ("curves", "errors", "forms")}
     nulls = {n: table(preset, f"null_{n}") for n in ("best", "hidden")}

@@ -107,16 +107,16 @@ def _quick() -> Iterator[None]:
 SLOW = (Stage("cluster", "arithmetic"), Stage("tables"), Stage("figures"))
 """Their cases take minutes, few of them too."""
 FEW = 3
-"""One of so many faults is tried in every run of the tests."""
+"""`make thorough` tries one of so many faults."""
 
 
 def cases(stages: Collection[Stage]) -> Any:
-    """Every stage, for `make reliability`, and those that take seconds with few faults, in every run of the tests.
+    """Every stage, for `make reliability`, and those that take seconds with few faults, for `make thorough`.
 
     A test is given the stage, and of how many faults it tries one.
     """
     every = [pytest.param(stage, 1, id=str(stage), marks=pytest.mark.slow) for stage in stages]
-    few = [pytest.param(s, FEW, id=f"{s}-few", marks=pytest.mark.few) for s in stages if s not in SLOW]
+    few = [pytest.param(s, FEW, id=f"{s}-few", marks=pytest.mark.thorough) for s in stages if s not in SLOW]
     return pytest.mark.parametrize(("stage", "one_of"), every + few)
 
 

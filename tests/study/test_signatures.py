@@ -1,9 +1,11 @@
 """What all vectors together tell apart, on made-up trajectories: found where it was put, and only there."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.manifold import TSNE
 
 from polca.method.decomposition import Trajectories
 from polca.method.probes import neighbour_agreement
@@ -33,6 +35,12 @@ from synthetic import additions
 STEPS = np.arange(9) * 100
 LEARNT = 400
 """When the made-up carry is learnt."""
+
+
+@pytest.fixture(autouse=True)
+def _short_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups this far apart stand apart on a map soon."""
+    monkeypatch.setattr("sklearn.manifold.TSNE", partial(TSNE, max_iter=300))
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def tiny():
     return ArithmeticTask(settings, coarse.folder)
 
 
-def test_a_seed_leaves_its_tables_and_no_checkpoints(tiny, tmp_path) -> None:
+def test_a_seed_leaves_its_tables_and_no_checkpoints(tiny, tmp_path, quick_maps) -> None:
     work = SeedsWork(tiny, SpecificationSettings(thinning=(1, 2), length=(1.0,), permutations=5), tmp_path)
     done = map_processes(run_seed, work, [3, 4], workers=1, description="seeds", resume=tmp_path / "done")
     tables = {t: read_csv(tmp_path / "tables" / t / "3.csv") for t in ("clusters", "vectors", "profiles")}

@@ -15,7 +15,7 @@ from polca.validity.seeds import probes_of, summarize_probes
 from synthetic import additions
 
 
-def test_every_basis_is_probed_with_its_own_projections(tmp_path: Path) -> None:
+def test_every_basis_is_probed_with_its_own_projections(tmp_path: Path, quick_maps: None) -> None:
     """The Hessian's vectors see carries, the random ones nothing; the exact loss is that of all bases."""
     tokens, place, carry = additions(60)
     rng = np.random.default_rng(0)
