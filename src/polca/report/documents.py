@@ -19,7 +19,6 @@ from polca.machine.checkout import ROOT
 from polca.machine.files import dotted, read_csv, read_json, read_params, read_text, write_text
 from polca.report.claims import ADDITION, Claim
 from polca.report.verdicts import NOT_RUN, Run, Validity, judge
-from polca.report.verify import NAMES
 from polca.tasks.arithmetic.labels import PLACES
 
 DOCUMENTS = ("README.md", "docs/*.md")
@@ -280,7 +279,7 @@ def claims(files: Files) -> Iterator[str]:
         other = "no cluster" if r.reading else "the same"
         if r.claim in raw:
             other = f"**{raw[r.claim]['verdict']}**: {raw[r.claim]['why']}"
-        yield f"| {of}{r.sentence} | {NAMES.sub(' ', str(r.statistic))} | **{r.verdict}**: {r.why} | {other} |"
+        yield f"| {of}{r.sentence} | {r.statistic} | **{r.verdict}**: {r.why} | {other} |"
 
 
 def english(files: Files) -> Iterator[str]:

@@ -7,17 +7,16 @@ Its words and looks are in `paper/page.html`.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
 from polca.machine.files import read_params, read_text
-from polca.report.comparison import KINDS, Comparison
+from polca.report.comparison import KINDS
 from polca.report.figures import ENGLISH_FIGURES, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.typeset import presets_shown
-from polca.report.verify import NAMES, Verification, counted, verify
+from polca.report.verify import Verification, counted, verify
 from polca.study.paths import PresetPaths
 
 SOURCE = Path("paper") / "page.html"
@@ -81,25 +80,7 @@ def _files(paths: PresetPaths) -> Iterator[Sequence[str]]:
     for table in sorted(paths.tables.glob("*.csv")):
         yield _link(paths, table), table.stem
     yield _link(paths, scalars_path(paths)), "every number"
-
-
-def answer(rows: Sequence[Comparison]) -> str:
-    """The first question in a sentence or two: how pure POLCA's best cluster of carries is; empty without addition."""
-    found = {row.number: row for row in rows if row.setting == "arithmetic" and row.source in ("Table 1", "Table 10")}
-    if "polca, homogeneity" not in found:
-        return ""
-
-    def share(value: str) -> str:
-        return f"{100 * float(value):.0f} %" if value else "no such cluster"
-
-    polca, loss = found["polca, homogeneity"], found["loss, homogeneity"]
-    told = f"Here it is {share(polca.reproduced)}, of the exact loss's best cluster {share(loss.reproduced)}"
-    if random := found.get("random, rank 1, homogeneity"):
-        told += f", and of the best one along random directions {share(random.reproduced)}"
-    return (
-        f"In the paper {share(polca.published)} of the tokens of POLCA's best cluster have a carry, "
-        f"the 1 that the digits to the right pass on. {told}."
-    )
+    yield _link(paths, paths.run / "explorer.html"), f"the explorer, after polca explore {paths.name}"
 
 
 def results_page(paths: PresetPaths) -> str:
@@ -110,10 +91,8 @@ def results_page(paths: PresetPaths) -> str:
     """
     found: Verification = verify(paths)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["words"] = partial(NAMES.sub, " ")
     return environment.from_string(read_text(paths.root / SOURCE)).render(
         preset=paths.name,
-        answer=answer(found.numbers.rows),
         description=str(read_params(paths.params)["preset"].get("description", "")),
         claims=found.claims,
         counts=counted([claim.verdict for claim in found.claims]),

@@ -4,7 +4,6 @@ It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
 """
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -30,9 +29,6 @@ from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
 from polca.study.published_run import RunFacts
 
-NAMES = re.compile(r"(?<=[a-z])_(?=[a-z])")
-"""What joins the words of a name: `polca_first_order` is read as `polca first order`."""
-
 
 @dataclass(frozen=True)
 class CheckedClaim:
@@ -46,16 +42,6 @@ class CheckedClaim:
     verdict: str
     why: str
     expected: str
-
-    @property
-    def words(self) -> str:
-        """The claim, with the setting where it is not addition."""
-        return f"{'English: ' if self.claim.startswith('english_') else ''}{self.sentence}"
-
-    @property
-    def numbers(self) -> str:
-        """The statistic, with names of analyses as words: `polca_first_order` is `polca first order`."""
-        return NAMES.sub(" ", self.statistic)
 
 
 @dataclass(frozen=True)
@@ -165,12 +151,10 @@ def _name(row: Comparison) -> str:
 def print_verification(found: Verification, numbers: bool = False) -> None:
     """Print the claims, every published number where `numbers` asks for them, the scales, and `summary`."""
     console = Console()
-    # Three columns, which 80 characters have room for.
-    table = Table("claim (reading)", "rule, and numbers", "verdict", title="Claims", show_lines=True)
+    table = Table("claim", "reading", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
     for c in found.claims:
-        claim, rule = f"{c.words} ({c.reading})" if c.reading else c.words, NAMES.sub(" ", c.rule)
-        verdict = f"{c.verdict}: {c.why}{' (expected to hold)' if c.expected else ''}"
-        table.add_row(claim, f"{rule}\n→ {c.numbers}" if c.numbers else rule, verdict)
+        about, verdict = "English: " if c.claim.startswith("english_") else "", f"{c.verdict}: {c.why}"
+        table.add_row(f"{about}{c.sentence}", c.reading, c.rule, c.statistic, "yes" if c.expected else "no", verdict)
     console.print(table)
     if numbers:
         heads = ("where", "number", "published", "reproduced", "tolerance", "verdict")
