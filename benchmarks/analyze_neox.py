@@ -3,7 +3,8 @@
     python benchmarks/analyze_neox.py --output benchmarks/analyze_neox.json --work <empty folder>
 
 The model is drawn at random, then trained for 90 steps on a stream of synthetic bigrams; `polca analyze` then runs as
-its users run it, in one process with one thread, on 2,000 tokens. Time and memory are of that process.
+its users run it, in one process with one thread, on 2,000 tokens. Time and memory are of that process. Then
+`polca cluster` reads its projections the other way, in finer clusters.
 """
 
 import os
@@ -77,12 +78,11 @@ def main(
         train(work / "model")
     options = ["--vectors", "10", "--per-step", "2", "--tokens", "2000", "--hessian-sequences", "2", "--batch", "2"]
     options += ["--tolerance", "0.01", "--max-matvecs", "30"]
-    command = [sys.executable, "-c", "from polca.cli import main; main()", "analyze", str(work / "model")]
-    command += ["--data", "analyze_neox:data", "--out", str(work / "results"), *options]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    start = time.monotonic()
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-    seconds = time.monotonic() - start
+    analysis = ["analyze", str(work / "model"), "--data", "analyze_neox:data", "--out", str(work / "results"), *options]
+    again = ["--raw", "--min-samples-divisor", "60"]
+    seconds = timed(*analysis)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    cluster_seconds = timed("cluster", str(work / "results"), *again, "--out", str(work / "raw"))
     found = read_json(work / "results" / "summary.json")
     import transformers
 
@@ -91,7 +91,9 @@ def main(
         {
             "command": f"polca analyze model --data analyze_neox:data --out results {' '.join(options)}",
             "wall_seconds": round(seconds, 1),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+            "peak_memory_mib": round(memory / 1024),
+            "cluster_command": f"polca cluster results {' '.join(again)} --out raw",
+            "cluster_seconds": round(cluster_seconds, 1),
             "parameters": found["parameters"],
             "checkpoints": len(found["steps"]),
             "tokens": found["tokens"],
@@ -106,6 +108,18 @@ def main(
             "transformers": transformers.__version__,
         },
     )
+
+
+def timed(*arguments: str) -> float:
+    """Seconds that `polca` takes with these arguments."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    start = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", "from polca.cli import main; main()", *arguments],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    return time.monotonic() - start
 
 
 def processor() -> str:

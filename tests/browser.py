@@ -28,6 +28,16 @@ OPTIONS = (
 )
 WIDTH, HEIGHT = 1400, 900
 
+VISIT = """async (link) => {
+  const drawn = async (link) => {
+    delete document.body.dataset.ready;
+    location.hash = link;
+    while (!document.body.dataset.ready) await new Promise((done) => setTimeout(done, 2));
+  };
+  await drawn("#setting=english&q=elsewhere");
+  await drawn(link);
+}"""
+
 
 @dataclass
 class Opened:
@@ -45,6 +55,14 @@ class Opened:
         self.tab.goto("about:blank")
         self.tab.goto((url or self.url) + link)
         self.tab.wait_for_selector("body[data-ready]")
+
+    def visit(self, link: str) -> None:
+        """Go to a link in the page that is open, which draws it anew at the window's width; sooner than `go`."""
+        if self.tab.url.partition("#")[0] != self.url:
+            self.go(link)
+            return
+        self.own.add(self.url)
+        self.tab.evaluate(VISIT, link)
 
     def shows(self, part: str) -> None:
         """Wait until the view of a link with this part is drawn."""
@@ -68,18 +86,26 @@ class Opened:
 
 
 @contextmanager
-def opened_page(url: str) -> Iterator[Opened]:
-    """A tab for this page, which is not opened yet; nothing outside the machine can be reached from it."""
+def launched() -> Iterator[Any]:
+    """The browser."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        tab = browser.new_context(offline=True, viewport={"width": WIDTH, "height": HEIGHT}).new_page()
-        tab.set_default_timeout(60_000)  # for machines that do other things as well
-        opened = Opened(tab, url)
-        tab.on("console", lambda message: opened.said.append(message.text))
-        tab.on("pageerror", lambda error: opened.said.append(str(error)))
-        tab.on("request", lambda request: opened.asked.append(request.url))
-        yield opened
+        yield browser
         browser.close()
+
+
+@contextmanager
+def opened_page(browser: Any, url: str) -> Iterator[Opened]:
+    """A tab for this page, which is not opened yet; nothing outside the machine can be reached from it."""
+    context = browser.new_context(offline=True, viewport={"width": WIDTH, "height": HEIGHT})
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)  # for machines that do other things as well
+    opened = Opened(tab, url)
+    tab.on("console", lambda message: opened.said.append(message.text))
+    tab.on("pageerror", lambda error: opened.said.append(str(error)))
+    tab.on("request", lambda request: opened.asked.append(request.url))
+    yield opened
+    context.close()
 
 
 def overlapping(boxes: list[tuple[float, float, float, float]], slack: float = 0.5) -> list[tuple[int, int]]:

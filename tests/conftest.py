@@ -1,7 +1,7 @@
 """Shared small problems, in the environment of the stages: it must be there before NumPy and PyTorch load."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ def _row_of_the_reliability_table(request: pytest.FixtureRequest, record_propert
     if mark := request.node.get_closest_marker("reliability"):
         record_property("row", mark.args[0])
         record_property("outcome", mark.args[1])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all modules, which opens a tab for each; `browser.py` says where there is none."""
+    from browser import launched
+
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tiny_analysis
 from browser import Opened, opened_page, quiet  # noqa: F401
-from polca.explorer import analysis_page, preset_page, write_page
+from polca.explorer import analysis_page, write_page
 from polca.machine.files import read_csv
 from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
+from written_page import WrittenPage
 
 FIRST = "POLCA, standardised: vector 1, sampled at step 400"
 """Title of the view that a page of the made-up preset begins with."""
@@ -20,15 +22,13 @@ MEAN = "() => document.getElementById('projected').data.find((trace) => trace.na
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
-    return SyntheticRun(tmp_path_factory.mktemp("checkout")).write()
+def run(made_up: WrittenPage) -> SyntheticRun:
+    return made_up.run
 
 
 @pytest.fixture(scope="module")
-def opened(run: SyntheticRun) -> Iterator[Opened]:
-    path = run.root / "page.html"
-    write_page(preset_page(run.paths), path)
-    with opened_page(path.as_uri()) as tab:
+def opened(made_up: WrittenPage, chromium: Any) -> Iterator[Opened]:
+    with opened_page(chromium, made_up.path.as_uri()) as tab:
         yield tab
 
 
@@ -45,7 +45,7 @@ def test_first_view(opened: Opened) -> None:
 def test_vectors_and_the_keyboard(opened: Opened, run: SyntheticRun) -> None:
     """Another vector by its button, the next with an arrow key; each shows its own clusters and their breakthroughs."""
     table = read_csv(run.arithmetic.paths.table("clusters"))
-    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=1")
     opened.tab.locator('input[name="vector"][value="2"]').check()
     opened.shows("vector=2")
     opened.tab.keyboard.press("ArrowRight")
@@ -62,7 +62,7 @@ def test_vectors_and_the_keyboard(opened: Opened, run: SyntheticRun) -> None:
 def test_cluster_shows_its_members(opened: Opened, run: SyntheticRun) -> None:
     table = read_csv(run.arithmetic.paths.table("clusters"))
     size = int(table[(table["analysis"] == "polca") & (table["vector"] == 2) & (table["cluster"] == 1)]["size"].iloc[0])
-    opened.go("#setting=arithmetic&analysis=polca&vector=2")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=2")
     opened.tab.locator('#clusters button[data-group="1"]').press("Enter")
     opened.shows("group=1")
     assert opened.texts("#count")[0].startswith(f"{size} tokens")
@@ -75,7 +75,7 @@ def test_cluster_shows_its_members(opened: Opened, run: SyntheticRun) -> None:
 
 def test_a_line_selects_its_cluster(opened: Opened) -> None:
     """A click with the mouse on a point of the second cluster's median."""
-    opened.go("#setting=arithmetic&analysis=polca&vector=2")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=2")
     x, y = opened.tab.evaluate(
         """() => {
           const node = document.getElementById("projected");
@@ -94,7 +94,7 @@ def test_a_line_selects_its_cluster(opened: Opened) -> None:
 
 
 def test_search_filters_the_table(opened: Opened, run: SyntheticRun) -> None:
-    opened.go("#setting=english&analysis=polca&vector=1")
+    opened.visit("#setting=english&analysis=polca&vector=1")
     opened.tab.locator("#scope").select_option("token")
     opened.tab.locator("#search").fill("the")
     opened.shows("q=the")
@@ -108,7 +108,7 @@ def test_search_filters_the_table(opened: Opened, run: SyntheticRun) -> None:
 
 def test_token_on_every_vector(opened: Opened) -> None:
     """Pointing at a token previews its trajectories, choosing it puts it into the link, another vector keeps it."""
-    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=1")
     assert opened.texts("#detail-context") == [""]
     opened.tab.locator("#tokens tbody tr").nth(2).hover()
     opened.tab.wait_for_selector("#detail-vectors .scatterlayer .trace")
@@ -170,14 +170,14 @@ def test_wrong_link_shows_something(opened: Opened, link: str) -> None:
 
 def test_the_other_reading(opened: Opened, run: SyntheticRun) -> None:
     """Chosen from the list, it has a title, clusters and a link of its own, and the same mean of all tokens."""
-    opened.go("#setting=arithmetic&analysis=polca&vector=3")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=3")
     standardised = opened.tab.evaluate(MEAN)
     opened.tab.locator("#analysis").select_option(label="POLCA, raw trajectories")
     opened.shows("analysis=polca.raw")
     table = read_csv(run.arithmetic.paths.of_reading("raw").table("clusters"))
     vector = int(table[table["analysis"] == "polca"]["vector"].min())
     assert opened.texts("#vector-title")[0].startswith(f"POLCA, raw trajectories: vector {vector}, ")
-    opened.go("#setting=arithmetic&analysis=polca.raw&vector=3")
+    opened.visit("#setting=arithmetic&analysis=polca.raw&vector=3")
     rows = table[(table["analysis"] == "polca") & (table["vector"] == 3)]
     shown = [row for row in opened.texts("#clusters tbody tr") if row.lstrip()[0].isdigit()]
     assert len(shown) == len(rows)
@@ -234,7 +234,7 @@ def test_a_link_pasted_into_an_open_tab(opened: Opened, run: SyntheticRun) -> No
 
 def test_two_inputs_in_one_tick(opened: Opened, run: SyntheticRun) -> None:
     """Another vector, and before it is loaded another order: the second keeps what the first asked for."""
-    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=1")
     opened.tab.evaluate(
         """() => {
           document.querySelector('input[name="vector"][value="3"]').click();
@@ -255,7 +255,7 @@ def test_two_inputs_in_one_tick(opened: Opened, run: SyntheticRun) -> None:
 def test_a_pinned_token_stays_when_the_pointer_leaves(opened: Opened) -> None:
     """Pointing at another one previews that; outside the table the pinned one is back, in words and in curves."""
     kept = "() => document.getElementById('detail-exact').data[0].y"
-    opened.go("#setting=arithmetic&analysis=polca&vector=1")
+    opened.visit("#setting=arithmetic&analysis=polca&vector=1")
     rows = opened.tab.locator("#tokens tbody tr:has(td.target)")
     rows.nth(2).click()
     opened.shows("token=2")

@@ -1,12 +1,12 @@
 """The explorer's page at the widths of a desktop, a small window and a telephone: nothing sideways, nothing on top."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from browser import Opened, opened_page, overlapping, quiet  # noqa: F401
-from polca.explorer import preset_page, write_page
-from synthetic_explorer import SyntheticRun
+from written_page import WrittenPage
 
 WIDTHS = (1400, 900, 390)
 VECTORS = 50
@@ -14,11 +14,8 @@ POLCA = "#setting=arithmetic&analysis=polca&vector=1"
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    run = SyntheticRun(tmp_path_factory.mktemp("checkout"), vectors=VECTORS).write()
-    path = run.root / "page.html"
-    write_page(preset_page(run.paths), path)
-    with opened_page(path.as_uri()) as tab:
+def opened(fifty: WrittenPage, chromium: Any) -> Iterator[Opened]:
+    with opened_page(chromium, fifty.path.as_uri()) as tab:
         yield tab
 
 
@@ -34,7 +31,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
 def test_no_sideways_scroll(opened: Opened, width: int, link: str) -> None:
     """Nor does the panel of a token stand out of the window."""
     opened.resize(width)
-    opened.go(link)
+    opened.visit(link)
     assert opened.sideways() == 0
     for left, _, right, _ in opened.boxes("header, section, figure, #detail, footer, #controls > *"):
         assert left >= 0
@@ -44,7 +41,7 @@ def test_no_sideways_scroll(opened: Opened, width: int, link: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_buttons_of_fifty_vectors(opened: Opened, width: int) -> None:
     opened.resize(width)
-    opened.go(POLCA)
+    opened.visit(POLCA)
     boxes = opened.boxes("#vectors label")
     assert len(boxes) == VECTORS
     assert overlapping(boxes) == []
@@ -56,7 +53,7 @@ def test_buttons_of_fifty_vectors(opened: Opened, width: int) -> None:
 def test_panels_of_fifty_vectors(opened: Opened, width: int) -> None:
     """Their titles and the numbers at their axes."""
     opened.resize(width)
-    opened.go(POLCA + "&token=2")
+    opened.visit(POLCA + "&token=2")
     opened.tab.wait_for_selector("#detail-vectors .annotation-text")
     titles = opened.boxes("#detail-vectors .annotation-text")
     assert len(titles) == VECTORS + 1  # and what they show
@@ -75,7 +72,7 @@ def test_panels_of_fifty_vectors(opened: Opened, width: int) -> None:
 def test_labels_of_charts_are_apart_and_whole(opened: Opened, width: int, chart: str) -> None:
     opened.resize(width)
     for setting, vector in (("arithmetic", 1), ("english", 3)):
-        opened.go(f"#setting={setting}&analysis=polca&vector={vector}&token=2")
+        opened.visit(f"#setting={setting}&analysis=polca&vector={vector}&token=2")
         labels = opened.boxes(f"#{chart} .annotation-text")
         numbers = opened.boxes(f"#{chart} .xtick text, #{chart} .ytick text")
         assert len(labels) > 3
@@ -89,7 +86,7 @@ def test_labels_of_charts_are_apart_and_whole(opened: Opened, width: int, chart:
 def test_panel_of_a_token_is_where_the_click_was(opened: Opened, width: int) -> None:
     """Below the row, which stays where it was, also when the panel was above it before; and inside the window."""
     opened.resize(width, 800)
-    opened.go("#setting=english&analysis=polca&vector=1")
+    opened.visit("#setting=english&analysis=polca&vector=1")
     for token in (3, 12):
         button = opened.tab.locator(f'#tokens button[data-token="{token}"]')
         row = opened.tab.locator(f'#tokens tr:has(button[data-token="{token}"])')
@@ -114,7 +111,7 @@ def test_panel_of_a_token_is_where_the_click_was(opened: Opened, width: int) -> 
 
 
 def test_panel_moves_when_the_window_becomes_narrow(opened: Opened) -> None:
-    opened.go("#setting=english&analysis=polca&vector=1&token=3")
+    opened.visit("#setting=english&analysis=polca&vector=1&token=3")
     assert opened.tab.locator("#tokens #detail").count() == 0
     opened.resize(800)
     opened.tab.wait_for_selector("#tokens #detail")

@@ -10,13 +10,30 @@ import pytest
 
 from browser import Opened, opened_page, quiet  # noqa: F401
 from expected_views import Expected, State
-from polca.explorer import preset_page, write_page
-from synthetic_explorer import SyntheticRun
+from written_page import WrittenPage
 
-INPUTS = 9
-"""Of one sequence."""
+WALKS, INPUTS = 50, 9
+DRAWN = 5
+"""Walks in which Plotly draws the charts."""
 
-READ = """() => {
+SLOW = """
+const all = Promise.all.bind(Promise), delays = [0, 30, 8, 45, 15];
+let loads = 0;
+window.underway = 0;
+Promise.all = async (promises) => {
+  const delay = delays[loads++ % delays.length];
+  window.underway++;
+  try {
+    const found = await all(promises);
+    await new Promise((done) => setTimeout(done, delay));
+    return found;
+  } finally { window.underway--; }
+};"""
+"""Views take some time to load, so that they arrive after the next input, and not in their order."""
+READ = """async (link) => {
+  const end = performance.now() + 30_000;
+  while ((document.body.dataset.ready !== link || window.underway) && performance.now() < end)
+    await new Promise((done) => setTimeout(done, 2));
   const find = (id) => document.getElementById(id), text = (id) => find(id).textContent;
   const curves = (id) => Object.fromEntries((find(id).data || []).flatMap((trace) =>
     trace.name === "all tokens" ? [[trace.name, trace.y]]
@@ -31,6 +48,13 @@ READ = """() => {
     projected: find("projected-panel").hidden ? null : curves("projected"), exact: curves("exact"),
   };
 }"""
+"""What the page shows, once the view of a link is drawn and none is still on its way."""
+BEGIN = """([link, drawn]) => {
+  window.react ??= Plotly.react;
+  Plotly.react = drawn ? window.react : (node, data) => Object.assign(node, { data, on() {} });
+  location.hash = link;
+}"""
+"""Go to a link; `drawn` says whether Plotly draws the charts, or only their data are kept, which is sooner."""
 CHOOSE = """([name, value]) => {
   const input = document.querySelector(`input[name="${name}"][value="${value}"]`);
   if (input) {
@@ -145,12 +169,9 @@ class Walk:
 
     def settle(self) -> None:
         """Wait for the view of the address; then every part of the page must be of it."""
-        tab, state = self.opened.tab, self.state
-        tab.wait_for_function("link => document.body.dataset.ready === link", arg=state.link)
-        self.check(state)
-
-    def check(self, state: State) -> None:
-        found, wanted = self.opened.tab.evaluate(READ), self.expected.view(state)
+        state = self.state
+        # One call for both: each call waits for the browser to be free.
+        found, wanted = self.opened.tab.evaluate(READ, state.link), self.expected.view(state)
         assert found["hash"] == self.entries[self.at]
         assert found["link"] == state.link
         assert found["title"] == wanted["title"]
@@ -176,39 +197,30 @@ def same_curves(found: dict[str, Any] | None, wanted: dict[str, Any] | None) -> 
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
-    return SyntheticRun(tmp_path_factory.mktemp("checkout")).write()
+def expected(made_up: WrittenPage) -> Expected:
+    return Expected(made_up.run)
 
 
 @pytest.fixture(scope="module")
-def expected(run: SyntheticRun) -> Expected:
-    return Expected(run)
-
-
-@pytest.fixture(scope="module")
-def opened(run: SyntheticRun) -> Iterator[Opened]:
-    path = run.root / "page.html"
-    write_page(preset_page(run.paths), path)
-    with opened_page(path.as_uri()) as tab:
+def opened(made_up: WrittenPage, chromium: Any) -> Iterator[Opened]:
+    with opened_page(chromium, made_up.path.as_uri()) as tab:
+        tab.tab.add_init_script(SLOW)
         tab.go()
         yield tab
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(WALKS))
 def test_title_curves_counts_and_address_agree(opened: Opened, expected: Expected, seed: int) -> None:
-    """Half of the inputs come before the view of the one before is there; every tenth sequence begins in a new page."""
+    """Half of the inputs come before the view of the one before is there; every tenth walk begins in a new page."""
     rng = random.Random(seed)
     walk = Walk(opened, expected, rng, [""])
     walk.entries = [walk.link()]
     opened.own.add(opened.url)
     if seed % 10 == 0:
         opened.go(walk.entries[0])
-    else:
-        opened.tab.evaluate("link => { location.hash = link; }", walk.entries[0])
+    opened.tab.evaluate(BEGIN, [walk.entries[0], seed < DRAWN])
     for _ in range(INPUTS):
         walk.step()
         if rng.random() < 0.5:
             walk.settle()
     walk.settle()
-    opened.tab.wait_for_timeout(50)  # for a view that comes too late
-    walk.check(walk.state)

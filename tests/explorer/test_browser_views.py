@@ -1,14 +1,15 @@
 """The overview of all vectors, two analyses side by side and the map of tokens, in a browser."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from browser import Opened, opened_page, overlapping, quiet  # noqa: F401
-from polca.explorer import Page, preset_page, write_page
-from synthetic_explorer import SyntheticRun
+from polca.explorer import Page
+from written_page import WrittenPage
 
 WIDTHS = (1400, 900, 390)
 VECTORS = 50
@@ -19,15 +20,13 @@ RANGES = """() => ["projected", "compare"].map((id) => document.getElementById(i
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return preset_page(SyntheticRun(tmp_path_factory.mktemp("checkout"), vectors=VECTORS).write().paths)
+def page(fifty: WrittenPage) -> Page:
+    return fifty.page
 
 
 @pytest.fixture(scope="module")
-def opened(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(page, path)
-    with opened_page(path.as_uri()) as tab:
+def opened(fifty: WrittenPage, chromium: Any) -> Iterator[Opened]:
+    with opened_page(chromium, fifty.path.as_uri()) as tab:
         yield tab
 
 
@@ -36,7 +35,7 @@ class TestOverview:
     def test_fifty_charts(self, opened: Opened, width: int) -> None:
         """Apart from each other, inside the window, two columns at most on a telephone, and nothing stands out."""
         opened.resize(width)
-        opened.go(POLCA)
+        opened.visit(POLCA)
         tiles = opened.boxes(".tile")
         assert len(tiles) == VECTORS
         assert overlapping(tiles) == []
@@ -53,7 +52,7 @@ class TestOverview:
 
     def test_a_chart_leads_to_its_vector(self, opened: Opened) -> None:
         """By the keyboard, with the focus on the title of what it leads to; back leads back."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         opened.tab.locator('.tile[data-vector="3"]').press("Enter")
         opened.shows("vector=3")
         assert opened.texts("#vector-title")[0].startswith("POLCA, standardised: vector 3, ")
@@ -64,14 +63,14 @@ class TestOverview:
         assert opened.tab.locator('.tile[aria-current="true"]').get_attribute("data-vector") == "1"
 
     def test_one_vector_needs_none(self, opened: Opened) -> None:
-        opened.go("#setting=arithmetic&analysis=loss&vector=1")
+        opened.visit("#setting=arithmetic&analysis=loss&vector=1")
         assert not opened.tab.locator("#overview").is_visible()
 
 
 class TestSideBySide:
     def test_another_reading(self, opened: Opened) -> None:
         """On the same scale; part of the link, which back and forward follow."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         assert not opened.tab.locator("#compare-panel").is_visible()
         opened.tab.locator("#with").select_option(label="POLCA, raw trajectories")
         opened.shows("with=polca.raw")
@@ -90,7 +89,7 @@ class TestSideBySide:
 
     def test_by_a_link(self, opened: Opened) -> None:
         """The vector of the first where the second has none of its number; another unit has its own scale."""
-        opened.go(POLCA.replace("vector=1", "vector=7") + "&with=loss")
+        opened.visit(POLCA.replace("vector=1", "vector=7") + "&with=loss")
         caption = opened.texts("#compare-caption")[0]
         assert caption == "Exact loss, standardised: exact loss, nats"
         left, right = opened.tab.evaluate(RANGES)
@@ -101,7 +100,7 @@ class TestSideBySide:
     @pytest.mark.parametrize("first", ["polca", "loss"])
     def test_fits(self, opened: Opened, width: int, first: str) -> None:
         opened.resize(width)
-        opened.go(f"#setting=arithmetic&analysis={first}&vector=1&with=fisher")
+        opened.visit(f"#setting=arithmetic&analysis={first}&vector=1&with=fisher")
         assert opened.sideways() == 0
         charts = opened.boxes("#projected-panel, #compare-panel, #exact-panel")
         assert len(charts) == (3 if first == "polca" else 2)
@@ -125,7 +124,7 @@ class TestMap:
 
     def test_a_box_lists_exactly_its_tokens(self, opened: Opened, page: Page) -> None:
         """Up to a cut where the dots are furthest apart; clear shows all again."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         across = self.pixels(opened, page)[0]
         ordered = np.sort(across)
         gap = 60 + int(np.diff(ordered[60:-60]).argmax())
@@ -149,7 +148,7 @@ class TestMap:
 
     def test_pointing_and_clicking(self, opened: Opened, page: Page) -> None:
         """The dot furthest from the others: its context on pointing, it alone in the table on a click."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         places = self.pixels(opened, page)
         apart = np.linalg.norm(places[:, :, None] - places[:, None], axis=0)
         np.fill_diagonal(apart, np.inf)
@@ -165,7 +164,7 @@ class TestMap:
 
     def test_the_slider_by_the_keyboard(self, opened: Opened, page: Page) -> None:
         """At the first step all dots are at one place, where one click finds them; its label says the step."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         slider, found = opened.tab.locator("#map-step"), page.settings[0].token_map
         assert found is not None
         assert opened.texts("#map-at") == [f"step {found.steps[-1]:,}"]
@@ -183,7 +182,7 @@ class TestMap:
 
     def test_the_key_by_the_keyboard(self, opened: Opened, page: Page) -> None:
         """Colours by facet or cluster; a colour chooses its tokens; another setting forgets them."""
-        opened.go(POLCA)
+        opened.visit(POLCA)
         carry = page.settings[0].facets[1]
         opened.tab.locator("#map-color").select_option(label="carry")
         opened.tab.locator("#map-key button").first.press("Enter")
@@ -198,6 +197,6 @@ class TestMap:
         assert not opened.tab.locator("#picked").is_visible()
 
     def test_analyses_without_a_map(self, opened: Opened) -> None:
-        opened.go("#setting=arithmetic&analysis=lca&vector=1")
+        opened.visit("#setting=arithmetic&analysis=lca&vector=1")
         assert opened.texts("#map-note")[0].startswith("This map is made of the projected losses of POLCA:")
         assert not opened.tab.locator("#map").is_visible()

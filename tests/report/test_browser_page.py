@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from polca.study.paths import PresetPaths
 
 
 @pytest.fixture(scope="module", params=["laptop", "smoke"])
-def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Opened]:
     """Made anew from the committed results, beside links to these."""
     own, root = PresetPaths(request.param), tmp_path_factory.mktemp("page")
     path = root / own.paper.relative_to(ROOT) / "index.html"
@@ -22,7 +23,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         if beside.name != path.name:
             (path.parent / beside.name).symlink_to(beside)
     path.write_text(results_page(own), encoding="utf-8")
-    with opened_page(path.as_uri()) as tab:
+    with opened_page(chromium, path.as_uri()) as tab:
         yield tab
 
 

@@ -41,7 +41,7 @@ SOURCES = {
     "analyzed": ("benchmarks/analyze_neox.json",),
     "claims": (CLAIMS,),
     "english": (PUBLISHED, "paper/laptop/metrics_all.json", "paper/wikipedia/metrics_all.json"),
-    "scales": tuple(f"paper/laptop/tables/table_0{n}.csv" for n in range(2, 8)),
+    "scales": (PUBLISHED, *(f"paper/laptop/tables/table_0{n}.csv" for n in range(2, 8))),
     "stages": ("benchmarks/laptop_run.json",),
 }
 
@@ -93,7 +93,7 @@ def test_every_block_has_its_sources_here() -> None:
     ("name", "source"), [(name, source) for name, sources in SOURCES.items() for source in sources]
 )
 def test_block_follows_its_sources(name: str, source: str, checkout: Path) -> None:
-    alter_one_table(checkout / source) if name == "scales" else alter(checkout / source)
+    alter_one_table(checkout / source) if name == "scales" and source != PUBLISHED else alter(checkout / source)
     assert block(name, checkout) != block(name)
 
 

@@ -1,6 +1,7 @@
 """`polca verify` on committed results, and on changed copies of them."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -14,8 +15,10 @@ from polca.cli import main
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.report.claims import ADDITION, ENGLISH
+from polca.report.documents import ROWS, Files, verdicts
 from polca.report.verify import expected_claims, summary, verify
 from polca.study.paths import PresetPaths, presets
+from polca.study.published_run import RunFacts
 from polca.study.settings import Preset
 
 ALL = {claim.name for claim in (*ADDITION, *ENGLISH)}
@@ -59,6 +62,38 @@ def test_claims_and_numbers_are_printed(root: Path, monkeypatch, capsys) -> None
     table = pd.read_csv(PresetPaths("smoke", root).tables / "claims.csv")
     assert [c["claim"] for c in told["claims"]] == list(table["claim"])
     assert {row["kind"] for row in told["numbers"]} <= told["tolerances"].keys()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_is_cut_in_a_narrow_window(root: Path, monkeypatch, capsys, width: int) -> None:
+    """Every word of the claims and of the numbers is there, in lines that fit, and no name of the result files."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(root, monkeypatch, "smoke", "--numbers") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if "…" in line]
+    assert not [line for line in lines if "│" in line and re.search("polca_|loss_change|fraction_", line)]
+    claims = " ".join(" ".join(" ".join(line.split("│")[2:]) for line in lines).split())
+    for claim in verify(PresetPaths("smoke", root)).claims:
+        assert claim.words in claims
+        assert claim.why in claims
+
+
+def test_a_run_cut_short_is_judged_as_in_the_readme() -> None:
+    """By the one run at the published scale, whose archives have no seeds; nothing is expected of a cut."""
+    found = verify(PresetPaths("paper"))
+    rows = list(verdicts(Files(ROOT)))[2:]
+    told = {claim.claim: claim for claim in reversed(found.claims) if claim.reading in ("", "standardised")}
+    for row, line in zip(ROWS, rows, strict=True):
+        if row.claim in told:
+            verdict = line.split("|")[3].strip().removeprefix("**").partition("**")[0]
+            assert told[row.claim].verdict == verdict
+            assert told[row.claim].why.startswith(line.split("Published scale: ")[1].split(". Laptop")[0])
+    cut = RunFacts.load(PresetPaths("paper"))
+    assert cut is not None
+    if cut.tasks["arithmetic"].cut:
+        assert "(a cut: " in told["polca_isolates_carries"].why
+        assert found.failures == ()
 
 
 def test_numbers_are_shown_on_demand(root: Path, monkeypatch, capsys) -> None:

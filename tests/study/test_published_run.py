@@ -309,7 +309,7 @@ class TestStages:
             expected = {"english_vectors_have_clusters": "no run", "polca_isolates_carries": "published"}
             (paths.root / "data" / "expected.yaml").write_text(yaml.safe_dump({"tiny": expected}))
             found = verify(paths)
-            assert {claim.claim for claim in found.claims if claim.expected} == {"polca_isolates_carries"}
+            assert not [claim for claim in found.claims if claim.expected]  # which is of whole runs
             assert "40 of 80 steps" in found.run
             assert found.as_json()["run"] == found.run
             assert {row.setting for row in found.numbers.rows} == {"arithmetic"}

@@ -147,19 +147,22 @@ function curve(t, row) {
 
 let state = {}, view = null, limit = PAGE, hovered = null;
 
-/** Show a loaded state; until then the page keeps showing the one before. */
+/** Show a loaded state; until then the page keeps showing the one before. What the change leaves as it is stays. */
 function draw(next, loaded, part) {
+  const before = state, same = loaded === view && hovered === null, changed = (...names) => !same || names.some((name) => next[name] !== before[name]);
   [state, view, hovered] = [next, loaded, null];
   if (!("limit" in part)) limit = PAGE;
   $("link").href = hash(state);
   $("link").textContent = "Link to this view";
   drawControls();
   drawOverview();
-  drawVector();
-  drawClusters();
-  drawMap();
+  if (changed("group", "token")) {
+    drawVector();
+    drawClusters();
+    drawMap();
+  }
   drawTokens();
-  drawDetail();
+  if (changed("token")) drawDetail();
   document.body.dataset.ready = hash(state);
 }
 

@@ -104,9 +104,10 @@ function views(page, history, location, load, draw) {
       history[turned ? "pushState" : "replaceState"](null, "", hash(next));
       return show(next, part);
     },
-    /** Show what the address says. */
+    /** Show what the address says. Browsers fire two events for a new one, of which the second changes nothing. */
     follow() {
-      return show(valid(page, Object.fromEntries(new URLSearchParams(location.hash.slice(1)))), {});
+      const next = valid(page, Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+      return asked !== null && hash(next) === hash(asked) ? Promise.resolve() : show(next, {});
     },
   };
 }

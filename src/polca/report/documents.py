@@ -17,9 +17,12 @@ import pandas as pd
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.machine.files import dotted, read_csv, read_json, read_params, read_text, write_text
+from polca.report import names
 from polca.report.claims import ADDITION, Claim
-from polca.report.verdicts import NOT_RUN, Run, Validity, judge
-from polca.tasks.arithmetic.labels import PLACES
+from polca.report.one_run import judged, published_scale
+from polca.report.verdicts import NOT_RUN, Run, Validity
+from polca.study.paths import PresetPaths
+from polca.study.published_run import FROM_ARCHIVES, RunFacts
 
 DOCUMENTS = ("README.md", "docs/*.md")
 WIDTH = 120
@@ -59,23 +62,9 @@ class Files:
     def table(self, preset: str, name: str) -> pd.DataFrame:
         return read_csv(self.root / "paper" / preset / "tables" / f"{name}.csv", ["reading", "value", "published"])
 
-    def seeds(self) -> list[Run]:
-        """The laptop run's seeds, in the reading that figures show."""
-        return list(Validity(self.root / "paper" / "laptop" / "validity").seeds("standardised").values())
-
-    def published_scale(self) -> Run:
-        """The one run at the published scale, in the same reading."""
-        folder = self.root / "paper" / "published_scale"
-        best, probes = read_csv(folder / "best.csv"), read_csv(folder / "probes.csv")
-        own = best[best["reading"] == "standardised"].set_index("analysis")
-        rows: dict[str, Any] = {str(name): row for name, row in own.to_dict("index").items()}
-        return Run(
-            best={n: (r["homogeneity_1"], r["recall_1"]) for n, r in rows.items() if pd.notna(r["homogeneity_1"])},
-            clusters={n: r["clusters"] for n, r in rows.items()},
-            hidden={n: r["hidden"] for n, r in rows.items()},
-            auc={(n, place): r[f"auc_{place}"] for n, r in rows.items() for place in PLACES[:3]},
-            probes={(r["analysis"], r["place"]): r["auc"] for r in probes.to_dict("records")},
-        )
+    def seeds(self, preset: str = "laptop") -> list[Run]:
+        """A preset's seeds, in the reading that figures show."""
+        return list(Validity(self.root / "paper" / preset / "validity").seeds("standardised").values())
 
 
 # --- The verdict table ------------------------------------------------------------------------------------------------
@@ -177,17 +166,17 @@ def _cell(row: Row, claim: Claim, runs: Sequence[Run]) -> str:
 
 def verdicts(files: Files) -> Iterator[str]:
     """The verdict table: the paper, the run at the published scale, the laptop run and its seeds."""
-    published, large, seeds = files.published, files.published_scale(), files.seeds()
-    judged = files.table("laptop", "claims")
-    judged = judged[judged["reading"].isin(["", "standardised"])].set_index("claim")
+    published, large, seeds = files.published, published_scale(files.root), files.seeds()
+    laptop = files.table("laptop", "claims")
+    laptop = laptop[laptop["reading"].isin(["", "standardised"])].set_index("claim")
     claims = {claim.name: claim for claim in ADDITION}
     yield "| claim | paper | published scale, one run | laptop, five seeds | why |"
     yield "|---|---|---|---|---|"
     for row in ROWS:
-        verdict, why = str(judged.verdict[row.claim]), str(judged.why[row.claim])
+        verdict, why = str(laptop.verdict[row.claim]), str(laptop.why[row.claim])
         if row.claim in claims:
             claim = claims[row.claim]
-            there, reason = judge(claim.decide(large), [], None, seeded=False)
+            there, reason = judged(claim, large)
             cells = (
                 f"**{there}**: {_cell(row, claim, [large])}",
                 f"**{verdict}**: {_cell(row, claim, seeds)}",
@@ -202,16 +191,27 @@ def verdicts(files: Files) -> Iterator[str]:
 # --- Sentences --------------------------------------------------------------------------------------------------------
 
 
-def answer(files: Files) -> Iterator[str]:
-    """The one number, with its uncertainty."""
-    published, large = files.published["table_01"]["polca"]["homogeneity"], files.published_scale().best["polca"][0]
-    found = pd.Series([run.best["polca"][0] for run in files.seeds() if "polca" in run.best])
-    yield (
-        f"In the paper {100 * published:.0f} % of the tokens of POLCA's best cluster have a carry. In our small "
-        f"`laptop` model it is {100 * found.mean():.0f} % (standard deviation {100 * found.std():.0f} %, range "
-        f"{100 * found.min():.0f} to {100 * found.max():.0f} %, {len(found)} seeds). In one run at the published size, "
-        f"which was cut short, it is {100 * large:.0f} %."
-    )
+def answer(files: Files, preset: str = "laptop", model: str = "our small `laptop` model") -> Iterator[str]:
+    """The one number, with its uncertainty: published, of a preset's seeds, and of the run at the published scale.
+
+    What a checkout has not is left out, so that a preset's page can begin with it.
+    """
+    published = files.published["table_01"]["polca"]["homogeneity"]
+    said = [f"In the paper {100 * published:.0f} % of the tokens of POLCA's best cluster have a carry."]
+    found = pd.Series([run.best["polca"][0] for run in files.seeds(preset) if "polca" in run.best], dtype=float)
+    if len(found):
+        said.append(
+            f"In {model} it is {100 * found.mean():.0f} % (standard deviation {100 * found.std():.0f} %, range "
+            f"{100 * found.min():.0f} to {100 * found.max():.0f} %, {len(found)} seeds)."
+        )
+    if (files.root / "paper" / "published_scale").is_dir():
+        large, facts = (
+            published_scale(files.root).best["polca"][0],
+            RunFacts.load(PresetPaths(FROM_ARCHIVES, files.root)),
+        )
+        cut = ", which was cut short," if facts is None or facts.tasks["arithmetic"].cut else ""
+        said.append(f"In one run at the published size{cut} it is {100 * large:.0f} %.")
+    yield " ".join(said)
 
 
 def compared(files: Files) -> Iterator[str]:
@@ -261,7 +261,8 @@ def analyzed(files: Files) -> Iterator[str]:
     yield (
         f"A GPT-NeoX (Pythia's architecture) of {run['parameters'] / 1e6:.0f} million parameters takes "
         f"{run['wall_seconds'] / 60:.0f} minutes and {run['peak_memory_mib'] / 1024:.1f} GiB of memory on one core, "
-        f"with {run['checkpoints']} checkpoints, {run['tokens']:,} tokens and {run['vectors']} vectors."
+        f"with {run['checkpoints']} checkpoints, {run['tokens']:,} tokens and {run['vectors']} vectors. "
+        f"`polca cluster` then reads its projections another way in {run['cluster_seconds']:.0f} seconds."
     )
 
 
@@ -270,16 +271,18 @@ def analyzed(files: Files) -> Iterator[str]:
 
 def claims(files: Files) -> Iterator[str]:
     """Every claim at the laptop scale, in both readings."""
-    judged = files.table("laptop", "claims")
-    raw: dict[Any, Any] = judged[judged["reading"] == "raw"].set_index("claim").to_dict("index")
+    laptop = files.table("laptop", "claims")
+    raw: dict[Any, Any] = laptop[laptop["reading"] == "raw"].set_index("claim").to_dict("index")
     yield "| claim | numbers | standardised | raw |"
     yield "|---|---|---|---|"
-    for r in judged[judged["reading"].isin(["", "standardised"])].itertuples():
-        of = "English: " if str(r.claim).startswith("english_") else ""
+    for r in laptop[laptop["reading"].isin(["", "standardised"])].itertuples():
         other = "no cluster" if r.reading else "the same"
         if r.claim in raw:
             other = f"**{raw[r.claim]['verdict']}**: {raw[r.claim]['why']}"
-        yield f"| {of}{r.sentence} | {r.statistic} | **{r.verdict}**: {r.why} | {other} |"
+        yield (
+            f"| {names.claim(str(r.claim), str(r.sentence))} "
+            f"| {names.numbers(str(r.statistic))} | **{r.verdict}**: {r.why} | {other} |"
+        )
 
 
 def english(files: Files) -> Iterator[str]:
@@ -340,13 +343,15 @@ def scales(files: Files) -> Iterator[str]:
     """What differs between the paper and the laptop preset."""
     yield "| setting | parameter | paper | `laptop` |"
     yield "|---|---|---|---|"
-    for table, names in _SCALES.items():
+    for table, parameters in _SCALES.items():
         about = "addition" if table < "table_05" else "English"
         rows = files.table("laptop", table).replace("", "not given").set_index("setting")
-        for name in names:
+        for name in parameters:
             values = (str(rows[column][name]) for column in ("published", "value"))
-            cells = (f"{int(v):,}" if v.isdigit() else v for v in values)
-            yield f"| {about} | {name} | {' | '.join(cells)} |"
+            published, own = (f"{int(v):,}" if v.isdigit() else v for v in values)
+            if (table, name) == ("table_03", "POLCA interval"):  # the paper contradicts itself
+                published += f" (Table 3), {files.published['table_03']['polca_interval_in_text']} (its text, twice)"
+            yield f"| {about} | {name} | {published} | {own} |"
 
 
 SHOWN: tuple[tuple[str, str, tuple[str, ...], tuple[int | str, ...]], ...] = (

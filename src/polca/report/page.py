@@ -12,11 +12,13 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from polca.machine.files import read_params, read_text
+from polca.report import names
 from polca.report.comparison import KINDS
+from polca.report.documents import Files, answer
 from polca.report.figures import ENGLISH_FIGURES, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.typeset import presets_shown
-from polca.report.verify import Verification, counted, verify
+from polca.report.verify import Verification, counted, number_words, verify
 from polca.study.paths import PresetPaths
 
 SOURCE = Path("paper") / "page.html"
@@ -44,6 +46,9 @@ CAPTIONS: Mapping[str, str] = {
     "validity_treebank": "Check: known constructions of a treebank",
 }
 """What each picture shows, in the order of the page."""
+
+SETTINGS: Mapping[str, str] = {"arithmetic": "addition", "english": "English"}
+"""What readers see in place of a setting's name."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,6 @@ def _files(paths: PresetPaths) -> Iterator[Sequence[str]]:
     for table in sorted(paths.tables.glob("*.csv")):
         yield _link(paths, table), table.stem
     yield _link(paths, scalars_path(paths)), "every number"
-    yield _link(paths, paths.run / "explorer.html"), f"the explorer, after polca explore {paths.name}"
 
 
 def results_page(paths: PresetPaths) -> str:
@@ -94,11 +98,16 @@ def results_page(paths: PresetPaths) -> str:
     return environment.from_string(read_text(paths.root / SOURCE)).render(
         preset=paths.name,
         description=str(read_params(paths.params)["preset"].get("description", "")),
+        answer=" ".join(answer(Files(paths.root), paths.name, "this preset's model")),
+        run=found.run,
         claims=found.claims,
         counts=counted([claim.verdict for claim in found.claims]),
         pictures=list(pictures(paths)),
         rows=found.numbers.rows,
         kinds=KINDS,
+        names=names,
+        number_words=number_words,
+        settings=SETTINGS,
         other_settings={name: others for name, others in found.numbers.other_settings.items() if others},
         files=list(_files(paths)),
     )

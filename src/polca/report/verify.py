@@ -6,16 +6,18 @@ It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from polca.errors import PolcaError
 from polca.machine.files import read_params, write_json
-from polca.report.claims import COLUMNS
+from polca.report import names
+from polca.report.claims import ADDITION, COLUMNS
 from polca.report.comparison import (
     DIFFERS,
     KINDS,
@@ -25,9 +27,11 @@ from polca.report.comparison import (
     compare,
     required_table,
 )
-from polca.report.verdicts import FAILS
+from polca.report.one_run import judged, published_scale
+from polca.report.verdicts import FAILS, spread
 from polca.study.paths import PresetPaths
-from polca.study.published_run import RunFacts
+from polca.study.published_run import RunFacts, TaskFacts
+from polca.typing import Reading
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class CheckedClaim:
     verdict: str
     why: str
     expected: str
+
+    @property
+    def words(self) -> str:
+        """What it says; of English it says so."""
+        return names.claim(self.claim, self.sentence)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,17 @@ def expected_claims(path: Path, preset: str) -> dict[str, str]:
     return {str(name): reason for name, reason in own.items()}
 
 
+def _by_one_run(claim: CheckedClaim, root: Path, facts: TaskFacts) -> CheckedClaim:
+    """A claim about addition as README judges it, by the one run at the published scale."""
+    found = {own.name: own for own in ADDITION}.get(claim.claim)
+    if found is None:
+        return claim
+    run = published_scale(root, cast(Reading, claim.reading or "standardised"))
+    verdict, why = judged(found, run)
+    cut = f" (a cut: {facts.steps:,} of {facts.of_steps:,} steps)" if facts.cut else ""
+    return replace(claim, statistic=spread(found.measures, run, []), verdict=verdict, why=f"{why}{cut}")
+
+
 def verify(paths: PresetPaths) -> Verification:
     """Check a preset's committed results.
 
@@ -102,8 +122,9 @@ def verify(paths: PresetPaths) -> Verification:
     table = required_table(path, paths, COLUMNS, as_text=True)
     expectations = paths.root / "data" / "expected.yaml"
     expected, facts = expected_claims(expectations, paths.name), RunFacts.load(paths)
-    if facts is not None and "english" not in facts.tasks:
-        expected = {name: reason for name, reason in expected.items() if not name.startswith("english_")}
+    if facts is not None:  # of a cut, which has not the published settings, nothing is expected
+        whole = {name for name, own in facts.tasks.items() if not own.cut}
+        expected = {n: reason for n, reason in expected.items() if names.setting(n) in whole}
     rows = [{name: str(row[name]) for name in COLUMNS} for row in table.to_dict("records")]
     # Expected is what the reading that figures show says; its claims come first.
     shown = ("", next((row["reading"] for row in rows if row["reading"]), ""))
@@ -114,7 +135,9 @@ def verify(paths: PresetPaths) -> Verification:
     claims = tuple(
         CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
     )
-    return Verification(paths.name, claims, compare(paths), facts.words if facts else "")
+    if facts is not None and (paths.root / "paper" / "published_scale").is_dir():
+        claims = tuple(_by_one_run(claim, paths.root, facts.tasks["arithmetic"]) for claim in claims)
+    return Verification(paths.name, claims, compare(paths), names.text(facts.words) if facts else "")
 
 
 def summary(found: Verification) -> list[str]:
@@ -145,29 +168,44 @@ def _place(row: Comparison) -> str:
 
 
 def _name(row: Comparison) -> str:
+    """The name in result files."""
     return row.number.removeprefix(f"{row.setting}_")
+
+
+def number_words(row: Comparison) -> str:
+    """What a number is of, in words."""
+    return names.numbers(_name(row))
 
 
 def print_verification(found: Verification, numbers: bool = False) -> None:
     """Print the claims, every published number where `numbers` asks for them, the scales, and `summary`."""
     console = Console()
-    table = Table("claim", "reading", "rule", "statistic", "expected", "verdict", title="Claims", show_lines=True)
+    # Two columns, of which one holds all that is long: they fit a narrow window, and 80 letters where it is a pipe.
+    table = Table("verdict", "claim", title="Claims", show_lines=True)
     for c in found.claims:
-        about, verdict = "English: " if c.claim.startswith("english_") else "", f"{c.verdict}: {c.why}"
-        table.add_row(f"{about}{c.sentence}", c.reading, c.rule, c.statistic, "yes" if c.expected else "no", verdict)
+        about = Text(c.words + (f" ({c.reading})" if c.reading else ""), "bold")
+        parts = {
+            "rule": names.text(c.rule),
+            "numbers": names.numbers(c.statistic),
+            "why": c.why,
+            "expected": c.expected,
+        }
+        said = [Text(f"{name}: {words}") for name, words in parts.items() if words]
+        table.add_row(c.verdict, Text("\n").join([about, *said]))
     console.print(table)
     if numbers:
-        heads = ("where", "number", "published", "reproduced", "tolerance", "verdict")
-        table = Table(*heads, title="Published and reproduced")
+        table = Table(title="Published and reproduced")
+        for head in ("where", "number", "published", "reproduced", "tolerance", "verdict"):
+            table.add_column(head, overflow="fold")
         for r in found.numbers.rows:
-            tolerance = KINDS[r.kind].tolerance
-            table.add_row(_place(r), _name(r), r.published, r.reproduced or "–", tolerance, r.verdict)
+            cells = (_place(r), number_words(r), r.published, r.reproduced or "–", KINDS[r.kind].tolerance)
+            table.add_row(*map(Text, (*cells, r.verdict)))
         console.print(table)
     if found.run:
         console.print(found.run, markup=False, highlight=False)
     for setting, others in found.numbers.other_settings.items():
         words = (
-            f"not the paper's, so no result is judged. Other settings: {', '.join(others)}" if others else "the paper's"
+            f"not the paper's, so no number is judged. Other settings: {', '.join(others)}" if others else "the paper's"
         )
         console.print(f"Scale, {setting}: {words}.", markup=False, highlight=False)
     for line in summary(found):

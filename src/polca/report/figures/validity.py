@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from polca.report import names
 from polca.report.figures.style import (
     DASHES,
     INK,
@@ -38,14 +39,11 @@ PARTS: Mapping[str, tuple[str, str]] = {
 """Name and colour of each part of the loss change."""
 
 ANALYSES: Mapping[str, str] = {
-    "loss": "exact loss",
-    "loss_change": "change in loss",
-    "fisher": "Fisher",
-    "lca": "LCA",
-    "polca_first_order": "POLCA, first order",
-    "polca": "POLCA",
-    "polca_random": "POLCA, random basis",
-    "polca_shuffled_hessian": "POLCA, shuffled Hessian",
+    name: names.ANALYSES[name]
+    for name in (
+        *("loss", "loss_change", "fisher", "lca"),
+        *("polca_first_order", "polca", "polca_random", "polca_shuffled_hessian"),
+    )
 }
 """Rows of Tables 8 to 11, from top to bottom."""
 
