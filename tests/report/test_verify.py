@@ -73,7 +73,7 @@ def test_nothing_is_cut_in_a_narrow_window(root: Path, monkeypatch, capsys, widt
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if "…" in line]
     assert not [line for line in lines if "│" in line and re.search("polca_|loss_change|fraction_", line)]
-    claims = " ".join(" ".join(part.strip() for part in line.split("│")[2:]) for line in lines)
+    claims = " ".join(" ".join(" ".join(line.split("│")[2:]) for line in lines).split())
     for claim in verify(PresetPaths("smoke", root)).claims:
         assert claim.words in claims
         assert claim.why in claims
