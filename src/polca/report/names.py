@@ -22,6 +22,14 @@ BASES: Mapping[str, str] = {
     "random": "random basis",
 }
 _NAMES = {**ANALYSES, **BASES}
+
+
+def _inline(name: str) -> str:
+    """A name that can stand between commas."""
+    head, comma, rest = _NAMES[name].partition(", ")
+    return f"{head} ({rest})" if comma else head
+
+
 # Of a number, which begins with a name: "polca 0.4", "polca, rank 1, recall".
 _FIRST = re.compile(rf"^({'|'.join(sorted(_NAMES, key=len, reverse=True))})(?=[ ,]|$)")
 # Of a rule, which compares analyses: "polca >= polca_first_order > lca".
@@ -32,11 +40,11 @@ def numbers(words: str) -> str:
     """What a number is of, or the numbers of a claim with a semicolon between them.
 
     >>> numbers("polca_random, rank 1, f1")
-    'POLCA, random basis, rank 1, F1'
+    'POLCA (random basis), rank 1, F1'
     >>> numbers("loss 0.43; loss_change none")
     'exact loss 0.43; change in loss none'
     """
-    parts = (_FIRST.sub(lambda found: _NAMES[found[1]], part) for part in words.split("; "))
+    parts = (_FIRST.sub(lambda found: _inline(found[1]), part) for part in words.split("; "))
     said = "; ".join(parts).replace(", f1", ", F1").replace("_", " ")
     return said.replace("app c ", "Appendix C, ")
 
@@ -47,7 +55,7 @@ def text(words: str) -> str:
     >>> text("best homogeneity: polca >= loss")
     'best homogeneity: POLCA ≥ exact loss'
     """
-    return _ANY.sub(lambda found: ANALYSES[found[1]], words).replace(">=", "≥")
+    return _ANY.sub(lambda found: _inline(found[1]), words).replace(">=", "≥")
 
 
 def setting(name: str) -> str:
