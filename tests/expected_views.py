@@ -1,6 +1,7 @@
 """What the explorer shows of the made-up results for a link, worked out in Python from the result files alone."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, get_args
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.explorer.presets import READINGS, TITLES
+from polca.explorer.token_map import LEVELS
 from polca.machine.files import read_csv, read_npz
 from polca.typing import Reading
-from synthetic_explorer import SyntheticRun, line
+from synthetic_explorer import line
+from written_page import WrittenPage
 
 STRAIGHT = {
     "polca": "hessian",
@@ -25,6 +28,8 @@ STRAIGHT = {
 }
 """Analyses whose trajectories are straight lines of known slopes, with the basis of these."""
 GROUPS = {"outliers": -1, "rising": -2}
+PICK = re.compile(r"t\d+|k\d+\.\d+|c\d+\.-?\d+|l\d+(_-?\d+\.-?\d+){3,200}|b\d+(_-?\d+\.-?\d+){2}")
+"""A choice on the map."""
 SHOWN = 25
 """Rows of tokens before more are asked for."""
 
@@ -38,6 +43,7 @@ class State:
     vector: int
     group: str = ""
     token: str = ""
+    pick: str = ""
     q: str = ""
     scope: str = "near"
     order: str = "text"
@@ -47,6 +53,17 @@ class State:
         always = [(name, getattr(self, name)) for name in ("setting", "analysis", "vector")]
         further = [(f.name, value) for f in fields(self)[3:] if (value := getattr(self, f.name)) != f.default]
         return "#" + urlencode([*always, *further])
+
+
+def inside(places: NDArray[np.float64], corners: Sequence[tuple[int, ...]], box: bool) -> NDArray[np.bool_]:
+    """Of places `[2, X]`, those in a box, or those around which a path goes an odd number of times."""
+    at, ends = places.T, np.array(corners, float)
+    if box:
+        return np.asarray(((at >= ends.min(axis=0)) & (at <= ends.max(axis=0))).all(axis=1))
+    # Angles seen from each place along the path: they add up to whole turns.
+    seen = np.angle([[complex(*(end - place)) for end in (*ends, ends[0])] for place in at])
+    turns = np.rint(((np.diff(seen) + np.pi) % (2 * np.pi) - np.pi).sum(axis=1) / (2 * np.pi)).astype(int)
+    return np.asarray(turns % 2 == 1)
 
 
 @dataclass(frozen=True)
@@ -71,8 +88,9 @@ class Analysis:
 class Expected:
     """Views of the made-up run, whose page begins with the first vector of POLCA of additions."""
 
-    def __init__(self, run: SyntheticRun) -> None:
-        self.run = run
+    def __init__(self, made: WrittenPage) -> None:
+        self.run = made.run
+        self.settings = {setting.id: setting for setting in made.page.settings}
 
     @cached_property
     def analyses(self) -> dict[str, dict[str, Analysis]]:
@@ -127,10 +145,44 @@ class Expected:
             vector,
             group=given["group"] if given.get("group") in groups else "",
             token=given["token"] if given.get("token") in tokens else "",
+            pick=given["pick"] if self._pick_exists(setting, chosen, given.get("pick", "")) else "",
             q=given.get("q", ""),
             scope="token" if given.get("scope") == "token" else "near",
             order=given["order"] if given.get("order") in ("nearest", "projected", "rises", "last") else "text",
         )
+
+    def _pick_exists(self, setting: str, chosen: Analysis, pick: str) -> bool:
+        if PICK.fullmatch(pick) is None:
+            return False
+        kind, (first, *second) = pick[0], [int(n) for n in pick[1:].partition("_")[0].split(".")]
+        own = self.settings[setting]
+        assert own.token_map is not None
+        if kind == "k":
+            return first < len(own.facets) and second[0] < len(own.facets[first].categories)
+        tokens, vectors = chosen.labels.shape[::-1]
+        return {"t": first < tokens, "c": 1 <= first <= vectors}.get(kind, first < len(own.token_map.steps))
+
+    def picked(self, state: State) -> NDArray[np.bool_]:
+        """Tokens chosen on the map; all where none is."""
+        chosen, own = self.analyses[state.setting][state.analysis], self.settings[state.setting]
+        tokens = np.arange(chosen.labels.shape[1])
+        if not state.pick:
+            return np.ones(len(tokens), bool)
+        head, *corners = state.pick.split("_")
+        numbers = [int(n) for n in head[1:].split(".")]
+        if head[0] == "t":
+            found = tokens == numbers[0]
+        elif head[0] == "k":
+            found = np.asarray(own.facets[numbers[0]].values) == numbers[1]
+        elif head[0] == "c":
+            found = chosen.labels[numbers[0] - 1] == numbers[1]
+        else:
+            assert own.token_map is not None
+            places = own.token_map.coordinates[:, :, numbers[0]]
+            levels = np.rint(places / np.abs(own.token_map.coordinates).max() * LEVELS)
+            points = [tuple(int(n) for n in corner.split(".")) for corner in corners]
+            found = inside(levels / LEVELS * 1000, points, box=head[0] == "b")
+        return found if found.any() else np.ones(len(tokens), bool)
 
     def changed(self, state: State, **part: Any) -> State:
         """After a choice; empty parts are chosen anew."""
@@ -145,6 +197,7 @@ class Expected:
         sizes = [int((labels == c).sum()) for c in range(size["clusters"])]
         own = labels == (GROUPS[state.group] if state.group in GROUPS else int(state.group or -9))
         fits = own.copy() if state.group else np.ones(len(labels), bool)
+        fits &= self.picked(state)
         if state.q:
             assert state.scope == "token", "texts around a token are not worked out here"
             fits &= self.words[state.setting] == state.q

@@ -105,8 +105,10 @@ const shown = () => ({
   const key = find("map-key").all("button");
   told.key = key.map((button) => button.textContent);
   key[0].click();
+  await settled("pick=k0.0");
   told.picked = { count: find("count").textContent, said: find("picked-count").textContent, hidden: find("picked").hidden };
   find("picked-clear").click();
+  for (let i = 0; i < 400 && body.dataset.ready.includes("pick="); i++) await sleep(5);
   told.cleared = { count: find("count").textContent, hidden: find("picked").hidden };
   find("map-color").value = "2";
   find("map-color").fire("change");

@@ -107,8 +107,31 @@ class Walk:
             group=rng.choice(["", "", "0", "1", "outliers", "rising"]),
             token=rng.choice(["", "3", "77"]),
             order=rng.choice(["text", "text", "last"]),
+            pick=rng.choice(["", "", rng.choice(["t5", "k0.1", "k1.0", "k9.9", "c2.0", "c1.-1", self.region()])]),
             **({"q": word, "scope": "token"} if rng.random() < 0.3 else {}),
         ).link
+
+    def region(self) -> str:
+        """Something drawn around on the map, at times at a step or with too few corners that do not exist."""
+        kind, corners = self.rng.choice([("b", 2), ("l", 3), ("l", 5), ("l", 2)])
+        points = [f"{self.rng.randint(-900, 900)}.{self.rng.randint(-900, 900)}" for _ in range(corners)]
+        return "_".join([f"{kind}{self.rng.randint(0, 13)}", *points])
+
+    def pick(self) -> None:
+        """A colour of the map's list, or the end of what is chosen."""
+        self.settle()
+        state = self.state
+        setting = self.expected.settings[state.setting]
+        assert setting.token_map is not None
+        shown = next(a for a in setting.analyses if a.id == state.analysis)
+        if state.pick:
+            self.opened.tab.evaluate("document.getElementById('picked-clear').click()")
+            self.push(self.expected.changed(state, pick="").link)
+        elif shown.trajectories == setting.token_map.trajectories:
+            there = np.unique(setting.facets[0].values).tolist()
+            row = self.rng.randrange(len(there))
+            self.opened.tab.evaluate("row => document.querySelectorAll('#map-key button')[row].click()", row)
+            self.push(self.expected.changed(state, pick=f"k0.{there[row]}").link)
 
     def choose(self, name: str, value: str, **anew: str) -> None:
         """A radio or an entry of a list; it makes an entry of the history, or changes the one that is there."""
@@ -138,16 +161,19 @@ class Walk:
         if what < 0.2:
             self.choose("vector", str(rng.randint(1, 7)), group="")
         elif what < 0.28:
-            anew = dict.fromkeys(("analysis", "vector", "group", "token", "q"), "")
+            anew = dict.fromkeys(("analysis", "vector", "group", "token", "pick", "q"), "")
             self.choose("setting", rng.choice(["arithmetic", "english"]), **anew)
         elif what < 0.38:
             analyses = list(self.expected.analyses[self.state.setting])
-            self.choose("analysis", rng.choice(analyses), vector="", group="")
+            # A cluster of one analysis is none of another.
+            self.choose("analysis", rng.choice(analyses), vector="", group="", **self.kept())
         elif what < 0.46:
             self.choose("order", rng.choice(["text", "last"]))
         elif what < 0.56:
             self.click('#clusters button[data-group="{}"]', "group", self.groups())
-        elif what < 0.64:
+        elif what < 0.6:
+            self.pick()
+        elif what < 0.66:
             self.click('#tokens button[data-token="{}"]', "token", self.tokens())
         elif what < 0.8:
             link = self.link()
@@ -159,6 +185,9 @@ class Walk:
             if 0 <= self.at + steps < len(self.entries):
                 self.opened.tab.evaluate(GO, steps)
                 self.at += steps
+
+    def kept(self) -> dict[str, str]:
+        return {"pick": ""} if self.state.pick.startswith("c") else {}
 
     def groups(self) -> list[str]:
         row = self.expected.analyses[self.state.setting][self.state.analysis].vectors[self.state.vector - 1]
@@ -198,7 +227,7 @@ def same_curves(found: dict[str, Any] | None, wanted: dict[str, Any] | None) -> 
 
 @pytest.fixture(scope="module")
 def expected(made_up: WrittenPage) -> Expected:
-    return Expected(made_up.run)
+    return Expected(made_up)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from browser import Opened, opened_page, overlapping, quiet  # noqa: F401
+from expected_views import inside
 from polca.explorer import Page
+from polca.explorer.token_map import LEVELS
 from written_page import WrittenPage
 
 WIDTHS = (1400, 900, 390)
@@ -130,11 +132,14 @@ class TestMap:
         gap = 60 + int(np.diff(ordered[60:-60]).argmax())
         cut = float(ordered[gap : gap + 2].mean())
         ((left, top, _, bottom),) = opened.boxes("#map")
+        opened.tab.keyboard.down("Shift")
         opened.tab.mouse.move(left + 1, top + 1)
         opened.tab.mouse.down()
         opened.tab.mouse.move(cut, bottom - 60, steps=3)
         opened.tab.mouse.move(cut, bottom - 1)
         opened.tab.mouse.up()
+        opened.tab.keyboard.up("Shift")
+        opened.shows("pick=b")
         inside = np.flatnonzero(across < cut)
         assert opened.texts("#picked-count") == [f"{len(inside)} tokens chosen on the map"]
         assert opened.texts("#count")[0].startswith(f"{len(inside)} tokens")
@@ -143,8 +148,57 @@ class TestMap:
         listed = opened.tab.locator("#tokens td.target button").evaluate_all("all => all.map(b => +b.dataset.token)")
         assert listed == inside.tolist()
         opened.tab.locator("#picked-clear").click()
+        opened.tab.wait_for_function("() => !document.body.dataset.ready.includes('pick')")
         assert opened.texts("#count")[0].startswith(f"{len(across)} tokens")
         assert not opened.tab.locator("#picked").is_visible()
+
+    def test_a_lasso_is_part_of_the_link(self, opened: Opened, page: Page) -> None:
+        """Drawn freehand at an earlier step: a pasted link, back and forward list the same tokens at that step."""
+        opened.visit(POLCA)
+        found = page.settings[0].token_map
+        assert found is not None
+        step = len(found.steps) - 3
+        for _ in range(2):
+            opened.tab.locator("#map-step").press("ArrowLeft")
+        opened.tab.wait_for_timeout(400)
+        places = self.pixels(opened, page, step)
+        middle = np.median(places, axis=1)
+        angles = np.linspace(0, 2 * np.pi, 100)
+        path = middle[:, None] + np.array([130 * np.cos(angles), 70 * np.sin(3 * angles) + 20 * np.sin(angles)])
+        opened.tab.mouse.move(*path[:, 0].tolist())
+        opened.tab.mouse.down()
+        for point in path.T[1:].tolist():
+            opened.tab.mouse.move(*point)
+        opened.tab.mouse.up()
+        opened.shows(f"pick=l{step}_")
+        link = str(opened.tab.evaluate("location.hash"))
+        corners = [tuple(map(int, corner.split("."))) for corner in link.partition("pick=")[2].split("_")[1:]]
+        assert len(corners) <= 41
+        assert len(link) < 600
+        levels = np.rint(found.coordinates[:, :, step] / np.abs(found.coordinates).max() * LEVELS)
+        chosen = np.flatnonzero(inside(levels / LEVELS * 1000, corners, box=False))
+        assert 10 < len(chosen) < places.shape[1] - 10
+        # Thinned to fewer corners, it still is what was drawn but for dots beside the path.
+        drawn = np.flatnonzero(inside(places, [(round(x), round(y)) for x, y in path.T.tolist()], box=False))
+        assert len(set(drawn) ^ set(chosen)) <= 0.05 * places.shape[1]
+        said = f"{len(chosen)} tokens chosen on the map"
+
+        def listed() -> list[int]:
+            rows = opened.tab.locator("#tokens td.target button").evaluate_all("all => all.map(b => +b.dataset.token)")
+            return [int(row) for row in rows]
+
+        first = listed()
+        assert opened.texts("#picked-count") == [said]
+        assert first == chosen[: len(first)].tolist()
+        opened.tab.go_back()
+        opened.tab.wait_for_function("() => !document.body.dataset.ready.includes('pick')")
+        assert not opened.tab.locator("#picked").is_visible()
+        opened.tab.go_forward()
+        opened.shows("pick=l")
+        assert (opened.texts("#picked-count"), listed()) == ([said], first)
+        opened.go(link)
+        assert (opened.texts("#picked-count"), listed()) == ([said], first)
+        assert opened.texts("#map-at") == [f"step {found.steps[step]:,}"]
 
     def test_pointing_and_clicking(self, opened: Opened, page: Page) -> None:
         """The dot furthest from the others: its context on pointing, it alone in the table on a click."""
@@ -159,6 +213,7 @@ class TestMap:
         assert opened.texts("#map-tip span") == ["".join(tokens.sequences[tokens.sequence[token]])]
         assert f"token {token} " in opened.texts("#map-tip small")[0]
         opened.tab.mouse.click(*places[:, token].tolist())
+        opened.shows(f"pick=t{token}")
         assert opened.texts("#count")[0].startswith("1 token.")
         assert opened.tab.locator("#tokens td.target button").get_attribute("data-token") == str(token)
 
@@ -176,8 +231,10 @@ class TestMap:
         x, y = self.pixels(opened, page, 0)[:, 0].tolist()
         opened.tab.mouse.move(x - 9, y - 9)
         opened.tab.mouse.down()
-        opened.tab.mouse.move(x + 9, y + 9, steps=3)
+        for corner in ((9, -9), (9, 9), (-9, 9)):
+            opened.tab.mouse.move(x + corner[0], y + corner[1])
         opened.tab.mouse.up()
+        opened.shows("pick=l0_")
         assert opened.texts("#picked-count") == [f"{found.coordinates.shape[1]} tokens chosen on the map"]
 
     def test_the_key_by_the_keyboard(self, opened: Opened, page: Page) -> None:
@@ -186,6 +243,7 @@ class TestMap:
         carry = page.settings[0].facets[1]
         opened.tab.locator("#map-color").select_option(label="carry")
         opened.tab.locator("#map-key button").first.press("Enter")
+        opened.shows("pick=k1.0")
         assert opened.texts("#count")[0].startswith(f"{int((carry.values == 0).sum())} tokens")
         opened.tab.locator("#map-color").select_option(label="cluster of the vector on show")
         sizes = [c["size"] for c in page.settings[0].analyses[0].to_json()["vectors"][0]["clusters"]]

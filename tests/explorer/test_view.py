@@ -116,6 +116,20 @@ def test_shares_of_the_fall(told: dict[str, Any]) -> None:
     assert told["unheld"] == [None, "", ""]
 
 
+def test_a_choice_on_the_map_is_part_of_the_link(told: dict[str, Any]) -> None:
+    """Of tokens, categories, clusters, steps and regions that there are, if a setting has a map; back restores it."""
+    assert told["picks"] == ["t39", "k0.2", "c2.1", "c4.-1", "l2_0.0_5.0_0.-5", "b0_-5.3_7.9"]
+    assert told["unmapped"] == ""
+    assert told["chosen"]["link"].endswith("&pick=t3")
+    assert (told["chosen"]["loads"], told["chosen"]["entries"]) == (0, 3)
+    assert told["cluster"] == "#setting=addition&analysis=loss&vector=1"
+
+
+def test_what_lies_in_a_lasso_or_box(told: dict[str, Any]) -> None:
+    """Of a lasso that crosses itself, what an odd number of edges divide from the outside."""
+    assert told["within"] == [True, False, False, True, True, False]
+
+
 def test_a_pinned_token_comes_back_when_the_pointer_leaves(told: dict[str, Any]) -> None:
     assert told["pinned"] == [None, 7, 3, None, 3]
 

@@ -14,7 +14,7 @@ function random(seed) {
 const analysis = (id, clusters) => ({ id, vectors: clusters.map((count, k) => ({ number: k + 1, kept: count > 0, clusters: [...Array(count).keys()].map((number) => ({ number })) })) });
 const made = {
   settings: ["addition", "text"].map((id, n) => ({
-    id, start: { analysis: "polca", vector: 2 + n }, tokens: { first: { shape: [40 + n] } }, facets: [{ categories: [{}, {}, {}] }],
+    id, start: { analysis: "polca", vector: 2 + n }, tokens: { first: { shape: [40 + n] } }, facets: [{ categories: [{}, {}, {}] }], map: n ? null : { steps: [0, 5, 9] },
     analyses: [analysis("polca", [0, 2, 3, 1 + n]), analysis("loss", [2])],
   })),
 };
@@ -114,6 +114,13 @@ async function scenario(act) {
     rises: togetherHeld(...projecting([0.1], 3)),
     unheld: [shares(...projecting([0], 2)), togetherHeld(...projecting([0], 2)), togetherHeld(projecting([0], 1)[0], { quantity: "exact loss" })],
     pinned: [tokenOnShow(null, ""), tokenOnShow(null, "7"), tokenOnShow(3, "7"), afterLeaving(3, "7"), afterLeaving(3, "")],
+    picks: ["t39", "t40", "t", "k0.2", "k0.3", "k1.0", "c2.1", "c4.-1", "c9.0", "c2", "l2_0.0_5.0_0.-5", "l3_0.0_5.0_0.5", "l1_0.0_5.0", "b0_-5.3_7.9", "b0_1.1_2.2_3.3", "x", "toString", "l1"]
+      .filter((pick) => valid(made, { pick }).pick === pick),
+    unmapped: valid(made, { setting: "text", pick: "t3" }).pick,
+    chosen: await scenario(async (b) => { b.page.change({ pick: "t3" }); await b.arrive(true); b.page.change({ pick: "" }); b.go(-1); }),
+    cluster: (await scenario(async (b) => { b.page.change({ pick: "c2.1" }); b.page.change({ analysis: "loss", vector: "" }); })).link,
+    within: [["l0_0.0_10.0_10.10_0.10", [5, 5]], ["l0_0.0_10.0_10.10_0.10", [11, 5]], ["l0_0.0_10.10_10.0_0.10", [5, 2]], ["l0_0.0_10.10_10.0_0.10", [2, 5]], ["b0_10.10_0.0", [10, 0]], ["b0_10.10_0.0", [5, -1]]]
+      .map(([pick, at]) => within(region(pick), at)),
     hits: searched(["x".repeat(30) + "The ", "cat", " of the the"], "the"),
     across: searched(["a b", "c.d", "e"], "bc."),
     none: searched(["a", "b", "c"], ""),

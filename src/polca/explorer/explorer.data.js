@@ -109,9 +109,10 @@ async function load(state) {
     [tokens.sequence, tokens.place, tokens.first, tokens.last, analysis.labels, t.low, t.span, t.levels,
       ...setting.facets.map((f) => f.values)].map(array));
   const exact = setting.trajectories.loss || null, compared = setting.analyses.find((a) => a.id === state.with);
-  const map = setting.map && setting.map.trajectories === analysis.trajectories ? setting.map : null;
+  const places = setting.map && { ...setting.map, x: await array(setting.map.x), y: await array(setting.map.y) };
   return {
-    map: map && { ...map, x: await array(map.x), y: await array(map.y) },
+    // What is chosen on the map stays chosen where an analysis has other trajectories, and does not show it.
+    places, map: places && places.trajectories === analysis.trajectories ? places : null,
     other: compared ? await second(setting, compared, state.vector) : null,
     setting, analysis, facets, sequence, place, first, last, labels, low, span, levels,
     steps: t.steps, count: first.length, vector: analysis.vectors[state.vector - 1], mean: t.mean[state.vector - 1],
@@ -159,6 +160,9 @@ function draw(next, loaded, part) {
   if (changed("group", "token")) {
     drawVector();
     drawClusters();
+  }
+  if (changed("group", "token", "pick")) {
+    followPick();
     drawMap();
   }
   drawTokens();

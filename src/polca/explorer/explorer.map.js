@@ -1,9 +1,9 @@
 /* The explorer page: the map of tokens, drawn on a canvas, after "Embryology of a Language Model" (arXiv 2508.00331). */
 // --- Map of tokens -------------------------------------------------------------------------------------------------
 
-const REACH = 7, UNCLUSTERED = "#b0b0b0", RISEN = "#dcdcdc";
-/* Where the slider stands and which tokens were chosen; not part of the link, which would have to name them all. */
-const mapped = { setting: "", at: 0, color: 0, picked: null, box: null, frame: 0 };
+const REACH = 7, LEVEL = 511, THOUSAND = 1000, CORNERS = 40, UNCLUSTERED = "#b0b0b0", RISEN = "#dcdcdc";
+/* Where the slider stands, and which tokens the link chooses. */
+const mapped = { setting: "", at: 0, color: 0, pick: "", picked: null, box: null, frame: 0 };
 
 /** Whether a token passes the choice made on the map. */
 const onMap = (token) => mapped.picked === null || mapped.picked.has(token);
@@ -34,6 +34,35 @@ function mapBox(canvas) {
   if (!map.low) Object.assign(map, { low: reach(Math.min), high: reach(Math.max) });
   const [wide, tall] = [0, 1].map((i) => map.high[i] - map.low[i]), unit = Math.min((width - 2 * edge) / (wide || 1), (height - 2 * edge) / (tall || 1));
   return { low: map.low, high: map.high, unit, width, height, left: (width - wide * unit) / 2, top: (height - tall * unit) / 2 };
+}
+
+/** Pixels of a point in thousandths of the map's scale, and back. */
+const toPixels = ([x, y], box = mapped.box) => [box.left + ((x * LEVEL) / THOUSAND - box.low[0]) * box.unit, box.top + (box.high[1] - (y * LEVEL) / THOUSAND) * box.unit];
+const fromPixels = ([left, top], box = mapped.box) => [(left - box.left) / box.unit + box.low[0], box.high[1] - (top - box.top) / box.unit].map((level) => Math.round((level * THOUSAND) / LEVEL));
+
+/** Corners of a box by two of them. */
+const cornersOf = ([[ax, ay], [bx, by]]) => [[ax, ay], [bx, ay], [bx, by], [ax, by]];
+
+/** Tokens that a choice in the link names. */
+function tokensOf(pick) {
+  const drawn = region(pick), every = [...Array(view.count).keys()], [first, second] = pick.slice(1).split(".").map(Number);
+  if (pick === "") return [];
+  if (drawn) {
+    const { x, y, steps } = view.places, thousandths = (values, token) => (values[token * steps.length + drawn.step] * THOUSAND) / LEVEL;
+    return every.filter((token) => within(drawn, [thousandths(x, token), thousandths(y, token)]));
+  }
+  return { t: () => [first], k: () => every.filter((token) => view.facets[first][token] === second), c: () => every.filter((token) => view.label(first, token) === second) }[pick[0]]();
+}
+
+/** Take over the choice of the link, and the slider's step that it was drawn at. */
+function followPick() {
+  const { setting } = view, drawn = region(state.pick), found = tokensOf(state.pick);
+  if (mapped.setting !== setting.id) Object.assign(mapped, { setting: setting.id, at: setting.map ? setting.map.steps.length - 1 : 0, color: 0 });
+  if (drawn && mapped.pick !== state.pick) {
+    cancelAnimationFrame(mapped.frame);
+    mapped.at = drawn.step;
+  }
+  [mapped.pick, mapped.picked] = [state.pick, found.length ? new Set(found) : null];
 }
 
 function paint(drag = null) {
@@ -68,12 +97,16 @@ function paint(drag = null) {
     pen.arc(left, top, 6, 0, 7);
     pen.stroke();
   }
-  if (drag) {
-    [pen.fillStyle, pen.strokeStyle, pen.globalAlpha] = ["#0b57d0", "#0b57d0", 0.1];
-    const [x, y, wide, tall] = drag;
-    pen.fillRect(x, y, wide, tall);
+  const drawn = region(state.pick);
+  const outline = drag || (drawn && mapped.picked && mapped.at === drawn.step ? (drawn.box ? cornersOf(drawn.points) : drawn.points).map((point) => toPixels(point)) : null);
+  if (outline) {
+    [pen.fillStyle, pen.strokeStyle, pen.lineWidth, pen.globalAlpha] = ["#0b57d0", "#0b57d0", 1, 0.1];
+    pen.beginPath();
+    outline.forEach((point) => pen.lineTo(...point));
+    pen.closePath();
+    if (drag) pen.fill();
     pen.globalAlpha = 1;
-    pen.strokeRect(x, y, wide, tall);
+    pen.stroke();
   }
 }
 
@@ -95,19 +128,17 @@ function glide(to) {
   mapped.frame = requestAnimationFrame(tick);
 }
 
-/** Show some tokens alone, on the map and in the table. */
-function pickTokens(tokens) {
-  mapped.picked = tokens && tokens.length ? new Set(tokens) : null;
-  limit = PAGE;
-  paint();
-  drawPicked();
-  drawTokens();
-}
-
 function drawPicked() {
   const count = mapped.picked ? mapped.picked.size : 0;
   $("picked").hidden = !count;
   $("picked-count").textContent = `${many(count, "token")} chosen on the map`;
+}
+
+/** What a colour of the list chooses: a category, or a cluster, the outliers or the rest of the vector on show. */
+function pickOfKey(i) {
+  if (view.setting.facets[mapped.color]) return `k${mapped.color}.${i}`;
+  const { clusters, kept } = view.vector, rest = kept ? RISING : DROPPED;
+  return `c${state.vector}.${i < clusters.length ? clusters[i].number : i === clusters.length ? OUTLIER : rest}`;
 }
 
 function drawMapKey() {
@@ -116,14 +147,13 @@ function drawMapKey() {
   $("map-key").replaceChildren(...kinds.map((kind, i) => [kind, i]).filter(([, i]) => counts[i]).map(([kind, i]) => {
     const label = `${cut(kind.name, 48)}, ${integer.format(counts[i])}`;
     const button = make("button", { type: "button", title: `Choose the ${many(counts[i], "token")}: ${kind.name}` }, make("i", { style: kind.ring ? { border: `2px solid ${kind.color}` } : { background: kind.color } }), label);
-    button.addEventListener("click", () => pickTokens([...of.keys()].filter((x) => of[x] === i)));
+    button.addEventListener("click", () => change({ pick: pickOfKey(i) }));
     return make("li", {}, button);
   }));
 }
 
 function drawMap() {
   const { setting, analysis, map } = view, facets = setting.facets;
-  if (mapped.setting !== setting.id) Object.assign(mapped, { setting: setting.id, at: setting.map ? setting.map.steps.length - 1 : 0, color: 0, picked: null });
   $("map-section").hidden = !setting.map;
   drawPicked();
   if (!setting.map) return;
@@ -140,7 +170,7 @@ function drawMap() {
   $("map-at").textContent = `step ${integer.format(stepOfMap())}`;
   $("map-step").setAttribute("aria-valuetext", $("map-at").textContent);
   const [across, up] = map.shares.map((part) => percent(part, 1)), along = map.vectors === 1 ? "the one kept vector" : `all ${map.vectors} kept vectors`;
-  $("map-note").textContent = `Each dot is a token. Tokens lie together if ${along} have treated them alike up to the step of the slider. Choose a colour in the list, click a dot or drag a box: the table below then lists these tokens.`;
+  $("map-note").textContent = `Each dot is a token. Tokens lie together if ${along} have treated them alike up to the step of the slider. Choose a colour in the list, click a dot, or draw around dots (with Shift: a box): the table below then lists these tokens, and the link keeps the choice.`;
   $("map-foot").replaceChildren(`The axes are the two main directions (PCA) of the tokens’ signatures over the whole of training: projected losses at ${map.steps.length} steps, scaled over tokens. At the end they hold ${across} and ${up} of the variance, so the map leaves out ${percent(1 - map.shares[0] - map.shares[1], 1)}. At a step, a dot stands where the projected losses up to then have brought it. Watching tokens take their places is an idea of “Embryology of a Language Model” (arXiv 2508.00331).`);
   $("map").setAttribute("aria-label", `Map of ${many(view.count, "token")} at ${$("map-at").textContent}, coloured by ${mapped.color < facets.length ? facets[mapped.color].title : "cluster"}. The list of colours beside it chooses tokens by keyboard.`);
   drawMapKey();
@@ -176,36 +206,48 @@ function tip(token, left, top) {
   Object.assign($("map-tip").style, { left: right ? "auto" : `${left + 12}px`, right: right ? `${mapped.box.width - left + 12}px` : "auto", top: `${top + 12}px` });
 }
 
+/** At most so many of a path's points, evenly. */
+const thinned = (path) => path.filter((_, i) => i % Math.ceil(path.length / CORNERS) === 0);
+
 {
   const canvas = $("map");
-  let start = null;
+  let path = null, box = false;
   const point = (event) => {
     const { left, top } = canvas.getBoundingClientRect();
     return [event.clientX - left, event.clientY - top];
   };
-  const boxTo = ([x, y]) => [Math.min(x, start[0]), Math.min(y, start[1]), Math.abs(x - start[0]), Math.abs(y - start[1])];
+  const ends = () => [path[0], path[path.length - 1]];
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
-    start = point(event);
+    [path, box] = [[point(event)], event.shiftKey];
+    cancelAnimationFrame(mapped.frame);
+    mapped.at = Math.round(mapped.at);
     canvas.setPointerCapture(event.pointerId);
     tip(null);
   });
   canvas.addEventListener("pointermove", (event) => {
     const here = point(event);
-    if (start) paint(boxTo(here));
-    else tip(tokenNear(...here), ...here);
+    if (!path) return tip(tokenNear(...here), ...here);
+    const [x, y] = path[path.length - 1];
+    if (Math.abs(here[0] - x) + Math.abs(here[1] - y) >= 3) path.push(here);
+    paint(box ? cornersOf(ends()) : path);
   });
   canvas.addEventListener("pointerup", (event) => {
-    if (!start) return;
-    const here = point(event), [left, top, wide, tall] = boxTo(here);
-    start = null;
-    const near = tokenNear(...here);
-    pickTokens(wide + tall >= 6 ? tokensIn(left, top, left + wide, top + tall) : near === null ? null : [near]);
+    if (!path) return;
+    const here = point(event), reach = [0, 1].reduce((sum, i) => sum + Math.max(...path.map((p) => p[i]), here[i]) - Math.min(...path.map((p) => p[i]), here[i]), 0);
+    const corners = box ? [path[0], here] : thinned([...path, here]), near = tokenNear(...here);
+    path = null;
+    let pick = near === null ? "" : `t${near}`;
+    if (reach >= 6) pick = [`${box ? "b" : "l"}${mapped.at}`, ...corners.map((corner) => fromPixels(corner).join("."))].join("_");
+    // Around no dot there is nothing to choose.
+    if (region(pick) && !tokensOf(pick).length) pick = "";
+    if (pick === state.pick) paint();
+    else change({ pick });
   });
-  canvas.addEventListener("pointercancel", () => { start = null; paint(); });
-  canvas.addEventListener("pointerleave", () => { if (!start) tip(null); });
+  canvas.addEventListener("pointercancel", () => { path = null; paint(); });
+  canvas.addEventListener("pointerleave", () => { if (!path) tip(null); });
   window.addEventListener("resize", () => paint());
   $("map-step").addEventListener("input", () => glide(Number($("map-step").value)));
   $("map-color").addEventListener("change", () => { mapped.color = Number($("map-color").value); drawMap(); });
-  $("picked-clear").addEventListener("click", () => pickTokens(null));
+  $("picked-clear").addEventListener("click", () => change({ pick: "" }));
 }

@@ -223,7 +223,7 @@ function drawFooter() {
 }
 
 $("controls").addEventListener("submit", (event) => event.preventDefault());
-$("settings").addEventListener("change", (event) => change({ setting: event.target.value, analysis: "", with: "", vector: "", group: "", token: "", facet: "", q: "" }));
+$("settings").addEventListener("change", (event) => change({ setting: event.target.value, analysis: "", with: "", vector: "", group: "", token: "", facet: "", pick: "", q: "" }));
 $("analysis").addEventListener("change", (event) => change({ analysis: event.target.value, vector: "", group: "" }));
 $("with").addEventListener("change", (event) => change({ with: event.target.value }));
 $("vectors").addEventListener("change", (event) => change({ vector: event.target.value, group: "" }));

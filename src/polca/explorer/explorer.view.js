@@ -1,6 +1,6 @@
 /* The explorer page, first part: which view a link or a click asks for, and which one is shown. Nothing here touches the
    page, so that tests can run it without a browser. The parts share one scope. */
-const OUTLIER = -1, RISING = -2;
+const OUTLIER = -1, RISING = -2, DROPPED = -3;
 const GROUPS = { outliers: OUTLIER, rising: RISING };
 const NEAR = 20;
 
@@ -50,6 +50,37 @@ function togetherHeld(setting, analysis) {
   return kept.length && kept.length < count ? `${said} The ${kept.length === 1 ? "one" : kept.length} that the filter kept ${kept.length === 1 ? "holds" : "hold"} ${share(sum(kept))}.` : said;
 }
 
+/** What was drawn around on the map, from a link: the map's step and points, in thousandths of its scale; null for another choice.
+    `l3_-120.45_80.45_0.300` is a lasso at the map's fourth step, `b…` a box by two of its corners. */
+function region(pick) {
+  if (!/^[lb]\d+(_-?\d+\.-?\d+)+$/.test(pick)) return null;
+  const [head, ...points] = pick.split("_"), box = head[0] === "b";
+  if (box ? points.length !== 2 : points.length < 3 || points.length > 200) return null;
+  return { box, step: Number(head.slice(1)), points: points.map((point) => point.split(".").map(Number)) };
+}
+
+/** Whether a point lies in a region; in what crosses itself, by whether a way out crosses an odd number of edges. */
+function within({ box, points }, [x, y]) {
+  if (box) return [x, y].every((at, i) => at >= Math.min(points[0][i], points[1][i]) && at <= Math.max(points[0][i], points[1][i]));
+  let inside = false;
+  points.forEach(([ax, ay], i) => {
+    const [bx, by] = points[(i + 1) % points.length];
+    if (ay > y !== by > y && x < ax + ((y - ay) / (by - ay)) * (bx - ax)) inside = !inside;
+  });
+  return inside;
+}
+
+/** A choice on the map, where the setting has that: a region, a token `t7`, a category `k0.2` or cluster (of a vector) `c3.-1`. */
+function validPick(setting, analysis, pick) {
+  const found = region(pick), [, kind, first, second] = /^([tkc])(\d+)(?:\.(-?\d+))?$/.exec(pick) || [];
+  if (!setting.map) return "";
+  if (found) return found.step < setting.map.steps.length ? pick : "";
+  const facet = kind === "k" ? setting.facets[first] : null;
+  const exists = kind === "t" ? second === undefined && Number(first) < setting.tokens.first.shape[0]
+    : kind === "k" ? Boolean(facet && facet.categories[second]) : kind === "c" && second !== undefined && first >= 1 && first <= analysis.vectors.length;
+  return exists ? pick : "";
+}
+
 /** A state that exists, from what a link says. */
 function valid(page, given) {
   const setting = page.settings.find((s) => s.id === given.setting) || page.settings[0];
@@ -66,7 +97,7 @@ function valid(page, given) {
     setting: setting.id, analysis: analysis.id, vector, group, token,
     facet: /^\d+$/.test(given.facet || "") && Number(given.facet) < categories ? given.facet : "",
     with: setting.analyses.some((a) => a.id === given.with && a !== analysis) ? given.with : "",
-    q: given.q || "", scope: given.scope === "token" ? "token" : "near",
+    pick: validPick(setting, analysis, given.pick || ""), q: given.q || "", scope: given.scope === "token" ? "token" : "near",
     order: ["nearest", "projected", "rises", "last"].includes(given.order) ? given.order : "text",
   };
 }
@@ -74,7 +105,7 @@ function valid(page, given) {
 /** The link of a state. */
 function hash(s) {
   const params = new URLSearchParams({ setting: s.setting, analysis: s.analysis, vector: String(s.vector) });
-  for (const key of ["group", "with", "token", "facet", "q"]) if (s[key] !== "") params.set(key, s[key]);
+  for (const key of ["group", "with", "token", "facet", "pick", "q"]) if (s[key] !== "") params.set(key, s[key]);
   if (s.scope !== "near") params.set("scope", s.scope);
   if (s.order !== "text") params.set("order", s.order);
   return "#" + params.toString();
@@ -99,8 +130,10 @@ function views(page, history, location, load, draw) {
   return {
     /** Change a part of what was asked for last; what depends on it is chosen anew. */
     change(part) {
-      const next = valid(page, { ...asked, ...part, vector: String(part.vector ?? asked.vector) });
-      const turned = loadedFor(next) !== loadedFor(asked) || "group" in part || "token" in part;
+      // A cluster that was chosen on the map is of its analysis.
+      const pick = (part.analysis ?? asked.analysis) !== asked.analysis && asked.pick.startsWith("c") ? "" : asked.pick;
+      const next = valid(page, { ...asked, pick, ...part, vector: String(part.vector ?? asked.vector) });
+      const turned = loadedFor(next) !== loadedFor(asked) || "group" in part || "token" in part || "pick" in part;
       history[turned ? "pushState" : "replaceState"](null, "", hash(next));
       return show(next, part);
     },
