@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from polca.external.analysis import Analysis
-from polca.external.analyze import analyze
+from polca.external.analyze import analyze, write_analysis
 from polca.external.modules import ModuleCheckpoints, ModuleLoss
 from polca.external.sequences import Sequences, next_token
 from polca.external.settings import AnalysisSettings
@@ -63,3 +63,10 @@ def analysis(**settings: Any) -> Analysis:
         chosen = {"vectors": 2, "min_cluster_size": 8, "min_samples_divisor": 100, "tolerance": 1e-2, **settings}
         checkpoints = ModuleCheckpoints(Path(directory), model)
         return analyze(loss, checkpoints, hessian, evaluation().batches(20), AnalysisSettings(**chosen), steps=steps)
+
+
+def written(directory: Path, **settings: Any) -> Analysis:
+    """An analysis, whose folder is written."""
+    found = analysis(**settings)
+    write_analysis(found, evaluation(), directory)
+    return found
