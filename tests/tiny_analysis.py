@@ -66,7 +66,7 @@ def analysis(**settings: Any) -> Analysis:
         return analyze(loss, checkpoints, hessian, evaluation().batches(20), AnalysisSettings(**chosen), steps=steps)
 
 
-def write(directory: Path, **settings: Any) -> Analysis:
+def written(directory: Path, **settings: Any) -> Analysis:
     """Write an analysis as `polca analyze` does, but for its figures, which take most of the time."""
     found = analysis(**settings)
     with (

@@ -1,7 +1,10 @@
-"""Pages that several modules look at in a browser, written once."""
+"""Results and pages that several modules look at, written once."""
+
+from pathlib import Path
 
 import pytest
 
+from tiny_analysis import written
 from written_page import WrittenPage, written_page
 
 
@@ -14,3 +17,11 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> WrittenPage:
 def fifty(tmp_path_factory: pytest.TempPathFactory) -> WrittenPage:
     """With fifty vectors of additions."""
     return written_page(tmp_path_factory.mktemp("fifty"), vectors=50)
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of `polca analyze`, to be read."""
+    directory = tmp_path_factory.mktemp("analysis") / "results"
+    written(directory)
+    return directory

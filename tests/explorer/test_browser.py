@@ -131,7 +131,7 @@ def test_hostile_strings_are_text(opened: Opened) -> None:
 
 def test_results_of_analyze(opened: Opened, tmp_path: Path) -> None:
     """The page of a folder of `polca analyze`: hostile tokens as clusters' names, in bars, contexts and labels."""
-    found = tiny_analysis.write(tmp_path / "results")
+    found = tiny_analysis.written(tmp_path / "results")
     write_page(analysis_page(tmp_path / "results"), tmp_path / "page.html")
     opened.go("#vector=1&group=0&token=1", (tmp_path / "page.html").as_uri())
     assert not opened.tab.locator("#problem").is_visible()
