@@ -169,8 +169,10 @@ function drawMap() {
   $("map-step").value = String(Math.round(mapped.at));
   $("map-at").textContent = `step ${integer.format(stepOfMap())}`;
   $("map-step").setAttribute("aria-valuetext", $("map-at").textContent);
+  // A finger that begins upright scrolls the page.
+  const how = window.matchMedia("(pointer: coarse)").matches ? ", beginning sideways" : " (with Shift: a box)";
   const [across, up] = map.shares.map((part) => percent(part, 1)), along = map.vectors === 1 ? "the one kept vector" : `all ${map.vectors} kept vectors`;
-  $("map-note").textContent = `Each dot is a token. Tokens lie together if ${along} have treated them alike up to the step of the slider. Choose a colour in the list, click a dot, or draw around dots (with Shift: a box): the table below then lists these tokens, and the link keeps the choice.`;
+  $("map-note").textContent = `Each dot is a token. Tokens lie together if ${along} have treated them alike up to the step of the slider. Choose a colour in the list, click a dot, or draw around dots${how}: the table below then lists these tokens, and the link keeps the choice.`;
   $("map-foot").replaceChildren(`The axes are the two main directions (PCA) of the tokens’ signatures over the whole of training: projected losses at ${map.steps.length} steps, scaled over tokens. At the end they hold ${across} and ${up} of the variance, so the map leaves out ${percent(1 - map.shares[0] - map.shares[1], 1)}. At a step, a dot stands where the projected losses up to then have brought it. Watching tokens take their places is an idea of “Embryology of a Language Model” (arXiv 2508.00331).`);
   $("map").setAttribute("aria-label", `Map of ${many(view.count, "token")} at ${$("map-at").textContent}, coloured by ${mapped.color < facets.length ? facets[mapped.color].title : "cluster"}. The list of colours beside it chooses tokens by keyboard.`);
   drawMapKey();
