@@ -110,6 +110,20 @@ def test_panel_of_a_token_is_where_the_click_was(opened: Opened, width: int) -> 
     assert opened.tab.locator("#detail").count() == 1
 
 
+def test_a_chart_that_was_hidden_takes_the_new_width(opened: Opened) -> None:
+    """The panel of a token, and the analysis beside, drawn in a wide window and shown again in a narrow one."""
+    english = "#setting=english&analysis=polca&vector=1"
+    opened.visit(english + "&with=loss&token=3")
+    opened.visit(english)
+    opened.resize(390)
+    opened.tab.wait_for_timeout(300)
+    opened.tab.evaluate("link => { location.hash = link; }", english + "&with=loss&token=3")
+    opened.shows("token=3")
+    charts = opened.boxes("#compare .main-svg, #detail .main-svg")
+    assert len(charts) > 3
+    assert max(right for _, _, right, _ in charts) <= 390 - 14
+
+
 def test_panel_moves_when_the_window_becomes_narrow(opened: Opened) -> None:
     opened.visit("#setting=english&analysis=polca&vector=1&token=3")
     assert opened.tab.locator("#tokens #detail").count() == 0

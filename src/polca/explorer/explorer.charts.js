@@ -49,6 +49,12 @@ function axes(height, steps, low, high) {
   };
 }
 
+/** Show traces in a node. A chart that was hidden while the window changed its width takes the width that it has now. */
+function plot(node, traces, layout) {
+  Plotly.react(node, traces, layout, CONFIG);
+  if (node._fullLayout && node.clientWidth && Math.abs(node._fullLayout.width - node.clientWidth) >= 1) Plotly.relayout(node, { autosize: true });
+}
+
 /** The lowest and highest value of a chart. */
 function extent(clusters, key, mean, token, zero = false) {
   const values = [...clusters.flatMap((c) => [...c[key][0], ...c[key][2]]), ...mean.values, ...(token ? token.values : [])].filter((v) => v !== null);
@@ -97,7 +103,7 @@ function drawChart(id, name, steps, clusters, key, mean, token, [low, high], sam
   rule(sampled, "sampled", "4px,3px", sampled === end ? "right" : near ? (sampled <= flat ? "right" : "left") : "center");
   rule(flat, "τ", "1px,3px", near ? (sampled <= flat ? "left" : "right") : "center");
   const node = $(id);
-  Plotly.react(node, traces, layout, CONFIG);
+  plot(node, traces, layout);
   node.setAttribute("role", "img");
   node.setAttribute("aria-label", `${name} by training step. ` + clusters.map((c) => `Cluster ${c.number}, ${c.name}: median from ${number(c[key][1][0])} to ${number(c[key][1][c[key][1].length - 1])}`
     + (c.break_step === null ? "." : `, breakthrough at step ${integer.format(c.break_step)}.`)).join(" "));

@@ -192,7 +192,7 @@ function drawSmall(id, height, panels, columns, zero) {
   });
   const first = id === "detail-vectors" ? `${view.analysis.quantity}, ${view.analysis.unit}, one scale; by vector · group` : null;
   if (first) layout.annotations.push({ xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 15, showarrow: false, text: plain(first), font: { size: 11, color: MUTED } });
-  Plotly.react(node, traces, layout, CONFIG);
+  plot(node, traces, layout);
   node.setAttribute("role", "img");
   node.setAttribute("aria-label", shown.map((p) => `${p.title}: from ${number(p.values[0])} to ${number(p.values[p.values.length - 1])}`).join("; "));
   if (!node.dataset.listens) {
