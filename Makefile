@@ -117,7 +117,7 @@ test: $(STAMP) ## linters, tests, and the smoke preset from nothing, compared by
 	$(call timed,linters,$(MAKE) --no-print-directory lint)
 	$(call timed,tests and smoke preset,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m "not thorough and not slow")
 
-thorough: $(STAMP) ## what CI adds to make test: smoke a second time in one process, changes of code, damaged files
+thorough: $(STAMP) ## what CI adds to make test: smoke a second time, pages in a browser, kills, damaged files, seeds
 	$(call timed,thorough tests,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m thorough)
 
 # $(1): a part of the tests; $(2): its command. Says how long it took.
@@ -125,12 +125,12 @@ define timed
 @start=$$(date +%s); $(2) || exit; took=$$(($$(date +%s) - start)); echo "$(1): $$((took / 60)) min $$((took % 60)) s"
 endef
 
-browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on the path; installs Playwright, then `make test` has them too
+browser: $(STAMP) ## tests of the pages in Chromium or Chrome, which must be on the path; installs Playwright, then `make thorough` has them too
 	$(BIN)python -m pip install -r tests/requirements-browser.txt
 	$(BIN)python -m pytest -q -rs tests/*/test_browser*.py
 
 reliability: $(STAMP) ## kills, spoilt files, full disks: a quarter of an hour; writes the table of docs/reliability.md
-	$(BIN)python -m pytest -q -n 2 -m "reliability and not thorough" --junitxml .work/reliability.xml
+	$(BIN)python -m pytest -q -n 2 -m "reliability and not few" --junitxml .work/reliability.xml
 	$(BIN)python tests/reliability_table.py .work/reliability.xml
 
 bench: $(STAMP) ## speed against the alternatives, ten minutes; benchmarks/requirements.txt says how to have them all

@@ -15,6 +15,8 @@ from polca.machine.files import read_csv
 from synthetic_explorer import HOSTILE, WINDOW, SyntheticRun
 from written_page import WrittenPage
 
+pytestmark = pytest.mark.thorough
+
 FIRST = "POLCA, standardised: vector 1, sampled at step 400"
 """Title of the view that a page of the made-up preset begins with."""
 

@@ -8,6 +8,8 @@ import pytest
 from browser import Opened, opened_page, overlapping, quiet  # noqa: F401
 from written_page import WrittenPage
 
+pytestmark = pytest.mark.thorough
+
 WIDTHS = (1400, 900, 390)
 VECTORS = 50
 POLCA = "#setting=arithmetic&analysis=polca&vector=1"

@@ -12,6 +12,8 @@ from browser import Opened, opened_page, quiet  # noqa: F401
 from expected_views import Expected, State
 from written_page import WrittenPage
 
+pytestmark = pytest.mark.thorough
+
 WALKS, INPUTS = 50, 9
 DRAWN = 5
 """Walks in which Plotly draws the charts."""

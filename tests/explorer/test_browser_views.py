@@ -13,6 +13,8 @@ from polca.explorer import Page
 from polca.explorer.token_map import LEVELS
 from written_page import WrittenPage
 
+pytestmark = pytest.mark.thorough
+
 WIDTHS = (1400, 900, 390)
 VECTORS = 50
 POLCA = "#setting=arithmetic&analysis=polca&vector=1"

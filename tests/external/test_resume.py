@@ -15,13 +15,12 @@ from filelock import FileLock
 
 from polca.errors import PolcaError
 
+pytestmark = pytest.mark.thorough
+
 RESULTS = {
     *("basis.safetensors", "projections.npz", "clusters.npz", "clusters.csv", "tokens.json", "summary.json"),
     *("projected_losses.pdf", "projected_losses.png"),
 }
-
-
-FURTHER = (("--min-cluster-size", "8"), ("--delta", "20"), ("--flat-step", "20"), ("--workers", "2"))
 
 
 class Stopped(BaseException):
@@ -143,11 +142,7 @@ class TestAgain:
 
     @pytest.mark.parametrize(
         "options",
-        [
-            (),
-            ("--raw",),
-            *(pytest.param(options, marks=pytest.mark.thorough) for options in FURTHER),
-        ],
+        [("--min-cluster-size", "8"), ("--raw",), ("--delta", "20"), ("--flat-step", "20"), ("--workers", "2"), ()],
         ids=" ".join,
     )
     def test_what_costs_nothing(self, options: tuple[str, ...], command: Any, work: list[str], tmp_path: Path) -> None:
@@ -163,8 +158,8 @@ class TestAgain:
             (("--seed", "1"), "bbpppppp"),
             (("--tokens", "20"), "pppppp"),
             (("--basis-steps", "30,40"), "bpppppp"),
-            pytest.param(("--tolerance", "0.1"), "bbpppppp", marks=pytest.mark.thorough),
-            pytest.param(("--second-order", "exact"), "pppppp", marks=pytest.mark.thorough),
+            (("--tolerance", "0.1"), "bbpppppp"),
+            (("--second-order", "exact"), "pppppp"),
         ],
         ids=str,
     )

@@ -15,6 +15,8 @@ from polca.machine.files import read_npz, read_tensors
 from polca.machine.pinned import ENVIRONMENT
 from polca.machine.runtime import device, on_device, use_device
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -55,7 +57,6 @@ with distributed.group():
 """
 
 
-@pytest.mark.thorough
 def test_two_processes_give_what_one_gives(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -11,6 +11,8 @@ from polca.machine.checkout import ROOT
 from polca.report.page import results_page
 from polca.study.paths import PresetPaths
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module", params=["laptop", "smoke"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Opened]:

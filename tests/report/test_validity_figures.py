@@ -8,12 +8,14 @@ from polca.machine.files import read_csv
 from polca.report.figures.style import PAGE_WIDTH, encode, styled
 from polca.report.figures.validity import draw_completeness, draw_nulls, draw_sensitivity
 
+pytestmark = pytest.mark.thorough
+
 
 def table(preset: str, name: str):
     return read_csv(ROOT / "paper" / preset / "validity" / f"{name}.csv")
 
 
-@pytest.mark.parametrize("preset", ["smoke", pytest.param("laptop", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("preset", ["laptop", "smoke"])
 def test_layout_and_bytes(preset: str) -> None:
     parts = {n: table(preset, f"completeness_{n}") for n in ("curves", "errors", "forms")}
     nulls = {n: table(preset, f"null_{n}") for n in ("best", "hidden")}

@@ -116,7 +116,11 @@ def cases(stages: Collection[Stage]) -> Any:
     A test is given the stage, and of how many faults it tries one.
     """
     every = [pytest.param(stage, 1, id=str(stage), marks=pytest.mark.slow) for stage in stages]
-    few = [pytest.param(s, FEW, id=f"{s}-few", marks=pytest.mark.thorough) for s in stages if s not in SLOW]
+    few = [
+        pytest.param(s, FEW, id=f"{s}-few", marks=[pytest.mark.thorough, pytest.mark.few])
+        for s in stages
+        if s not in SLOW
+    ]
     return pytest.mark.parametrize(("stage", "one_of"), every + few)
 
 
@@ -310,6 +314,7 @@ def _with_movement(p: Projections, sign: np.ndarray) -> np.ndarray:
     return (np.sign(moves)[:, None, :] * np.sign(sign)[None, :, None]).astype(np.float32)
 
 
+@pytest.mark.thorough
 @pytest.mark.reliability(
     "trajectories constant, duplicated, huge, or rising so that no token or one is left",
     "the stages end, with no clusters where there are none",
@@ -331,6 +336,7 @@ def test_degenerate_trajectories(kind: str, root: Path) -> None:
         assert outcome.code == 0, (stage, outcome)
 
 
+@pytest.mark.thorough
 @pytest.mark.reliability(
     "every token an outlier",
     "the stages end, with no clusters",

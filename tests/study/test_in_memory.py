@@ -31,6 +31,8 @@ from polca.validity.bases import ScoringWork, bases_table, score_saved
 from polca.validity.null_tables import arithmetic_tables, english_tables
 from polca.validity.settings import ChanceSettings
 
+pytestmark = pytest.mark.thorough
+
 CHAIN = ("data", "labels", "train", "basis", "project", "trajectories", "cluster")
 TEXT = "The old {0} of the {1} crossed the river, and the {1} refused it.\nIn {0} they sold the northern {1} twice.\n\n"
 

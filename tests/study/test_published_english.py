@@ -41,6 +41,8 @@ from polca.tasks.english.task import EnglishTask
 from polca.typing import Reading
 from tiny_preset import QUICK, Stage, make_preset, quick_figures, run_stage
 
+pytestmark = pytest.mark.thorough
+
 STAGES = ("published", "published_cluster", "published_english", "published_signatures", "tables")
 EXAMPLES = 3
 """Of the Hessian sample, where the preset has 4."""

@@ -33,6 +33,8 @@ from polca.study.stages.published import addition_facts, known_facts, run_facts
 from polca.typing import Reading
 from tiny_preset import Stage, make_preset, quick_figures, run_stage
 
+pytestmark = pytest.mark.thorough
+
 STAGES = (
     "published",
     "published_cluster",

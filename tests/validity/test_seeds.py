@@ -17,6 +17,8 @@ from polca.validity.seeds import SeedsWork, run_seed, summarize_values, table_va
 from polca.validity.settings import SeedsSettings, SpecificationSettings, on_grid, read
 from synthetic import READINGS
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def tiny():

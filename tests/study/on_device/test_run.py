@@ -35,6 +35,8 @@ from polca.tasks.task import Task
 from polca.typing import Reading
 from tiny_preset import make_preset
 
+pytestmark = pytest.mark.thorough
+
 ARCHIVES = {
     "polca_first_order": ("polca_first_order", 5),
     "polca": ("polca", 5),
