@@ -13,8 +13,9 @@ from polca.study.settings import Preset
 from polca.study.stage import publish, resumable, run_task
 from polca.study.stages.signatures import (
     CONTROLLED,
+    change_of,
     compared_analyses,
-    compared_trajectories,
+    control_trajectories,
     is_mapped,
     joint_scores,
     map_of,
@@ -22,22 +23,34 @@ from polca.study.stages.signatures import (
 )
 from polca.tasks.task import Labels, Task
 
-MAP = "map"
-Shared = tuple[Task, Labels, Path, dict[str, Trajectories]]
+CHANGE, MAP = "loss_change", "map"
+Controls = dict[str, Trajectories]
+Shared = tuple[Task, Labels, TaskPaths, Controls, Path]
+
+
+def compared(out: TaskPaths, controls: Controls, name: str) -> Trajectories:
+    """What is compared under a name: read when it is asked for, since all together fill gigabytes."""
+    if name in controls:
+        return controls[name]
+    if name == CHANGE and not out.trajectory(name).exists():
+        return change_of(compared(out, controls, "loss"))
+    return Archive.load(out.trajectory(name)).trajectories()
 
 
 def score(shared: Shared, chosen: str) -> dict[str, int]:
     """Write the tables of an analysis or control, or the map of an analysis and its table, to the work folder."""
-    task, labels, work, trajectories = shared
+    task, labels, out, controls, work = shared
     kind, _, name = chosen.partition("/")
+    trajectories = compared(out, controls, name)
     if kind == MAP:
         skills = task.skills(labels)
         mapped = next(iter(skills.values()))
-        coordinates, clusters = map_of(trajectories[name], mapped)
+        coordinates, clusters = map_of(trajectories, mapped)
         write_npz(work / "out" / "maps" / f"{name}.npz", {"coordinates": coordinates, "clusters": clusters})
         tables = {"joint": joint_scores(name, clusters, mapped, skills)}
     else:
-        tables, _ = signature_tables(task, name, trajectories[name], trajectories["loss"], labels, mapped=False)
+        loss = compared(out, controls, "loss")
+        tables, _ = signature_tables(task, name, trajectories, loss, labels, mapped=False)
     for table, rows in tables.items():
         write_csv(work / "parts" / table / f"{name}.csv", rows)
     return {"tables": len(tables)}
@@ -47,15 +60,15 @@ def main(preset: Preset, task: Task, out: TaskPaths) -> None:
     losses = read_losses(out, task.settings.training.steps // task.settings.polca.interval + 1)
     labels = read_labels(out, losses.losses.shape[1])
     projections = {name: Projections.load(out.projection(name)) for name in CONTROLLED if name in task.bases}
+    controls = {control.name: control for control in control_trajectories(projections)}
+    names = [*dict.fromkeys([*compared_analyses(task), CHANGE]), *controls]
     with resumable(preset, f"{task.name}_signatures", task.name) as work:
-        kept = {name: Archive.load(out.trajectory(name)).trajectories() for name in compared_analyses(task)}
-        trajectories = compared_trajectories(task, kept, projections)
-        shared = (task, labels, work, trajectories)
+        shared = (task, labels, out, controls, work)
         # A map takes several times as long as tables: maps first, so that no process is left alone with one.
-        chosen = [f"{MAP}/{name}" for name in trajectories if is_mapped(name)] + [f"tables/{n}" for n in trajectories]
+        chosen = [f"{MAP}/{name}" for name in names if is_mapped(name)] + [f"tables/{name}" for name in names]
         map_processes(score, shared, chosen, description="signatures", resume=work / "done")
         for folder in sorted((work / "parts").iterdir()):
-            parts = [read_table(path) for name in trajectories if (path := folder / f"{name}.csv").is_file()]
+            parts = [read_table(path) for name in names if (path := folder / f"{name}.csv").is_file()]
             write_csv(work / "out" / f"{folder.name}.csv", stacked(*parts))
         first = next(iter(task.skills(labels).values()))
         write_npz(

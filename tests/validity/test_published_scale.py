@@ -74,7 +74,7 @@ def plain(task: ArithmeticTask) -> ArithmeticTask:
 
 
 def test_tables(run: Run, tmp_path: Path) -> None:
-    trajectories = run.trajectories()
+    trajectories = run.trajectories(run.analyses)
     assert list(trajectories) == ["polca_first_order", "polca", "polca_random", "loss", "loss_change"]
     assert trajectories["loss_change"].steps[0] == 20
     out = TaskPaths(tmp_path, "arithmetic")
@@ -119,7 +119,7 @@ def test_tables(run: Run, tmp_path: Path) -> None:
 
 def test_specifications_in_parts(run: Run) -> None:
     grid = SpecificationSettings(thinning=(1, 2), length=(1.0, 0.4), permutations=10)
-    trajectories = run.trajectories()
+    trajectories = run.trajectories(run.analyses)
     parts = specification_parts(grid)
     cells = pd.concat([specification_table(run, trajectories, part) for part in parts.values()], ignore_index=True)
     assert len(parts) == 4

@@ -10,7 +10,7 @@ from polca.study.settings import Preset
 from polca.study.stages.signatures import all_signature_tables, change_of
 from polca.tasks.arithmetic import probes
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.validity.published_tables import with_few_points
+from polca.validity.published_tables import few_points_tables, in_order
 from synthetic import additions
 
 STEPS = 20 * np.arange(6)
@@ -39,14 +39,15 @@ def test_the_loss_is_probed_with_as_many_numbers_as_a_signature_too(made: Made) 
     task, trajectories, labels = made
     one = {name: Trajectories(t.name, t.values[:1], t.steps, t.projected) for name, t in trajectories.items()}
     made = all_signature_tables(task, dict(reversed(one.items())), labels)
-    tables = with_few_points(made, task, one, labels)
+    few = [few_points_tables(name, one, 3, task, labels) for name in ("loss", "loss_change")]
+    tables = in_order(made, list(one), few)
     table = tables["probes"]
     assert table["analysis"].unique().tolist() == [*one, "loss_few", "loss_change_few"]
     assert table.groupby("analysis")["features"].first().to_dict() == {
         **{"polca": 3, "polca_random": 3, "loss": 6, "loss_change": 5, "loss_few": 3, "loss_change_few": 3}
     }
-    few = Trajectories("loss", np.ascontiguousarray(one["loss"].values[:, :, [0, 2, 5]]), STEPS[[0, 2, 5]], False)
-    expected = probes.probe_tables("loss_few", few, one["loss"], labels)["probes"]
+    by_hand = Trajectories("loss", np.ascontiguousarray(one["loss"].values[:, :, [0, 2, 5]]), STEPS[[0, 2, 5]], False)
+    expected = probes.probe_tables("loss_few", by_hand, one["loss"], labels)["probes"]
     pd.testing.assert_frame_equal(table[table["analysis"] == "loss_few"].reset_index(drop=True), expected)
     # These are not mapped.
     assert set(tables["joint"]["analysis"]) == {"polca", "polca_random", "loss", "loss_change"}
@@ -54,3 +55,8 @@ def test_the_loss_is_probed_with_as_many_numbers_as_a_signature_too(made: Made) 
         kept = tables[name][tables[name]["analysis"].isin(list(one))]
         expected = made[name].set_index("analysis").loc[list(one)].reset_index()
         pd.testing.assert_frame_equal(kept.reset_index(drop=True), expected)
+
+
+def test_as_many_points_as_numbers_are_left_as_they_are(made: Made) -> None:
+    task, trajectories, labels = made
+    assert few_points_tables("loss", trajectories, 6, task, labels) == {}

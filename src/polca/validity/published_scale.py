@@ -1,6 +1,6 @@
 """What the clusters of a run at the published scale say, in both readings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, get_args
@@ -53,11 +53,17 @@ class Run:
         """The exact losses."""
         return ExactLosses(self.run.steps, self.run.losses)
 
-    def trajectories(self) -> dict[str, Trajectories]:
-        """Of the analyses that were kept, and of the exact loss and its change."""
+    @property
+    def analyses(self) -> list[str]:
+        """Those that were kept, and the exact loss and its change."""
+        return [*self.run.archives, "loss", "loss_change"]
+
+    def trajectories(self, analyses: Iterable[str]) -> dict[str, Trajectories]:
+        """Of some of `analyses`; all together can fill gigabytes."""
         values = np.ascontiguousarray(self.run.losses.T[None])
         loss = Trajectories("loss", values, self.run.steps, projected=False)
-        return {**self.run.trajectories, "loss": loss, "loss_change": change_of(loss)}
+        exact = {"loss": loss, "loss_change": change_of(loss)}
+        return {name: exact.get(name) or self.run.archives[name].trajectories() for name in analyses}
 
 
 def in_both_readings(out: TaskPaths, name: str, analyses: Sequence[str]) -> pd.DataFrame:
@@ -116,7 +122,7 @@ def readings_table(
 
     Args:
         tables: `clusters` and `vectors`, by `in_both_readings`.
-        trajectories: of `Run.trajectories`.
+        trajectories: of the analyses in `FORMS`.
         published: `data/published.yaml`.
     """
     evidence, rows = Evidence("arithmetic", published), []
@@ -131,7 +137,7 @@ def readings_table(
 def specification_parts(grid: SpecificationSettings) -> dict[str, SpecificationSettings]:
     """The grid cut by thinning and length, for several processes: the specifications of a part share their losses."""
     return {
-        f"specification_{thinning}_{length:g}": grid.changed(thinning=(thinning,), length=(length,))
+        f"{thinning}_{length:g}": grid.changed(thinning=(thinning,), length=(length,))
         for thinning, length in product(grid.thinning, grid.length)
     }
 

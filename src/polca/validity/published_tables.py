@@ -1,17 +1,15 @@
 """What all vectors of the run at the published scale tell apart, beside the exact loss in as few numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from polca.machine.files import stacked
 from polca.method.decomposition import Trajectories
-from polca.method.signatures import SHARES
 from polca.study.stages.signatures import signature_tables
 from polca.tasks.arithmetic.task import ArithmeticTask
-from polca.tasks.task import Labels
+from polca.tasks.task import Labels, Tables
 
 
 def _few_points(t: Trajectories, numbers: int) -> Trajectories:
@@ -23,21 +21,31 @@ def _few_points(t: Trajectories, numbers: int) -> Trajectories:
     return replace(t, values=np.ascontiguousarray(t.values[:, :, at]), steps=t.steps[at])
 
 
-def with_few_points(
-    made: Mapping[str, pd.DataFrame], task: ArithmeticTask, trajectories: Mapping[str, Trajectories], labels: Labels
-) -> dict[str, pd.DataFrame]:
-    """Tables of `study.stages.signatures`, with the exact loss and its change once more as `…_few` (`_few_points`).
+def few_points_tables(
+    analysis: str, trajectories: Mapping[str, Trajectories], numbers: int, task: ArithmeticTask, labels: Labels
+) -> Tables:
+    """Tables of `study.stages.signatures` of one analysis once more, as `<analysis>_few` (`_few_points`).
 
     Args:
-        made: the tables, whose analyses are put in the order of `trajectories`.
-        trajectories: of all analyses that were kept.
+        analysis: the exact loss or its change.
+        trajectories: its own, and the exact loss'.
+        numbers: how many a signature has.
+
+    Returns:
+        Nothing where the trajectories have no more points than that.
     """
-    numbers = len(SHARES) * max(len(t.values) for t in trajectories.values())
-    parts = {name: [rows[rows["analysis"] == analysis] for analysis in trajectories] for name, rows in made.items()}
-    for name, t in trajectories.items():
-        if not t.projected and numbers < len(t.steps):
-            few = _few_points(t, numbers)
-            tables, _ = signature_tables(task, f"{name}_few", few, trajectories["loss"], labels, mapped=False)
-            for table, rows in tables.items():
-                parts[table].append(rows)
-    return {table: stacked(*rows) for table, rows in parts.items()}
+    own = trajectories[analysis]
+    if numbers >= len(own.steps):
+        return {}
+    few = _few_points(own, numbers)
+    return signature_tables(task, f"{analysis}_few", few, trajectories["loss"], labels, mapped=False)[0]
+
+
+def in_order(tables: Tables, analyses: Sequence[str], few: Sequence[Tables]) -> Tables:
+    """Tables of `study.stages.signatures` with their analyses in this order, then those of `few_points_tables`."""
+    return {
+        name: stacked(
+            *(rows[rows["analysis"] == analysis] for analysis in analyses), *(own[name] for own in few if name in own)
+        )
+        for name, rows in tables.items()
+    }
