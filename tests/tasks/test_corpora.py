@@ -17,7 +17,7 @@ from polca.tasks.english.corpora.embedded import FILTERS, Novelty, blocks, read_
 from polca.tasks.english.corpora.hub import read_hub
 from polca.tasks.english.corpora.local import MAX_PARAGRAPH, read_local
 
-WIKIPEDIA = Path(__file__).resolve().parents[3] / "shared" / "data" / "wikipedia"
+WIKIPEDIA = Path(__file__).resolve().parents[2] / "data" / "corpora" / "wikipedia" / "wikipedia-00.txt.gz"
 
 
 def corpus(documents: list[str]) -> Corpus:
@@ -418,10 +418,10 @@ def test_local_no_directory(tmp_path: Path) -> None:
         read_local(tmp_path, 3)
 
 
-@pytest.mark.skipif(not WIKIPEDIA.is_dir(), reason="the Wikipedia sample is not here")
+@pytest.mark.skipif(not WIKIPEDIA.is_file(), reason="needs the Wikipedia sample: make corpus PRESET=wikipedia CORPUS=dir")
 def test_local_wikipedia(tmp_path: Path) -> None:
     """Against the numbers and the hash in the sample's README, for its first file."""
-    (tmp_path / "00.txt.gz").symlink_to(WIKIPEDIA / "wikipedia-00.txt.gz")
+    (tmp_path / "00.txt.gz").symlink_to(WIKIPEDIA)
     made = read_local(tmp_path)
     assert (len(made.documents), made.paragraphs, made.characters) == (1168, 28996, 14979675 - len("\n"))
     digest = hashlib.sha256(("\n\n".join(made.documents) + "\n").encode())
