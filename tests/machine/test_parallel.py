@@ -83,6 +83,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.reliability(
     "kill −9 of a stage with workers",
     "they end too",

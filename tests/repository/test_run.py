@@ -187,6 +187,7 @@ module.main(preset="laptop", force=False, report=False)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_chains_end_with_a_run_that_is_stopped(number: int, runner: ModuleType, tmp_path: Path) -> None:
     """They are in process groups of their own, which neither Ctrl-C nor a kill of the run reaches by itself."""

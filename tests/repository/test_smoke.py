@@ -1,7 +1,8 @@
 """The smoke preset from nothing in a copy of the checkout: the committed files, byte for byte.
 
-DVC runs it, a process for each stage. `make thorough` runs it once more, all stages in one process, to the same bytes;
-then code is changed in the first copy, and only what the change can change runs again.
+All stages run in one process, which spares each of them its start. `make thorough` has DVC run them once more, a
+process for each stage, to the same bytes; then code is changed in that copy, and only what the change can change runs
+again.
 """
 
 import json
@@ -75,29 +76,23 @@ def run_in_copy(root: Path, *command: str, **variables: str) -> Run:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_in_copy(
-        tmp_path_factory.mktemp("smoke") / "first copy", TZ="Asia/Kathmandu", LC_ALL="C", POLCA_WORKERS="2"
-    )
+def at_once(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("smoke") / "first copy"
+    return run_in_copy(root, "-c", IN_ONE_PROCESS, json.dumps(ALL), TZ="UTC", LC_ALL="C.UTF-8", POLCA_WORKERS="1")
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """It differs from the first in all that must not matter: place, processes, time zone, locale."""
+def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """It differs from the other one in all that must not matter: place, processes, time zone, locale."""
     root = tmp_path_factory.mktemp("smoke") / "second copy"
-    return run_in_copy(root, "-c", IN_ONE_PROCESS, json.dumps(ALL), TZ="UTC", LC_ALL="C.UTF-8", POLCA_WORKERS="1")
+    return run_in_copy(root, TZ="Asia/Kathmandu", LC_ALL="C", POLCA_WORKERS="2")
 
 
 def different(one: Contents, other: Contents) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def test_every_stage_runs_once(first: Run) -> None:
-    wanted = sorted("paper@paper" if stage.script == "paper" else str(stage) for stage in STAGES)
-    assert sorted(first.stages) == wanted
-
-
-def test_every_figure_and_table_of_the_paper_is_there(first: Run) -> None:
+def test_every_figure_and_table_of_the_paper_is_there(at_once: Run) -> None:
     wanted = {f"figures/smoke/figure_{n:02d}.{kind}" for n in range(1, 12) for kind in ("pdf", "png")}
     wanted |= {f"paper/smoke/tables/table_{n:02d}.csv" for n in range(1, 13)}
     wanted |= {f"paper/smoke/plots/{name}/{task}.csv" for name in PLOTS for task in TASKS}
@@ -105,34 +100,38 @@ def test_every_figure_and_table_of_the_paper_is_there(first: Run) -> None:
     directions = {"arithmetic": ("signatures", "joint", "probes", "emergence"), "english": ("signatures", "joint")}
     wanted |= {f"paper/smoke/tables/{task}_{name}.csv" for task, names in directions.items() for name in names}
     wanted |= {f"paper/smoke/tables/{name}.csv" for name in ("claims", "readings")}
-    wanted |= {f"paper/smoke/{name}" for name in ("metrics.json", "metrics_all.json", "paper.pdf", "index.html")} | {
-        LOCK
-    }
-    assert wanted == first.contents.keys()
+    wanted |= {f"paper/smoke/{name}" for name in ("metrics.json", "metrics_all.json", "paper.pdf", "index.html")}
+    assert wanted == at_once.contents.keys()
 
 
-def test_results_are_the_committed_ones(first: Run) -> None:
+def test_results_are_the_committed_ones(at_once: Run) -> None:
     """Bits are promised for PyTorch's CPU build on x86-64; the lock, which names the code, is not compared."""
     if not version("torch").endswith("+cpu") or platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("another build of PyTorch or another processor: equal within rounding only")
-    kept, new = results(ROOT), dict(first.contents)
+    kept = results(ROOT)
     assert kept, "no results are kept: make repro PRESET=smoke"
-    kept.pop(LOCK, None), new.pop(LOCK)
-    assert different(kept, new) == [], "differ from the checkout's: see make repro PRESET=smoke, git diff"
+    kept.pop(LOCK, None)
+    assert different(kept, at_once.contents) == [], "differ from the checkout's: see make repro PRESET=smoke, git diff"
 
 
 @pytest.mark.thorough
-def test_two_runs_give_the_same_bytes(first: Run, second: Run) -> None:
-    """In all that is shown, and in all that stages leave for other stages; DVC's lock is of the first run alone."""
-    assert different({**first.contents, LOCK: b""}, {**second.contents, LOCK: b""}) == []
-    assert len(first.between) > 100
-    assert different(first.between, second.between) == []
+def test_every_stage_runs_once(by_dvc: Run) -> None:
+    wanted = sorted("paper@paper" if stage.script == "paper" else str(stage) for stage in STAGES)
+    assert sorted(by_dvc.stages) == wanted
 
 
 @pytest.mark.thorough
-def test_only_what_a_change_of_code_can_change_runs_again(first: Run) -> None:
+def test_two_runs_give_the_same_bytes(at_once: Run, by_dvc: Run) -> None:
+    """In all that is shown, and in all that stages leave for other stages; the lock is of the run by DVC alone."""
+    assert different({**at_once.contents, LOCK: b""}, {**by_dvc.contents, LOCK: b""}) == []
+    assert len(by_dvc.between) > 100
+    assert different(at_once.between, by_dvc.between) == []
+
+
+@pytest.mark.thorough
+def test_only_what_a_change_of_code_can_change_runs_again(by_dvc: Run) -> None:
     """A comment is hashed and no more; another constant of the clustering leaves all that was trained as it is."""
-    root, before = first.root, first.contents
+    root, before = by_dvc.root, by_dvc.contents
     assert reproduce(root) == []
     files, clustering = (root / "src" / "polca" / name for name in ("machine/files.py", "method/clustering.py"))
     files.write_text(files.read_text(encoding="utf-8") + "\n# A remark.\n", encoding="utf-8")

@@ -53,6 +53,7 @@ def preset(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 @pytest.mark.reliability(
     "kill −9 of training, once more from nothing",
     "resumes to the same bytes",

@@ -418,7 +418,9 @@ def test_local_no_directory(tmp_path: Path) -> None:
         read_local(tmp_path, 3)
 
 
-@pytest.mark.skipif(not WIKIPEDIA.is_file(), reason="needs the Wikipedia sample: make corpus PRESET=wikipedia CORPUS=dir")
+@pytest.mark.skipif(
+    not WIKIPEDIA.is_file(), reason="needs the Wikipedia sample: make corpus PRESET=wikipedia CORPUS=dir"
+)
 def test_local_wikipedia(tmp_path: Path) -> None:
     """Against the numbers and the hash in the sample's README, for its first file."""
     (tmp_path / "00.txt.gz").symlink_to(WIKIPEDIA)
