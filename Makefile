@@ -117,7 +117,7 @@ test: $(STAMP) ## linters, tests, and the smoke preset from nothing, compared by
 	$(call timed,linters,$(MAKE) --no-print-directory lint)
 	$(call timed,tests and smoke preset,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m "not thorough and not slow")
 
-thorough: $(STAMP) ## what CI adds to make test: smoke a second time, pages in a browser, kills, damaged files, seeds
+thorough: $(STAMP) ## what CI adds to make test: smoke by DVC, the wheel, pages in a browser, kills, damaged files, seeds
 	$(call timed,thorough tests,$(BIN)python -m pytest -q -rs -n 2 --dist worksteal -m thorough)
 
 # $(1): a part of the tests; $(2): its command. Says how long it took.

@@ -46,6 +46,7 @@ def shown(page: Page) -> dict[str, Any]:
 
 class TestPage:
     @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.thorough
     def test_every_strategy(self, kind: str, tmp_path: Path) -> None:
         """Clusters, curves and trajectories are those of the analysis, to the rounding that the page states."""
         found = written(tmp_path, **KINDS[kind])

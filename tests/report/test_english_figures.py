@@ -322,7 +322,9 @@ SITUATIONS = ("usual", "nothing clustered", "one vector", "weird", "cut early")
 
 
 @pytest.mark.usefixtures("style")
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize(
+    "situation", [*SITUATIONS[:2], *(pytest.param(s, marks=pytest.mark.thorough) for s in SITUATIONS[2:])]
+)
 @pytest.mark.parametrize("number", ENGLISH_FIGURES)
 def test_texts_do_not_overlap_and_stay_inside(
     number: int, situation: str, situations: dict[str, EnglishResults]

@@ -37,7 +37,9 @@ def points(axes) -> dict[str, PathCollection]:
     return {c.get_label(): c for c in axes.collections if isinstance(c, PathCollection)}
 
 
-@pytest.mark.parametrize(("seeds", "forms"), [(1, ("none", "trapezoid")), (1, None), (5, None)])
+@pytest.mark.parametrize(
+    ("seeds", "forms"), [(1, ("none", "trapezoid")), pytest.param(1, None, marks=pytest.mark.thorough), (5, None)]
+)
 def test_layout_and_bytes(seeds: int, forms: tuple[str, ...] | None) -> None:
     table = cells(seeds, forms) if forms else cells(seeds)
     figure = draw_specification(table, 0.973)

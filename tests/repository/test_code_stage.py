@@ -115,6 +115,7 @@ def test_clustering_is_seen_by_those_who_cluster(changed: Changed) -> None:
         ("src/polca/__init__.py", set()),
     ],
 )
+@pytest.mark.thorough
 def test_code_is_seen_by_those_who_run_it(name: str, wanted: set[str], changed: Changed) -> None:
     assert changed(name, lambda text: text + "\nANOTHER = 1\n") == wanted
 

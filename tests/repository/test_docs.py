@@ -27,6 +27,7 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert found["projections"].losses.shape == (21, 897)
 
 
+@pytest.mark.thorough
 def test_your_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = run_blocks((ROOT / "docs" / "your-own-model.md").read_text(encoding="utf-8"), "your-own-model.md")

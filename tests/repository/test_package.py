@@ -125,6 +125,7 @@ def run(site: Path, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_every_file_is_in_the_wheel(site: Path) -> None:
     """Code, and the data that it reads."""
 
@@ -137,6 +138,7 @@ def test_every_file_is_in_the_wheel(site: Path) -> None:
     assert {"py.typed", "machine/pinned.env", *page} <= files(site / "polca")
 
 
+@pytest.mark.thorough
 def test_without_checkout_and_extras(site: Path, tmp_path: Path) -> None:
     """The method and `polca analyze` work; what lacks a package or a checkout says so in one line."""
     import torch
@@ -161,5 +163,6 @@ def test_without_checkout_and_extras(site: Path, tmp_path: Path) -> None:
     assert said["explore laptop"].startswith("error: laptop: neither a preset (known: none, without a checkout)")
 
 
+@pytest.mark.thorough
 def test_command_line(site: Path, tmp_path: Path) -> None:
     assert "analyze" in run(site, tmp_path, "-m", "polca.cli", "--help")
