@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polca.external.directions import MAPPED, directions, joint_table, telling_token, write_directions
+from polca.external import directions as module
+from polca.external.directions import (
+    MAPPED,
+    directions,
+    joint_table,
+    read_directions,
+    telling_token,
+    write_directions,
+)
 from polca.machine.files import read_csv, read_npz
 from polca.method.decomposition import Trajectories
 from polca.method.signatures import signatures
@@ -79,3 +87,23 @@ def test_maps_of_many_tokens_are_thinned(monkeypatch: pytest.MonkeyPatch, groupe
     assert len(found.signatures) == 150
     # The least cluster shrinks with the map: 20, not 50.
     assert found.clusters.max() >= 1
+
+
+def test_a_map_serves_again_where_signatures_are_the_same(grouped, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = directions(grouped, KEPT, 15)
+    assert found is not None
+    write_directions(found, NAMES.tolist(), tmp_path)
+    drawn: list[tuple[int, ...]] = []
+    monkeypatch.setattr(module, "token_map", lambda rows: drawn.append(rows.shape) or rows[:, :2].astype(np.float32))
+    again = directions(grouped, KEPT, 15, read_directions(tmp_path))
+    assert again is not None
+    assert not drawn
+    np.testing.assert_array_equal(again.coordinates, found.coordinates)
+    np.testing.assert_array_equal(again.clusters, found.clusters)
+    # Other vectors have other signatures, also as many; what cannot be read is made again.
+    fewer = np.flatnonzero(KEPT)[0]
+    directions(grouped, np.arange(len(KEPT)) != fewer, 15, read_directions(tmp_path))
+    (tmp_path / "token_map.npz").write_bytes(b"")
+    assert read_directions(tmp_path) is None
+    directions(grouped, KEPT, 15, read_directions(tmp_path))
+    assert len(drawn) == 2

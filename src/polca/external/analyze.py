@@ -20,7 +20,7 @@ from torch import Tensor
 from polca.errors import PolcaError
 from polca.external.analysis import Analysis
 from polca.external.block import block_basis, chosen_names
-from polca.external.directions import directions, write_directions
+from polca.external.directions import Directions, directions, write_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.modules import check_repeatable
 from polca.external.sentences import sentences, unconverged, warnings
@@ -134,12 +134,14 @@ def analysis_of(
     parameters: int,
     fallback: str | None,
     workers: int = 1,
+    earlier: Directions | None = None,
 ) -> Analysis:
     """All of an analysis that follows from the projections: trajectories, clusters, breakthroughs, completeness.
 
     Args:
         settings: as `planned` gives them.
         parameters, fallback: as in `Analysis`.
+        earlier: what another clustering of these projections left (`directions`).
 
     Raises:
         PolcaError: projections that lack what the settings ask for.
@@ -160,7 +162,7 @@ def analysis_of(
         loss_steps=projections.steps,
         workers=workers,
     )
-    together = directions(trajectories, clusters.vector_kept, settings.min_cluster_size)
+    together = directions(trajectories, clusters.vector_kept, settings.min_cluster_size, earlier)
     settings, breaks = _breaks(settings, trajectories, clusters)
     return Analysis(
         settings=settings,

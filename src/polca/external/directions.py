@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polca.machine.files import write_csv, write_npz
+from polca.errors import PolcaError
+from polca.machine.files import read_npz, write_csv, write_npz
 from polca.method.clustering import medoid
 from polca.method.decomposition import Trajectories
 from polca.method.maps import joint_clusters, token_map
@@ -27,24 +28,27 @@ class Directions:
     """What all kept vectors together say of tokens.
 
     Attributes:
-        signatures: `[X, F]` of all tokens (`polca.signatures`).
+        signatures: `[X, F]` of all tokens (`polca.signatures`), float32 where they were read from a file.
         tokens: `[n]` those on the map.
         coordinates: `[n, 2]`.
         clusters: `[n]` of the map, −1 for outliers.
     """
 
-    signatures: NDArray[np.float64]
+    signatures: NDArray[np.floating]
     tokens: NDArray[np.int64]
     coordinates: NDArray[np.float32]
     clusters: NDArray[np.int64]
 
 
-def directions(trajectories: Trajectories, kept: NDArray[np.bool_], min_cluster_size: int) -> Directions | None:
+def directions(
+    trajectories: Trajectories, kept: NDArray[np.bool_], min_cluster_size: int, earlier: Directions | None = None
+) -> Directions | None:
     """Signatures along the kept vectors, their map and its clusters; None for fewer than two vectors or five tokens.
 
     Args:
         kept: `[K]`; where none is, all vectors serve.
         min_cluster_size: of all tokens; a map of fewer asks for a smaller one in proportion, at least 5.
+        earlier: of another clustering, whose map serves again where the signatures are the same.
     """
     chosen = kept if kept.any() else np.ones_like(kept)
     tokens = trajectories.values.shape[1]
@@ -52,7 +56,12 @@ def directions(trajectories: Trajectories, kept: NDArray[np.bool_], min_cluster_
         return None
     rows = signatures(trajectories, SHARES, chosen)
     on_map = np.unique(np.linspace(0, tokens - 1, min(tokens, MAPPED)).round().astype(np.int64))
-    coordinates = token_map(rows[on_map])
+    same = (
+        earlier is not None
+        and np.array_equal(earlier.signatures, rows.astype(np.float32))
+        and np.array_equal(earlier.tokens, on_map)
+    )
+    coordinates = earlier.coordinates if earlier is not None and same else token_map(rows[on_map])
     least = max(5, round(min_cluster_size * len(on_map) / tokens))
     return Directions(rows, on_map, coordinates, joint_clusters(coordinates, least))
 
@@ -90,6 +99,16 @@ def joint_table(found: Directions, names: Sequence[str]) -> pd.DataFrame:
         rows.append((cluster, len(members), name, share, lift, top_tokens(inside), center))
     columns = ["cluster", "size", "telling_token", "telling_share", "telling_lift", "top_tokens", "center"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def read_directions(directory: Path) -> Directions | None:
+    """What `write_directions` wrote; None where it is missing or damaged, since it can be made again."""
+    try:
+        values = read_npz(directory / "signatures.npz", {"values": "finite X F"})["values"]
+        form = {"tokens": "int N", "coordinates": "finite N 2", "clusters": "int N"}
+        return Directions(values, **read_npz(directory / "token_map.npz", form))
+    except PolcaError:
+        return None
 
 
 def write_directions(found: Directions, names: Sequence[str], directory: Path) -> list[Path]:

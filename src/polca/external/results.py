@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from polca.errors import PolcaError
 from polca.external.analysis import Analysis
 from polca.external.analyze import analysis_of
+from polca.external.directions import read_directions
 from polca.external.kept import WHOLE_BASIS
 from polca.external.settings import AnalysisSettings, planned
 from polca.external.token_texts import TokenTexts
@@ -90,5 +91,9 @@ def clustered_again(directory: Path, workers: int = 1, **changed: Any) -> tuple[
         parameters, fallback = int(summary["parameters"]), summary["fallback"]
     except (KeyError, TypeError, ValueError) as error:
         raise PolcaError(f"{directory / 'summary.json'}: lacks parameters or fallback: {AGAIN}") from error
-    found = analysis_of(projections, basis, own, parameters=parameters, fallback=fallback, workers=workers)
+    # t-SNE would take longer than all the rest.
+    earlier = read_directions(directory)
+    found = analysis_of(
+        projections, basis, own, parameters=parameters, fallback=fallback, workers=workers, earlier=earlier
+    )
     return found, texts

@@ -164,13 +164,20 @@ def _cell(row: Row, claim: Claim, runs: Sequence[Run]) -> str:
     return row.form.format(*spans)
 
 
+def _is_cut(files: Files) -> bool:
+    """Whether the run at the published scale has fewer steps or vectors than published, as far as is known."""
+    facts = RunFacts.load(PresetPaths(FROM_ARCHIVES, files.root))
+    return facts is None or facts.tasks["arithmetic"].cut
+
+
 def verdicts(files: Files) -> Iterator[str]:
     """The verdict table: the paper, the run at the published scale, the laptop run and its seeds."""
     published, large, seeds = files.published, published_scale(files.root), files.seeds()
     laptop = files.table("laptop", "claims")
     laptop = laptop[laptop["reading"].isin(["", "standardised"])].set_index("claim")
     claims = {claim.name: claim for claim in ADDITION}
-    yield "| claim | paper | published scale, one run | laptop, five seeds | why |"
+    scale = "published scale, one run cut short" if _is_cut(files) else "published scale, one run"
+    yield f"| claim | paper | {scale} | laptop, five seeds | why |"
     yield "|---|---|---|---|---|"
     for row in ROWS:
         verdict, why = str(laptop.verdict[row.claim]), str(laptop.why[row.claim])
@@ -205,11 +212,8 @@ def answer(files: Files, preset: str = "laptop", model: str = "our small `laptop
             f"{100 * found.min():.0f} to {100 * found.max():.0f} %, {len(found)} seeds)."
         )
     if (files.root / "paper" / "published_scale").is_dir():
-        large, facts = (
-            published_scale(files.root).best["polca"][0],
-            RunFacts.load(PresetPaths(FROM_ARCHIVES, files.root)),
-        )
-        cut = ", which was cut short," if facts is None or facts.tasks["arithmetic"].cut else ""
+        large = published_scale(files.root).best["polca"][0]
+        cut = ", which was cut short," if _is_cut(files) else ""
         said.append(f"In one run at the published size{cut} it is {100 * large:.0f} %.")
     yield " ".join(said)
 
@@ -245,7 +249,7 @@ def validated(files: Files) -> Iterator[str]:
     wall = run["wall_seconds"] / 60
     if run["beside_other_work"]:
         yield (
-            f"`make validity` needs {run['cpu_seconds'] / 60:.0f} minutes of one core more, on the same machine. With "
+            f"`make validity` keeps one core busy for {run['cpu_seconds'] / 60:.0f} minutes, on the same machine. With "
             f"{run['cores']} cores, and beside other work, it took {wall:.0f} minutes, the seeds {seeds:.0f} of them."
         )
     else:
