@@ -37,6 +37,7 @@ SOURCES = {
         "paper/laptop/tables/table_03.csv",
     ),
     "measured": ("benchmarks/laptop_run.json",),
+    "redrawn": ("benchmarks/paper_run.json",),
     "validated": ("benchmarks/validity_run.json",),
     "analyzed": ("benchmarks/analyze_neox.json",),
     "claims": (CLAIMS,),

@@ -16,7 +16,7 @@ from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.report.claims import ADDITION, ENGLISH
 from polca.report.documents import ROWS, Files, verdicts
-from polca.report.verify import expected_claims, summary, verify
+from polca.report.verify import expected_claims, number_words, summary, verify
 from polca.study.paths import PresetPaths, presets
 from polca.study.published_run import RunFacts
 from polca.study.settings import Preset
@@ -129,11 +129,12 @@ def test_the_summary_names_what_fails(root: Path) -> None:
     expect(root, polca_isolates_carries="a reason")
     lines = summary(verify(PresetPaths("smoke", root)))
     assert lines[0] == f"Claims: {len(table) - 2} holds, 2 fails."
-    assert lines[1] == "Claims that fail: random_basis_finds_fewer (standardised, raw)."
-    assert lines[2] == "Expected of smoke, but failing: none (1 claim is expected, data/expected.yaml)."
+    sentence = table.loc[table["claim"] == "random_basis_finds_fewer", "sentence"].iloc[0]
+    assert lines[1:3] == ["Claims that fail:", f"- {sentence} (standardised, raw)"]
+    assert lines[3] == "Expected of smoke, but failing: none (1 claim is expected, data/expected.yaml)."
     expect(root, random_basis_finds_fewer="a reason", polca_isolates_carries="another")
     lines = summary(verify(PresetPaths("smoke", root)))
-    assert lines[2].startswith("Expected of smoke, but failing: random_basis_finds_fewer (2 claims are expected")
+    assert lines[3].startswith("Expected of smoke, but failing: random_basis_finds_fewer (2 claims are expected")
 
 
 def test_the_summary_names_numbers_that_differ_or_are_missing(root: Path) -> None:
@@ -143,7 +144,7 @@ def test_the_summary_names_numbers_that_differ_or_are_missing(root: Path) -> Non
     lines = summary(replace(found, numbers=replace(found.numbers, rows=rows)))
     for row, verdict in ((first, "differs"), (second, "missing")):
         (line,) = [line for line in lines if f"“{verdict}”" in line]
-        assert f"{row.source}, {row.number}" in line
+        assert f"{row.source}, {number_words(row)}" in line
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("holds", 0), ("fails", 1), ("inconclusive", 0)])

@@ -141,15 +141,15 @@ def verify(paths: PresetPaths) -> Verification:
 
 
 def summary(found: Verification) -> list[str]:
-    """Verdicts counted, and what fails, differs or is missing by its name; one string a line."""
+    """Verdicts counted, and what fails, differs or is missing; one string a line."""
     readings: dict[str, list[str]] = defaultdict(list)
     for c in found.claims:
         if c.verdict == FAILS:
-            readings[c.claim] += [c.reading] if c.reading else []
-    failing = [f"{name} ({', '.join(own)})" if own else name for name, own in readings.items()]
+            readings[c.words] += [c.reading] if c.reading else []
+    failing = [f"- {words} ({', '.join(own)})" if own else f"- {words}" for words, own in readings.items()]
     lines = [f"Claims: {counted([c.verdict for c in found.claims])}."]
     if failing:
-        lines.append(f"Claims that fail: {'; '.join(failing)}.")
+        lines += ["Claims that fail:", *failing]
     wanted = sum(bool(c.expected) for c in found.claims)
     lines.append(
         f"Expected of {found.preset}, but failing: {', '.join(found.failures) or 'none'} "
@@ -158,8 +158,8 @@ def summary(found: Verification) -> list[str]:
     rows = found.numbers.rows
     lines.append(f"Numbers: {counted([r.verdict for r in rows])}.")
     for verdict in (DIFFERS, MISSING):
-        if names := [f"{_place(r)}, {_name(r)}" for r in rows if r.verdict == verdict]:
-            lines.append(f"Numbers with the verdict “{verdict}”: {'; '.join(names)}.")
+        if own := [f"{_place(r)}, {number_words(r)}" for r in rows if r.verdict == verdict]:
+            lines.append(f"Numbers with the verdict “{verdict}”: {'; '.join(own)}.")
     return lines
 
 
@@ -167,14 +167,9 @@ def _place(row: Comparison) -> str:
     return f"{row.setting}, {row.source}" if row.source == "text" else row.source
 
 
-def _name(row: Comparison) -> str:
-    """The name in result files."""
-    return row.number.removeprefix(f"{row.setting}_")
-
-
 def number_words(row: Comparison) -> str:
     """What a number is of, in words."""
-    return names.numbers(_name(row))
+    return names.numbers(row.number.removeprefix(f"{row.setting}_"))
 
 
 def print_verification(found: Verification, numbers: bool = False) -> None:
