@@ -18,7 +18,7 @@ from polca.report.tables import ENGLISH_TABLES, TABLES
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "CONTRIBUTING.md", *documents(ROOT)]
-LONGEST = 135
+LONGEST = 130
 
 
 def name(path: Path) -> str:
