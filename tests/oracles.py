@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from hdbscan import HDBSCAN
+from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
 from polca.method.curvature import Layout
@@ -119,3 +123,17 @@ def spread_error(exact: np.ndarray, back: np.ndarray) -> float:
     """In units of each token's standard deviation over time."""
     difference = (back.astype(np.float64) - exact) / exact.astype(np.float64).std(axis=1, keepdims=True)
     return float(np.sqrt(np.square(difference).mean()))
+
+
+def library_labels(values: np.ndarray, min_cluster_size: int, min_samples: int, algorithm: str) -> np.ndarray:
+    """Labels of hdbscan's own class, given sorted rows and told to leave equal edges in their order."""
+    order = np.lexsort(values.T)
+    rows = values[order].astype(np.float64)
+    space = algorithm != "generic"
+    options = {"approx_min_span_tree": False, "core_dist_n_jobs": 1} if space else {"metric": "precomputed"}
+    sizes = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
+    with patch("numpy.argsort", partial(np.argsort, kind="stable")):
+        found = HDBSCAN(algorithm=algorithm, **options, **sizes).fit(rows if space else squareform(pdist(rows)))
+    labels = np.empty(len(rows), np.int64)
+    labels[order] = found.labels_
+    return labels

@@ -12,8 +12,9 @@ from scipy.stats import hypergeom
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import breakthroughs, flat_step
-from polca.method.clustering import cluster, hdbscan_labels, rising_tokens, standardised
+from polca.method.clustering import cluster, rising_tokens, standardised
 from polca.method.decomposition import FORMS, Trajectories, decompose
+from polca.method.densities import hdbscan_labels
 from polca.method.projections import Projections, thin
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset

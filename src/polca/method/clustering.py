@@ -1,9 +1,4 @@
-"""§3.3, §4.1: filter, HDBSCAN, canonical numbering, medoids; one clustering per basis vector.
-
-HDBSCAN's mutual-reachability distances tie even where no two trajectories do (a core distance is shared by all edges of
-its point), and it breaks ties by row order. Rows are therefore sorted by their values before clustering: the partition
-then depends on the set of trajectories alone, not on the order of the tokens.
-"""
+"""§3.3, §4.1: filter, HDBSCAN, medoids; one clustering per basis vector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +6,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, pdist, squareform
+from scipy.spatial.distance import cdist
 
 from polca.errors import PolcaError
 from polca.machine.arrays import Arrays
 from polca.machine.parallel import map_processes
 from polca.method.decomposition import Trajectories
+from polca.method.densities import OUTLIER, Floats, Integers, hdbscan_labels
 
-OUTLIER, RISING, VECTOR_DROPPED = -1, -2, -3
+RISING, VECTOR_DROPPED = -2, -3
 NEAREST = 10
 """How many tokens next to a medoid are kept (§5 names clusters by ten contexts)."""
 
-_MATRIX_ROWS = 8192
-"""Up to so many tokens the whole distance matrix is made (512 MiB); beyond, HDBSCAN's space tree."""
 _BLOCK = 1 << 23
 """Distances held at once when looking for medoids (64 MiB)."""
 _PROCESSES_PAY = 1 << 35
@@ -32,9 +26,6 @@ _DECIMALS = 12
 """Of standardised trajectories, whose values are about 1."""
 _TIE = 1e-12
 """Sums of distances that differ by less, relatively, are equal up to rounding."""
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -129,62 +120,6 @@ def vector_counts(labels: NDArray[np.integer]) -> dict[str, int]:
         "n_outliers": int((labels == OUTLIER).sum()),
         "n_clusters": max(0, int(labels.max(initial=-1)) + 1),
     }
-
-
-def distances(values: NDArray[np.floating]) -> Floats:
-    """Euclidean distances between rows `[n, P]` → `[n, n]`, float64, from differences (no cancellation, no BLAS)."""
-    return np.asarray(squareform(pdist(values.astype(np.float64))), np.float64)
-
-
-class Densities:
-    """Rows `[n, P]` whose Euclidean distances are computed once, for HDBSCAN with several settings."""
-
-    def __init__(self, values: NDArray[np.floating]) -> None:
-        self._order = np.lexsort(values.T)
-        self._rows = values[self._order].astype(np.float64)
-        self._distances: Floats | None = None
-
-    def labels(self, min_cluster_size: int, min_samples: int) -> Integers:
-        """Cluster numbers `[n]`, −1 for outliers.
-
-        The same partition for any order of the rows. Identical rows get one label. Fewer rows than `min_cluster_size`
-        are all outliers. Clusters are numbered by size, ties by smallest row.
-        """
-        from hdbscan import HDBSCAN  # two seconds, which nobody who only imports the package should wait
-
-        n = len(self._rows)
-        if n < max(2, min_cluster_size):
-            return np.full(n, OUTLIER, np.int64)
-        options = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
-        if n <= _MATRIX_ROWS:
-            if self._distances is None:
-                self._distances = distances(self._rows)
-            found = HDBSCAN(metric="precomputed", algorithm="generic", **options).fit(self._distances).labels_
-        else:
-            exactly = {"approx_min_span_tree": False, "core_dist_n_jobs": 1}
-            tree = HDBSCAN(metric="euclidean", algorithm="boruvka_kdtree", **exactly, **options)
-            found = tree.fit(self._rows).labels_
-        # HDBSCAN may split identical rows where distances tie, and it cannot say which is which.
-        first = np.concatenate([[True], (self._rows[1:] != self._rows[:-1]).any(axis=1)])
-        labels = np.empty(n, np.int64)
-        labels[self._order] = found[np.flatnonzero(first)[np.cumsum(first) - 1]]
-        return _renumber(labels)
-
-
-def hdbscan_labels(values: NDArray[np.floating], min_cluster_size: int, min_samples: int) -> Integers:
-    """HDBSCAN on rows `[n, P]`, as `Densities.labels`."""
-    return Densities(values).labels(min_cluster_size, min_samples)
-
-
-def _renumber(labels: Integers) -> Integers:
-    """Number clusters by size, largest first, ties by smallest member."""
-    names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
-    inside = names >= 0
-    ranked = names[inside][np.lexsort((first[inside], -sizes[inside]))]
-    renumbered = np.full(len(labels), OUTLIER, np.int64)
-    for number, name in enumerate(ranked):
-        renumbered[labels == name] = number
-    return renumbered
 
 
 def medoid(values: NDArray[np.floating]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polca.errors import PolcaError
-from polca.method.clustering import Integers, hdbscan_labels
+from polca.method.densities import Integers, hdbscan_labels
 
 PERPLEXITY = 30.0
 """About how many neighbours a token has on the map: scikit-learn's default, fewer where there are few tokens."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from polca.errors import PolcaError
-from polca.method.clustering import OUTLIER, hdbscan_labels, standardised
+from polca.method.clustering import standardised
+from polca.method.densities import OUTLIER, hdbscan_labels
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from polca.method.breakthrough import flat_step
 from polca.method.clustering import (
     RISING,
     VECTOR_DROPPED,
-    Densities,
     memberships,
     rising_tokens,
     rising_vectors,
     standardised,
 )
 from polca.method.decomposition import FORMS, Trajectories, decompose, forms_of
+from polca.method.densities import Densities
 from polca.method.projections import Projections, thin
 from polca.tasks.arithmetic.scores import match_carries
 from polca.tasks.settings import ClusteringSettings, TaskSettings

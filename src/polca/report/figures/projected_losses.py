@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from polca.method.clustering import OUTLIER, RISING, Clusters
+from polca.method.clustering import RISING, Clusters
+from polca.method.densities import OUTLIER
 from polca.report.figures.panels import Curve, draw_curves, mark_sampling, place_labels
 from polca.report.figures.selection import token_counts
 from polca.report.figures.style import (

@@ -12,8 +12,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 
 from polca.errors import PolcaError
 from polca.method.breakthrough import add_breakthroughs
-from polca.method.clustering import Clusters, compositions, distances, memberships, vector_counts
+from polca.method.clustering import Clusters, compositions, memberships, vector_counts
 from polca.method.decomposition import Trajectories
+from polca.method.densities import distances
 from polca.tasks.arithmetic.labels import PLACES
 
 ANALYSES: Mapping[str, tuple[str, str]] = {
