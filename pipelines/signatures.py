@@ -17,8 +17,7 @@ from polca.study.stages.signatures import (
     compared_analyses,
     control_trajectories,
     is_mapped,
-    joint_scores,
-    map_of,
+    scored_map,
     signature_tables,
 )
 from polca.tasks.task import Labels, Task
@@ -43,14 +42,12 @@ def score(shared: Shared, chosen: str) -> dict[str, int]:
     kind, _, name = chosen.partition("/")
     trajectories = compared(out, controls, name)
     if kind == MAP:
-        skills = task.skills(labels)
-        mapped = next(iter(skills.values()))
-        coordinates, clusters = map_of(trajectories, mapped)
-        write_npz(work / "out" / "maps" / f"{name}.npz", {"coordinates": coordinates, "clusters": clusters})
-        tables = {"joint": joint_scores(name, clusters, mapped, skills)}
+        joint, drawn = scored_map(task, name, trajectories, labels)
+        write_npz(work / "out" / "maps" / f"{name}.npz", drawn)
+        tables = {"joint": joint}
     else:
         loss = compared(out, controls, "loss")
-        tables, _ = signature_tables(task, name, trajectories, loss, labels, mapped=False)
+        tables = signature_tables(task, name, trajectories, loss, labels)
     for table, rows in tables.items():
         write_csv(work / "parts" / table / f"{name}.csv", rows)
     return {"tables": len(tables)}

@@ -38,7 +38,7 @@ def few_points_tables(
     if numbers >= len(own.steps):
         return {}
     few = _few_points(own, numbers)
-    return signature_tables(task, f"{analysis}_few", few, trajectories["loss"], labels, mapped=False)[0]
+    return signature_tables(task, f"{analysis}_few", few, trajectories["loss"], labels)
 
 
 def in_order(tables: Tables, analyses: Sequence[str], few: Sequence[Tables]) -> Tables:

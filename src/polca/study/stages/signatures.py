@@ -174,26 +174,27 @@ def joint_scores(
 
 
 def signature_tables(
-    task: Task, analysis: str, trajectories: Trajectories, loss: Trajectories, labels: Labels, mapped: bool = True
-) -> tuple[Tables, dict[str, NDArray[Any]]]:
-    """Tables of one analysis: `signatures`, where it is mapped `joint`, and the task's own; and its map.
+    task: Task, analysis: str, trajectories: Trajectories, loss: Trajectories, labels: Labels
+) -> Tables:
+    """Tables of one analysis by name: `signatures`, and the task's own.
 
     Args:
         analysis: or the name of a control.
         loss: the exact losses, K = 1.
-
-    Returns:
-        Tables by name, and `coordinates [n, 2]` and `clusters [n]` of the map, empty where there is none.
     """
     skills = task.skills(labels)
-    tables = {"signatures": signature_scores(analysis, trajectories, skills)}
-    tables |= task.probe_tables(analysis, trajectories, loss, labels)
-    if not mapped:
-        return tables, {}
-    first = next(iter(skills.values()))
-    coordinates, clusters = map_of(trajectories, first)
-    tables["joint"] = joint_scores(analysis, clusters, first, skills)
-    return tables, {"coordinates": coordinates, "clusters": clusters}
+    scores = signature_scores(analysis, trajectories, skills)
+    return {"signatures": scores, **task.probe_tables(analysis, trajectories, loss, labels)}
+
+
+def scored_map(
+    task: Task, analysis: str, trajectories: Trajectories, labels: Labels
+) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
+    """`joint_scores` of an analysis, and its map of the task's first skill: `coordinates [n, 2]` and `clusters [n]`."""
+    skills = task.skills(labels)
+    mapped = next(iter(skills.values()))
+    coordinates, clusters = map_of(trajectories, mapped)
+    return joint_scores(analysis, clusters, mapped, skills), {"coordinates": coordinates, "clusters": clusters}
 
 
 def compared_trajectories(
@@ -218,7 +219,9 @@ def all_signature_tables(task: Task, compared: Mapping[str, Trajectories], label
     """The tables of everything in `compared_trajectories`."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for name, own in compared.items():
-        tables, _ = signature_tables(task, name, own, compared["loss"], labels, is_mapped(name))
+        tables = signature_tables(task, name, own, compared["loss"], labels)
+        if is_mapped(name):
+            tables["joint"], _ = scored_map(task, name, own, labels)
         for table, rows in tables.items():
             parts.setdefault(table, []).append(rows)
     return {table: stacked(*rows) for table, rows in parts.items()}
