@@ -17,7 +17,7 @@ from polca.method.probes import probe_auc, rounded_auc
 from polca.method.signatures import token_features
 from polca.tasks.arithmetic.data import OUTPUT_DIGITS
 from polca.tasks.arithmetic.labels import PLACES
-from polca.tasks.arithmetic.scores import auc
+from polca.tasks.arithmetic.scores import auc, roc_areas
 from polca.tasks.task import Skill
 
 Integers = NDArray[np.int64]
@@ -174,7 +174,7 @@ def carry_emergence(
         mean = exact[flags].mean(axis=0)
         halved = _first_lasting(loss.steps, mean <= (mean[0] + mean[-1]) / 2)
         for k, values in enumerate(trajectories.values[:, here]):
-            areas = np.array([auc(column, flags) for column in values.T[1:]])
+            areas = roc_areas(rankdata(values[:, 1:], axis=0).T, flags[:, None].astype(np.float64))[:, 0]
             visible = areas - 0.5 >= VISIBLE * (areas[-1] - 0.5)
             rows.append(
                 {
