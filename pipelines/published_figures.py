@@ -1,7 +1,7 @@
-"""Draw the maps of tokens and the specification curve of a run at the published scale, which every report shows."""
+"""Draw what every report shows of a run at the published scale: late clusters, maps of tokens, the specification curve."""
 
 from polca.machine.files import read_params, writing
-from polca.report.figures import directions
+from polca.report.figures import breakthroughs, directions
 from polca.report.figures.specification import draw_specification
 from polca.report.figures.style import encode, save, styled
 from polca.study.published_run import as_run
@@ -16,6 +16,7 @@ def main(preset: Preset) -> None:
     published = read_params(preset.paths.root / "data" / "published.yaml")["table_01"]["polca"]["homogeneity"]
     cells = read_table(preset.paths.run / "published_scale" / "specification.csv")
     with writing(preset.paths.run / "published_figures") as folder, styled():
+        save(encode(breakthroughs.draw(results)), folder / "breakthroughs")
         save(encode(directions.draw(results)), folder / "directions")
         save(encode(draw_specification(cells, published)), folder / "specification")
 

@@ -21,7 +21,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from polca.method.breakthrough import hidden_fraction
-from polca.report.verdicts import FAILS, HOLDS, NOT_RUN, Chance, Measure, Run, Validity, judge, spread
+from polca.report.verdicts import FAILS, HOLDS, NOT_RUN, Chance, Measure, Run, Validity, judge, probe_areas, spread
 from polca.study.paths import PresetPaths
 from polca.study.published_run import RunFacts
 from polca.study.results import EnglishResults, PresetResults, TaskResults
@@ -313,17 +313,19 @@ def _second_order(validity: Validity) -> dict[str, str]:
     return {**row, "statistic": words, "verdict": verdict, "why": "all tokens of one run, against its own truth"}
 
 
-def _rows(results: PresetResults, validity: Validity) -> Iterator[dict[str, str]]:
+def _rows(results: PresetResults, validity: Validity, seeded: bool) -> Iterator[dict[str, str]]:
     shown = (results.all[0].reading, *get_args(Reading))
     for reading in dict.fromkeys(shown):
         first = reading == shown[0]
         if results.arithmetic is not None:
             own, seeds = Run.own(results.arithmetic.of_reading(reading)), validity.seeds(reading)
-            if same := seeds.get(results.arithmetic.param("seed")):
+            if not seeded:
+                own = replace(own, probes=probe_areas(results.arithmetic.signature_table("probes")))
+            elif same := seeds.get(results.arithmetic.param("seed")):
                 own = replace(own, probes=same.probes)  # which are made on the seeds' grid alone
             for claim in ADDITION:
                 if claim.clusters or first:
-                    yield claim.row(own, list(seeds.values()), validity, reading, seeded=True)
+                    yield claim.row(own, list(seeds.values()), validity, reading, seeded)
         if results.english is not None:
             english = results.english.of_reading(reading)
             found = any(len(_own(english, name)) for name in ("loss", "polca"))
@@ -336,11 +338,16 @@ def _rows(results: PresetResults, validity: Validity) -> Iterator[dict[str, str]
 def check_claims(results: PresetResults, paths: PresetPaths) -> pd.DataFrame:
     """One row a claim and reading, with `COLUMNS`: the shown reading first; claims about directions stand once.
 
+    A run that was read, not made here, has no seeds: it is judged alone.
+
     Raises:
         PolcaError: a result file is missing or damaged.
     """
-    validity = Validity(paths.paper / "validity")
-    table = pd.DataFrame(list(_rows(results, validity)), columns=list(COLUMNS))
-    if RunFacts.load(paths) is not None:
-        table.loc[table["verdict"] == NOT_RUN, "why"] = "one run of one seed, without checkpoints"
-    return table
+    validity, facts = Validity(paths.paper / "validity"), RunFacts.load(paths)
+    rows = list(_rows(results, validity, seeded=facts is None))
+    if facts is not None:
+        for row in rows:
+            own = facts.tasks["english" if row["claim"].startswith("english_") else "arithmetic"]
+            cut = f" (a cut: {own.steps:,} of {own.of_steps:,} steps)" if own.cut else ""
+            row["why"] = "needs checkpoints, which were not kept" if row["verdict"] == NOT_RUN else f"{row['why']}{cut}"
+    return pd.DataFrame(rows, columns=list(COLUMNS))

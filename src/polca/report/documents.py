@@ -370,7 +370,7 @@ SHOWN: tuple[tuple[str, str, tuple[str, ...], tuple[int | str, ...]], ...] = (
     ("Figures 3, 6, 7", "figures", ("losses.py",), (3, 6, 7)),
     ("Figures 4, 8", "figures", ("vectors.py",), (4, 8)),
     ("Figures 5, 9–11", "figures", ("english.py",), (5, 9, 10, 11)),
-    ("Figures D1, D2, D3, ours", "figures", ("separation.py", "directions.py"), ("D1", "D2", "D3")),
+    ("Figures D1–D4, ours", "figures", ("separation.py", "directions.py", "breakthroughs.py"), ("D1", "D2", "D3", "D4")),
     ("Tables 2–7", "tables", ("parameters.py",), (2, 3, 4, 5, 6, 7)),
     ("Tables 1, 8–12", "tables", ("clusters.py",), (1, 8, 9, 10, 11, 12)),
 )

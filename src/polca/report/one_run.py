@@ -1,4 +1,4 @@
-"""The one run at the published scale, and what it says of the claims about addition, for README and `polca verify`."""
+"""The one run at the published scale, and what it says of the claims about addition, for README."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 
 from polca.machine.files import read_csv
 from polca.report.claims import Claim
-from polca.report.verdicts import Run, judge
+from polca.report.verdicts import Run, judge, probe_areas
 from polca.tasks.arithmetic.labels import PLACES
 from polca.tasks.arithmetic.scores import ANALYSES
 from polca.typing import Reading
@@ -28,7 +28,7 @@ def published_scale(root: Path, reading: Reading = "standardised") -> Run:
         clusters={n: r["clusters"] for n, r in rows.items()},
         hidden={n: r["hidden"] for n, r in rows.items()},
         auc={(n, place): r[f"auc_{place}"] for n, r in rows.items() for place in PLACES[:3]},
-        probes={(r["analysis"], r["place"]): r["auc"] for r in probes.to_dict("records")},
+        probes=probe_areas(probes),
         absent=frozenset(ANALYSES) - set(rows),
     )
 

@@ -37,6 +37,7 @@ CAPTIONS: Mapping[str, str] = {
     "figure_11": "Figure 11: English, POLCA clusters along two more directions",
     "figure_D1": "Ours: carries along single directions, before any clustering",
     "figure_D2": "Ours: additions on a map, by all directions together",
+    "figure_D4": "Ours: when the clusters of addition break through",
     "figure_D3": "Ours: the most frequent English tokens on a map",
     "validity_completeness": "Check: how much of the loss change the directions account for",
     "validity_null": "Check: the best cluster beside chance",

@@ -2,7 +2,8 @@
 
 - *holds*: in at least four of five seeds, in the preset's own run on its finer grid, and better than chance where the
   claim has a null.
-- *fails*: in so many seeds that four of five cannot be reached, or in the one run of a setting that has no seeds.
+- *fails*: in so many seeds that four of five cannot be reached, or in the one run of a setting that has no seeds. That
+  run can refute a claim, and bear one out only where there is a null.
 - *inconclusive*: the runs cannot tell (too few have what is compared), disagree, or are no better than chance.
 - *not run*: the seeds of a claim that asks for them are missing (`make validity`).
 """
@@ -66,8 +67,10 @@ def judge(
     if own is not True:
         reason = "it fails" if own is False else "there are too few clusters to tell"
         return INCONCLUSIVE, f"{among}; on the finer grid {reason}"
+    if not runs and (chance is None or chance.p_value is None):
+        return INCONCLUSIVE, f"{among}; no other seed was run"
     if chance is None:
-        return (HOLDS, among) if runs else (INCONCLUSIVE, f"{among}; no other seed was run")
+        return HOLDS, among
     better = chance.p_value is not None and chance.p_value <= LEVEL
     return (HOLDS if better else INCONCLUSIVE), f"{among}; {chance.words}"
 
@@ -171,9 +174,13 @@ def _seed(values: pd.DataFrame, probes: pd.DataFrame | None) -> Run:
             hidden[name] = known.get((times, row, 0, "fraction_hidden"), float("nan"))
             for place in PLACES[:3]:
                 auc[name, place] = known.get((carries, row, 0, f"auc_{place}"), float("nan"))
-    columns = [] if probes is None else [probes[name] for name in ("analysis", "place", "auc")]
-    found = {(str(name), str(place)): float(area) for name, place, area in zip(*columns, strict=True)}
-    return Run(best, clusters, hidden, auc, found)
+    return Run(best, clusters, hidden, auc, {} if probes is None else probe_areas(probes))
+
+
+def probe_areas(probes: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """The AUC of each analysis and place, of a table of probes."""
+    columns = [probes[name] for name in ("analysis", "place", "auc")]
+    return {(str(name), str(place)): float(area) for name, place, area in zip(*columns, strict=True)}
 
 
 Measure = Callable[[Any], float | None]

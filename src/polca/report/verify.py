@@ -6,9 +6,9 @@ It reads only what git holds (`paper/<preset>/`, `data/`), so it needs no run.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,7 @@ from rich.text import Text
 from polca.errors import PolcaError
 from polca.machine.files import read_params, write_json
 from polca.report import names
-from polca.report.claims import ADDITION, COLUMNS
+from polca.report.claims import COLUMNS
 from polca.report.comparison import (
     DIFFERS,
     KINDS,
@@ -27,11 +27,9 @@ from polca.report.comparison import (
     compare,
     required_table,
 )
-from polca.report.one_run import judged, published_scale
-from polca.report.verdicts import FAILS, spread
+from polca.report.verdicts import FAILS
 from polca.study.paths import PresetPaths
-from polca.study.published_run import RunFacts, TaskFacts
-from polca.typing import Reading
+from polca.study.published_run import RunFacts
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,6 @@ def expected_claims(path: Path, preset: str) -> dict[str, str]:
     return {str(name): reason for name, reason in own.items()}
 
 
-def _by_one_run(claim: CheckedClaim, root: Path, facts: TaskFacts) -> CheckedClaim:
-    """A claim about addition as README judges it, by the one run at the published scale."""
-    found = {own.name: own for own in ADDITION}.get(claim.claim)
-    if found is None:
-        return claim
-    run = published_scale(root, cast(Reading, claim.reading or "standardised"))
-    verdict, why = judged(found, run)
-    cut = f" (a cut: {facts.steps:,} of {facts.of_steps:,} steps)" if facts.cut else ""
-    return replace(claim, statistic=spread(found.measures, run, []), verdict=verdict, why=f"{why}{cut}")
-
-
 def verify(paths: PresetPaths) -> Verification:
     """Check a preset's committed results.
 
@@ -135,8 +122,6 @@ def verify(paths: PresetPaths) -> Verification:
     claims = tuple(
         CheckedClaim(**row, expected=expected.get(row["claim"], "") if row["reading"] in shown else "") for row in rows
     )
-    if facts is not None and (paths.root / "paper" / "published_scale").is_dir():
-        claims = tuple(_by_one_run(claim, paths.root, facts.tasks["arithmetic"]) for claim in claims)
     return Verification(paths.name, claims, compare(paths), names.text(facts.words) if facts else "")
 
 

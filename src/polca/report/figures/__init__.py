@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from polca.report.figures import addition, directions, english, losses, schematic, separation, vectors
+from polca.report.figures import addition, breakthroughs, directions, english, losses, schematic, separation, vectors
 from polca.report.figures.style import encode, save, styled
 from polca.report.numbered import Numbered
 from polca.study.results import EnglishResults, PresetResults, Results
@@ -30,7 +30,11 @@ ENGLISH_FIGURES: dict[int, Callable[[EnglishResults], Figure]] = {
 }
 """Figures of the English setting."""
 
-FURTHER: dict[str, Callable[[Results, Path | None], Figure]] = {"D1": separation.draw, "D2": directions.draw}
+FURTHER: dict[str, Callable[[Results, Path | None], Figure]] = {
+    "D1": separation.draw,
+    "D2": directions.draw,
+    "D4": breakthroughs.draw,
+}
 """Figures of addition that are not the paper's; they may show what `make validity` found as well."""
 
 FURTHER_ENGLISH: dict[str, Callable[[EnglishResults], Figure]] = {"D3": directions.draw_english}

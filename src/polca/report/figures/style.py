@@ -213,12 +213,15 @@ def note(
     )
 
 
-def heading(axes: Axes, name: str, remark: str = "") -> None:
-    """A title for a row of panels, at the left edge of the figure above `axes`: a bold name, then a muted remark."""
+def heading(axes: Axes, name: str, remark: str = "", rise: float = 0) -> None:
+    """A title for a row of panels, at the left edge of the figure above `axes`: a bold name, then a muted remark.
+
+    It is `rise` points higher where panels have two lines of their own above them.
+    """
     # The title reserves the height; the words, wider than the panel, must not count in the layout.
-    axes.set_title(" ", fontsize=LARGE, pad=15)
+    axes.set_title(" ", fontsize=LARGE, pad=15 + rise)
     edge = ("figure fraction", "axes fraction")
-    title = note(axes, name, (0.006, 1), (0, 16), edge, fontsize=LARGE, fontweight="bold")
+    title = note(axes, name, (0.006, 1), (0, 16 + rise), edge, fontsize=LARGE, fontweight="bold")
     beside = note(axes, remark, (1, 0.5), (6, 0), title, va="center_baseline", color=MUTED)
     for text in (title, beside):
         text.set_in_layout(False)
