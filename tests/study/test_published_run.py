@@ -281,7 +281,7 @@ class TestStages:
         assert set(probes["analysis"]) >= {*KEPT, *COMPARED}
 
     def test_figures_of_addition_alone(self, whole: PresetPaths, partial: PresetPaths) -> None:
-        names = {f"figure_{name}" for name in ("01", "02", "03", "04", "06", "07", "08", "D1", "D2")}
+        names = {f"figure_{name}" for name in ("01", "02", "03", "04", "06", "07", "08", "D1", "D2", "D4")}
         for paths in (whole, partial):
             assert {path.stem for path in paths.figures.glob("*.png")} == names
 

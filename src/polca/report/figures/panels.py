@@ -14,7 +14,6 @@ from scipy.optimize import isotonic_regression
 from polca.errors import PolcaError
 from polca.method.clustering import Clusters
 from polca.report.figures.style import (
-    INK,
     MUTED,
     RULE,
     SMALL,
@@ -160,8 +159,9 @@ def all_tokens_curve(axes: Axes, results: TaskResults) -> None:
     exact = results.losses
     cut = plot_range(exact.steps, results)
     mean = exact.losses[cut].mean(axis=1, dtype=np.float64)
-    axes.plot(exact.steps[cut], mean, color=INK, linewidth=0.7, zorder=1)
-    label_ends(axes, [float(mean[-1])], ["all"], [INK])
+    # Black and solid is a cluster.
+    axes.plot(exact.steps[cut], mean, color=MUTED, linewidth=0.7, zorder=1)
+    label_ends(axes, [float(mean[-1])], ["all"], [MUTED])
 
 
 def mark_sampling(axes: Axes, step: int, named: bool = True) -> None:
