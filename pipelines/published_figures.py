@@ -1,4 +1,4 @@
-"""Draw what every report shows of a run at the published scale: late clusters, maps of tokens, the specification curve."""
+"""Draw what every report shows of a run at the published scale: late clusters, maps, the specification curve."""
 
 from polca.machine.files import read_params, writing
 from polca.report.figures import breakthroughs, directions

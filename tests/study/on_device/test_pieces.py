@@ -13,10 +13,10 @@ from polca.machine.checkout import ROOT
 from polca.method.checkpoints import MemoryCheckpoints
 from polca.method.completeness import APP_C, second_order_rmse
 from polca.method.projections import Projections, project_bases
-from polca.study.on_device import training
+from polca.study.on_device import bases, training
 from polca.study.on_device.bases import directions
 from polca.study.on_device.projections import Projector, app_c
-from polca.study.on_device.tf32 import eigenpair_error, gradient_error, tf32
+from polca.study.on_device.tf32 import eigenpair_error, gradient_error
 from polca.study.on_device.training import BudgetedCheckpoints, train_on_device
 from polca.study.paths import PresetPaths
 from polca.study.settings import Preset
@@ -321,10 +321,25 @@ class TestTF32:
     ) -> None:
         """The residual is Lanczos' own bound, and what the eigenvalue is off where the basis was made in TF32."""
         task, checkpoints = trained
-        with tf32(made_in_tf32):
-            basis = directions(task, "hessian", checkpoints)
+        basis = directions(task, "hessian", checkpoints, in_tf32=made_in_tf32)
         bound = basis.residuals[0] / basis.eigenvalues[0]
         found = eigenpair_error(task, checkpoints, basis)
         assert (found["step"], found["relative"]) == (20, pytest.approx(self.ROUNDING, rel=1e-2))
         assert found["residual"] == pytest.approx(np.hypot(bound, self.ROUNDING * made_in_tf32), rel=0.02)
         assert not torch.backends.cuda.matmul.allow_tf32
+
+    def test_the_algebra_of_lanczos_is_never_in_it(
+        self, trained: tuple[ArithmeticTask, MemoryCheckpoints], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its products with vectors are matrix products as well, and would lose orthogonality."""
+        inside: list[bool] = []
+        plain = bases.lanczos
+
+        def noted(matvec: Callable[[torch.Tensor], torch.Tensor], *arguments: Any, **options: Any) -> Any:
+            inside.append(torch.backends.cuda.matmul.allow_tf32)
+            return plain(matvec, *arguments, **options)
+
+        monkeypatch.setattr(bases, "lanczos", noted)
+        directions(trained[0], "hessian", trained[1], in_tf32=True)
+        assert inside
+        assert not any(inside)

@@ -5,8 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +27,7 @@ from polca.study.archive_parts import joined
 from polca.study.in_memory.__main__ import main
 from polca.study.on_device import results, run
 from polca.study.on_device.bases import Directions
-from polca.study.on_device.jobs import Job, Shared, archived, clustered, facts
+from polca.study.on_device.jobs import Cores, Job, Shared, archived, clustered, facts
 from polca.study.on_device.projections import Projected
 from polca.study.paths import PresetPaths
 from polca.study.published import read_published_scale
@@ -33,6 +36,7 @@ from polca.study.stages.cluster import ExactLosses, cluster_analysis
 from polca.study.stages.trajectories import decompose_analysis, known_facts
 from polca.tasks.task import Task
 from polca.typing import Reading
+from tiny_jobs import SHARED, killed, number
 from tiny_preset import make_preset
 
 pytestmark = pytest.mark.thorough
@@ -206,17 +210,49 @@ class TestCutOff:
         assert there == FILES - {f"polca_{name}.npz" for name in ("random", "shuffled_hessian", "5_steps")}
         assert "raw/labels/polca.npy" in members(tmp_path / "out" / "clusters.zip")
 
+    @pytest.mark.parametrize("kind", [RuntimeError, PolcaError])
     def test_a_piece_that_the_device_refuses(
-        self, in_threads: None, params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        kind: type[Exception],
+        in_threads: None,
+        params: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def refuse(*_: Any) -> None:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 1.00 TiB\nand more")
+            raise kind("CUDA out of memory. Tried to allocate 1.00 TiB\nand more")
 
         monkeypatch.setattr(run, "app_c", refuse)
         assert command(params, tmp_path / "out", "--minutes", "60") == 0
         summary = read_json(tmp_path / "out" / "summary.json")
         assert summary["left_out"] == ["App. C: CUDA out of memory. Tried to allocate 1.00 TiB"]
         assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+def test_minutes_begin_with_the_process() -> None:
+    """Where the command says when that was, imports count as well."""
+    options = run.Options(Path("nowhere"), minutes=2, started=time.monotonic() - 60)
+    assert run.Clock.of(options).left == pytest.approx(60 - run.MARGIN, abs=5)
+    assert run.Clock.of(replace(options, started=None)).left == pytest.approx(120 - run.MARGIN, abs=5)
+
+
+def test_a_killed_process_costs_its_job_alone() -> None:
+    """The next ones go to new processes."""
+    cores, ended, found = Cores(1), threading.Event(), list[Any]()
+
+    def done(future: "Future[tuple[float, Any]]") -> None:
+        found.append(future.exception() or future.result()[1])
+        ended.set()
+
+    try:
+        for job in ((killed,), (number, 7), (number, 8)):
+            ended.clear()
+            cores.submit(done, job[0], SHARED, *job[1:])
+            assert ended.wait(120)
+    finally:
+        cores.stop()
+    assert isinstance(found[0], BrokenProcessPool)
+    assert found[1:] == [7, 8]
 
 
 def test_further_seeds(in_threads: None, params: Path, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ reads a folder that `python -m polca.study.in_memory.carry` wrote elsewhere.
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from polca.errors import PolcaError
@@ -98,8 +100,12 @@ def chosen_task(given: argparse.Namespace) -> Task:
     return task  # type: ignore[no-any-return]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; bad input ends in one line and 1."""
+def main(arguments: Sequence[str] | None = None, started: float | None = None) -> int:
+    """Run the command; bad input ends in one line and 1.
+
+    Args:
+        started: `time.monotonic` from which minutes are counted, by default when computing begins.
+    """
     given = parser().parse_args(arguments)
     try:
         if not given.minutes > 0:
@@ -118,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             minutes=given.minutes,
             tf32=frozenset() if given.tf32 is None else frozenset(given.tf32 or ["project"]),
             workers=given.workers or max(1, default_workers() - 1),
+            started=started,
             checkpoint_bytes=int(given.checkpoint_memory * 1e9) if given.device == "cuda" else None,
             beside={TEXT: task.text_members()} if isinstance(task, CarriedEnglish) else {},
         )
@@ -133,4 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     start_pinned()
-    sys.exit(main())
+    # Imports count as well: a borrowed machine ends a command at its limit, whatever it was at.
+    age = time.time() - psutil.Process().create_time()
+    sys.exit(main(started=time.monotonic() - age))

@@ -14,6 +14,7 @@ from polca.machine.runtime import device
 from polca.method.bases import axis_basis, shuffled
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator, Layout, lanczos
+from polca.study.on_device.tf32 import tf32
 from polca.tasks.task import Task
 
 
@@ -61,12 +62,14 @@ def hessian_directions(
     steps: Sequence[int],
     note: Callable[[str], None] = lambda text: None,
     over: Callable[[], bool] = lambda: False,
+    in_tf32: bool = False,
 ) -> Directions:
     """Algorithm 1 as in `bases.projected_basis`, the basis so far and Lanczos' vectors on the device.
 
     Args:
         note: told of each step's eigenpair.
         over: asked after every step, whether to leave out those that follow.
+        in_tf32: Hessian products, not the algebra of Lanczos, whose vectors must stay orthogonal.
 
     Raises:
         PolcaError: more vectors than parameters; a product that is not finite.
@@ -79,8 +82,15 @@ def hessian_directions(
     guess: Tensor | None = None
     for index, step in enumerate(steps):
         place = slice(index * per_step, (index + 1) * per_step)
+        with tf32(in_tf32):  # graphs that are kept are made here
+            operator = HessianOperator(task.token_loss, checkpoints.load(step), sample, task.keep_graphs)
+
+        def product(vector: Tensor, operator: HessianOperator = operator) -> Tensor:
+            with tf32(in_tf32):
+                return operator(vector)
+
         found = lanczos(
-            HessianOperator(task.token_loss, checkpoints.load(step), sample, task.keep_graphs),
+            product,
             size,
             per_step,
             orthogonal_to=rows[: place.start],
@@ -120,6 +130,7 @@ def directions(
     checkpoints: Checkpoints,
     note: Callable[[str], None] = lambda text: None,
     over: Callable[[], bool] = lambda: False,
+    in_tf32: bool = False,
 ) -> Directions:
     """One of a task's bases, as `study.stages.basis.make_basis`.
 
@@ -136,4 +147,4 @@ def directions(
     if kind not in ("hessian", "shuffled_hessian"):
         raise PolcaError(f"basis {kind!r}: expected one of hessian, shuffled_hessian, random, lca")
     order = steps if kind == "hessian" else shuffled(steps, settings.seed)
-    return hessian_directions(task, checkpoints, order, note, over)
+    return hessian_directions(task, checkpoints, order, note, over, in_tf32)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property, partial
 from heapq import heappop, heappush
@@ -165,13 +166,17 @@ class Cores:
     """Processes beside the one that drives the GPU: what is urgent first, otherwise in the order of asking."""
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start)
-        for _ in range(workers):  # a process starts with its first job, and takes seconds to import what it needs
-            self._pool.submit(int)
+        self.workers, self.stopped = workers, False
+        self._pool = self._processes()
         self._lock = threading.RLock()
         self._queue: list[tuple[bool, int, Done, tuple[Any, ...]]] = []
         self._asked = self._running = 0
+
+    def _processes(self) -> ProcessPoolExecutor:
+        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_start)
+        for _ in range(self.workers):  # a process starts with its first job, and takes seconds to import what it needs
+            pool.submit(int)
+        return pool
 
     def submit(
         self, done: Done, function: Callable[..., Any], shared: Shared, *arguments: Any, urgent: bool = False
@@ -188,7 +193,12 @@ class Cores:
             while self._queue and self._running <= self.workers:
                 *_, done, job = heappop(self._queue)
                 self._running += 1
-                self._pool.submit(_call, *job).add_done_callback(partial(self._ended, done))
+                try:
+                    future = self._pool.submit(_call, *job)
+                except BrokenProcessPool:  # one process was killed, and with it all that was being done
+                    self._pool = self._processes()
+                    future = self._pool.submit(_call, *job)
+                future.add_done_callback(partial(self._ended, done))
 
     def _ended(self, done: Done, future: "Future[tuple[float, Any]]") -> None:
         with self._lock:
@@ -199,6 +209,7 @@ class Cores:
     def stop(self) -> None:
         """End all processes, whatever they are at."""
         with self._lock:
+            self.stopped = True
             self._queue.clear()
             processes = list((self._pool._processes or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
 """The files that a run leaves, each written as soon as there is something to write, whole or not at all.
 
-At most eight of them, of at most 15 MB each, since a borrowed machine gives back few and small files.
+At most eight of them, of at most 15 MB each and 60 MB together: a borrowed machine gives back few and small files.
 """
 
 import io
@@ -24,9 +24,9 @@ from polca.study.archive import Archive
 from polca.study.archive_parts import joined, part_paths
 from polca.study.on_device.jobs import Cores, Job, Shared, Vector, agreement, archived, clustered
 
-MOST_FILES, MOST_BYTES = 8, 15_000_000
-"""Of a larger archive each file holds some of the vectors; without files to spare it is made again with twice the
-error."""
+MOST_FILES, MOST_BYTES = 8, 10_000_000
+"""Of archives, five in all; the other files together take about 10 MB. Of a larger archive each file holds some of the
+vectors; without files to spare it is made again with twice the error."""
 BESIDE = ("tokens.npz", "clusters.zip", "summary.json")
 """The files that are no archives."""
 
@@ -102,13 +102,14 @@ class Results:
         def done(future: "Future[tuple[float, Any]]") -> None:
             with self._lock:
                 self._waiting -= 1
-                if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
-                    return  # the run is at its end
+                if future.cancelled() or self._cores.stopped:
+                    return
                 try:
                     seconds, value = future.result()
                     self._seconds.append(seconds)
                     keep(value)
-                except PolcaError as error:  # as where a run that was cut short has too few points for a score
+                except (PolcaError, BrokenProcessPool) as error:
+                    # A run that was cut short may have too few points for a score; a process may lack memory.
                     self._refuse(f"{arguments[0].analysis if isinstance(arguments[0], Job) else 'facts'}: {error}")
                 except Exception as error:  # nobody waits for this thread; `check` raises it
                     self._errors.append(error)

@@ -28,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from polca.errors import PolcaError
 from polca.machine.files import write_json
 from polca.machine.runtime import device
 from polca.study.on_device.bases import Directions, directions
@@ -58,6 +59,7 @@ class Options:
         minutes: from the start to the end.
         tf32: what is in TF32 on a GPU, of `tf32.PIECES`.
         workers: processes that cluster.
+        started: `time.monotonic` when the minutes began; None for the start of the run.
         checkpoint_bytes: of checkpoints on the device, the others go to the host's memory; None for no bound.
         beside: members of further zips by file name, written first: what reads the results needs them.
     """
@@ -66,6 +68,7 @@ class Options:
     minutes: float
     tf32: frozenset[str] = frozenset()
     workers: int = 1
+    started: float | None = None
     checkpoint_bytes: int | None = None
     beside: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
@@ -77,6 +80,11 @@ class Clock:
     minutes: float
     start: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: Options) -> "Clock":
+        """As the options say."""
+        return cls(options.minutes) if options.started is None else cls(options.minutes, options.started)
 
     @property
     def left(self) -> float:
@@ -190,7 +198,7 @@ class Run:
         try:
             with self.clock.piece(name):
                 yield
-        except RuntimeError as error:
+        except (RuntimeError, PolcaError) as error:
             reason = str(error).splitlines()[0]
             self.left_out.append(f"{name}: {reason}")
             self.clock.say(f"{name} is left out: {reason}")
@@ -241,13 +249,13 @@ class Run:
             self.arrays[f"movements_{name}"] = projected.movements[:, own]
             self.arrays[f"mean_gradients_{name}"] = projected.gradients[own].mean(axis=2).T
             self.shared.write(name, projected, name)
+        self.write()
         for name in self.analyses(list(projected.bases)):
             basis = self.task.analyses[name].basis
             vectors = 1 if basis is None else len(projected.bases[basis])
             self.results.begin(name, name, basis or "hessian", vectors, self.whole and name in ARCHIVED)
         if self.whole:
             self.results.report(facts, list(self.bases))
-        self.write()
 
     def hessian(self) -> Projected:
         """The basis of Algorithm 1, and the projections on it and on LCA's parameters."""
@@ -257,8 +265,8 @@ class Run:
         def late() -> bool:
             return self.clock.left < until
 
-        with self.clock.piece("basis hessian"), tf32("basis" in self.options.tf32):
-            self.bases = {kind: directions(self.task, kind, self.checkpoints, self.clock.say, late) for kind in kinds}
+        with self.clock.piece("basis hessian"):
+            self.bases = {kind: self.directions(kind, late) for kind in kinds}
         if len(self.bases["hessian"]) < len(self.task.settings.basis_steps()) * self.task.settings.basis.per_step:
             self.left_out.append(f"vectors after step {self.bases['hessian'].steps[-1]}")
         projector = self.projector(self.bases)
@@ -271,6 +279,10 @@ class Run:
         if self.whole and device().type == "cuda":
             self.tf32_errors(projector, self.grid[len(projected.steps) // 8])
         return projected
+
+    def directions(self, kind: str, over: Callable[[], bool] = lambda: False) -> Directions:
+        """A basis, its Hessian products as the options say."""
+        return directions(self.task, kind, self.checkpoints, self.clock.say, over, "basis" in self.options.tf32)
 
     def projector(self, bases: Mapping[str, Directions]) -> Projector:
         """On some bases, as the options say."""
@@ -303,10 +315,7 @@ class Run:
         if not kinds or not self.fits("bases compared", seconds, 2 * len(kinds) * count):
             return
         with self.optional("bases compared"):
-            with tf32("basis" in self.options.tf32):
-                new: dict[str, Directions] = {
-                    kind: directions(self.task, kind, self.checkpoints, self.clock.say) for kind in kinds
-                }
+            new: dict[str, Directions] = {kind: self.directions(kind) for kind in kinds}
             projected = self.projector(new).run(steps, self.over(len(steps)))
             if len(projected.steps) < len(steps):
                 self.left_out.append(f"bases compared after step {projected.steps[-1]}")
@@ -342,7 +351,7 @@ def run_whole(task: Task, options: Options) -> None:
         PolcaError: a folder that cannot be written, or as the pieces.
         Exception: what a job on the cores raised that is no `PolcaError`, when all else is written.
     """
-    clock, cores = Clock(options.minutes), Cores(options.workers)
+    clock, cores = Clock.of(options), Cores(options.workers)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             run = Run(task, options, clock, cores, Path(scratch), whole=True)
@@ -373,7 +382,7 @@ def run_seeds(task: Task, seeds: Sequence[int], options: Options) -> None:
     Raises:
         PolcaError: as `run_whole`.
     """
-    clock, cores = Clock(options.minutes), Cores(options.workers)
+    clock, cores = Clock.of(options), Cores(options.workers)
     runs: list[Run] = []
 
     def write() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,8 +10,10 @@ from torch import Tensor
 from polca.machine.runtime import on_device
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator
-from polca.study.on_device.bases import Directions
 from polca.tasks.task import Task
+
+if TYPE_CHECKING:
+    from polca.study.on_device.bases import Directions
 
 PIECES = ("train", "basis", "project")
 """The pieces of a run that can be in TF32."""
@@ -48,7 +51,7 @@ def gradient_error(task: Task, checkpoints: Checkpoints, step: int) -> dict[str,
     return {"relative": _exact_and_distance(gradient)[1], "step": step}
 
 
-def eigenpair_error(task: Task, checkpoints: Checkpoints, directions: Directions) -> dict[str, float]:
+def eigenpair_error(task: Task, checkpoints: Checkpoints, directions: "Directions") -> dict[str, float]:
     """Of the first vector b of the Hessian basis, which no other constrains: the relative error of Hb in TF32, and
     ‖Hb − λb‖ / |λ| in float32, which compares with the preset's tolerance whatever the basis was made in."""
     step, vector = int(directions.steps[0]), directions.rows[0]
