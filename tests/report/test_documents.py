@@ -18,8 +18,11 @@ PUBLISHED = "data/published.yaml"
 SEEDS = "paper/laptop/validity/seeds_values.csv"
 LARGE = "paper/published_scale"
 CLAIMS = "paper/laptop/tables/claims.csv"
+RUN = "paper/paper/run.json"
+"""What the run at the published scale has; `alter` gives it what it lacks."""
 SOURCES = {
     "answer": (PUBLISHED, SEEDS, f"{LARGE}/best.csv"),
+    "late": (PUBLISHED, f"{LARGE}/clusters.csv"),
     "verdicts": (
         PUBLISHED,
         SEEDS,
@@ -27,12 +30,14 @@ SOURCES = {
         f"{LARGE}/best.csv",
         f"{LARGE}/probes.csv",
         "paper/laptop/metrics_all.json",
+        "paper/wikipedia/metrics_all.json",
         CLAIMS,
     ),
     "compared": (
         PUBLISHED,
         f"{LARGE}/best.csv",
         f"{LARGE}/specification.csv",
+        RUN,
         "paper/laptop/tables/table_02.csv",
         "paper/laptop/tables/table_03.csv",
     ),
@@ -73,7 +78,10 @@ def tripled(values: Any) -> Any:
 def alter(path: Path) -> None:
     """Change every number, and every verdict."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
+    if path == path.parents[2] / RUN:
+        own = json.loads(text)
+        text = json.dumps({**own, "arithmetic": {**own["arithmetic"], "missing": []}})
+    elif path.suffix == ".json":
         text = json.dumps(tripled(json.loads(text)))
     elif path.suffix == ".yaml":
         text = yaml.safe_dump(tripled(yaml.safe_load(text)))
@@ -171,7 +179,7 @@ class TestFilled:
         assert len(once.splitlines()) > 5
 
     def test_unknown_block(self) -> None:
-        with pytest.raises(PolcaError, match=r"page\.md: unknown block 'verdict': known are answer, verdicts"):
+        with pytest.raises(PolcaError, match=r"page\.md: unknown block 'verdict': known are answer, late"):
             filled("<!-- made: verdict -->\n<!-- end -->", name="page.md")
 
     def test_missing_result_file(self, tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def change_everything(root: Path) -> None:
     cells = root / "paper" / PRESET / "validity" / "specification.csv"
     table = pd.read_csv(cells)
     table.drop(table.index[table["size"].isna()][0]).to_csv(cells, index=False)
+    # The report counts clusters that are eligible, and those that are hidden.
+    late = root / "paper" / "published_scale" / "clusters.csv"
+    table = pd.read_csv(late)
+    pd.concat([table, table]).to_csv(late, index=False)
     # A row for each reading.
     bases.write_text("".join(bases.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
 

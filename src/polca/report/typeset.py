@@ -15,6 +15,7 @@ from polca.method.decomposition import GUARD
 from polca.method.probes import NEIGHBOURS
 from polca.report.figures import FURTHER, FURTHER_ENGLISH
 from polca.report.figures.directions import NAMED
+from polca.report.figures.separation import CLIP
 from polca.report.headlines import scalars_path
 from polca.report.verdicts import LEVEL
 from polca.study.paths import PresetPaths
@@ -76,7 +77,7 @@ def report_inputs(paths: PresetPaths) -> dict[str, str]:
         "files": [file for file in files if (paths.root / file).is_file()],
         "constants": {
             **{"eligible_percent": ELIGIBLE_PERCENT, "guard": GUARD, "level": LEVEL},
-            **{"named": NAMED, "neighbours": NEIGHBOURS},
+            **{"named": NAMED, "neighbours": NEIGHBOURS, "density": CLIP / 100},
         },
     }
     return {"report": json.dumps(told, sort_keys=True)}

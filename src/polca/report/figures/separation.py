@@ -18,7 +18,7 @@ from polca.tasks.arithmetic.scores import ROWS
 
 BASES = {"hessian": "Hessian", "shuffled_hessian": "shuffled", "random": "random"}
 """Bases whose vectors are compared, rows of Table 10, and what they are called."""
-_CLIP = 99.0
+CLIP = 99.0
 """Per cent of the tokens that a density shows; a few far ones would leave it a line."""
 
 
@@ -77,7 +77,7 @@ def _densities(axes: Axes, results: Results, place: str, vector: int) -> None:
         results.evaluation.carry,
         PLACE_TONES[place],
     )
-    low, high = np.percentile(last[of_place], [(100 - _CLIP) / 2, (100 + _CLIP) / 2])
+    low, high = np.percentile(last[of_place], [(100 - CLIP) / 2, (100 + CLIP) / 2])
     for has, color, style in ((True, tones.carry, "-"), (False, tones.no_carry, "--")):
         values = last[of_place & (carry == has)]
         sns.kdeplot(
