@@ -12,7 +12,8 @@ import yaml
 
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
-from polca.report.documents import BLOCKS, Files, filled
+from polca.report.answers import Files
+from polca.report.documents import BLOCKS, filled
 
 PUBLISHED = "data/published.yaml"
 SEEDS = "paper/laptop/validity/seeds_values.csv"

@@ -11,7 +11,7 @@ import pytest
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
 from polca.report import names
-from polca.report.documents import Files, answer
+from polca.report.answers import Files, answer
 from polca.report.figures import ENGLISH_FIGURES, FIGURES, FURTHER, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.page import CAPTIONS, SOURCE, results_page

@@ -14,8 +14,8 @@ import yaml
 from polca.cli import main
 from polca.errors import PolcaError
 from polca.machine.checkout import ROOT
+from polca.report.answers import ROWS, Files, verdicts
 from polca.report.claims import ADDITION, ENGLISH
-from polca.report.documents import ROWS, Files, verdicts
 from polca.report.verify import expected_claims, number_words, summary, verify
 from polca.study.paths import PresetPaths, presets
 from polca.study.published_run import RunFacts

@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from polca.machine.files import read_params, read_text
 from polca.report import names
+from polca.report.answers import Files, answer
 from polca.report.comparison import KINDS
-from polca.report.documents import Files, answer
 from polca.report.figures import ENGLISH_FIGURES, FURTHER_ENGLISH
 from polca.report.headlines import scalars_path
 from polca.report.typeset import presets_shown
