@@ -96,7 +96,7 @@ def test_every_figure_and_table_of_the_paper_is_there(at_once: Run) -> None:
     wanted = {f"figures/smoke/figure_{n:02d}.{kind}" for n in range(1, 12) for kind in ("pdf", "png")}
     wanted |= {f"paper/smoke/tables/table_{n:02d}.csv" for n in range(1, 13)}
     wanted |= {f"paper/smoke/plots/{name}/{task}.csv" for name in PLOTS for task in TASKS}
-    wanted |= {f"figures/smoke/figure_D{n}.{kind}" for n in (1, 2, 3) for kind in ("pdf", "png")}
+    wanted |= {f"figures/smoke/figure_D{n}.{kind}" for n in (1, 2, 3, 4) for kind in ("pdf", "png")}
     directions = {"arithmetic": ("signatures", "joint", "probes", "emergence"), "english": ("signatures", "joint")}
     wanted |= {f"paper/smoke/tables/{task}_{name}.csv" for task, names in directions.items() for name in names}
     wanted |= {f"paper/smoke/tables/{name}.csv" for name in ("claims", "readings")}
