@@ -323,7 +323,7 @@ class TestTF32:
         task, checkpoints = trained
         basis = directions(task, "hessian", checkpoints, in_tf32=made_in_tf32)
         bound = basis.residuals[0] / basis.eigenvalues[0]
-        found = eigenpair_error(task, checkpoints, basis)
+        found = eigenpair_error(task, checkpoints, int(basis.steps[0]), basis.rows[0], float(basis.eigenvalues[0]))
         assert (found["step"], found["relative"]) == (20, pytest.approx(self.ROUNDING, rel=1e-2))
         assert found["residual"] == pytest.approx(np.hypot(bound, self.ROUNDING * made_in_tf32), rel=0.02)
         assert not torch.backends.cuda.matmul.allow_tf32

@@ -296,7 +296,9 @@ class Run:
         with self.optional("TF32 error"):
             found: dict[str, Any] = {"project": projector.tf32_error(step)}
             if "basis" in self.options.tf32:
-                found["basis"] = eigenpair_error(self.task, self.checkpoints, self.bases["hessian"])
+                first = self.bases["hessian"]
+                pair = int(first.steps[0]), first.rows[0], float(first.eigenvalues[0])
+                found["basis"] = eigenpair_error(self.task, self.checkpoints, *pair)
             if "train" in self.options.tf32:
                 found["train"] = gradient_error(self.task, self.checkpoints, step)
             self.facts["tf32_error"] = found

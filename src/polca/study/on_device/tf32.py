@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,9 +10,6 @@ from polca.machine.runtime import on_device
 from polca.method.checkpoints import Checkpoints
 from polca.method.curvature import HessianOperator
 from polca.tasks.task import Task
-
-if TYPE_CHECKING:
-    from polca.study.on_device.bases import Directions
 
 PIECES = ("train", "basis", "project")
 """The pieces of a run that can be in TF32."""
@@ -51,16 +47,16 @@ def gradient_error(task: Task, checkpoints: Checkpoints, step: int) -> dict[str,
     return {"relative": _exact_and_distance(gradient)[1], "step": step}
 
 
-def eigenpair_error(task: Task, checkpoints: Checkpoints, directions: "Directions") -> dict[str, float]:
-    """Of the first vector b of the Hessian basis, which no other constrains: the relative error of Hb in TF32, and
+def eigenpair_error(
+    task: Task, checkpoints: Checkpoints, step: int, vector: Tensor, eigenvalue: float
+) -> dict[str, float]:
+    """Of the Hessian basis' first pair (λ, b `[d]`), which no other constrains: the relative error of Hb in TF32, and
     ‖Hb − λb‖ / |λ| in float32, which compares with the preset's tolerance whatever the basis was made in."""
-    step, vector = int(directions.steps[0]), directions.rows[0]
-    params, value = checkpoints.load(step), float(directions.eigenvalues[0])
-    sample = task.hessian_batches()
+    params, sample = checkpoints.load(step), task.hessian_batches()
 
     def product() -> Tensor:
         return HessianOperator(task.token_loss, params, sample, task.keep_graphs)(vector)
 
     exact, relative = _exact_and_distance(product)
-    residual = float((exact - value * vector.double()).norm()) / abs(value)
+    residual = float((exact - eigenvalue * vector.double()).norm()) / abs(eigenvalue)
     return {"relative": relative, "residual": residual, "step": step}
